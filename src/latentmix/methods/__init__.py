@@ -1,0 +1,121 @@
+"""Methods: networks plus the losses that train them; one file per idea, and the folder is the list.
+
+The contract: ``losses(batch) -> {player: loss}, {name: value}``. A *player* is a submodule with an optimiser of its
+own. The loop differentiates each player's loss with respect to that player's parameters *only*, so a method states
+its losses as the paper does, without `detach`; and the loop freezes players that do not step on a batch, so their
+graph is never built. A method never sees data sets, devices, optimisers or files.
+
+A method's constructor takes what the data decide, ``shape`` (C, H, W) and, where it wants them, ``labels`` (number of
+classes) and ``attributes`` (number of binary attributes); everything else is keyword-only and is its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.networks import EncoderDecoder
+
+Shape = tuple[int, int, int]
+Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
+Reconstruction = Literal["l1", "l2", "bce"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees.
+
+    Arguments:
+        x: Images, shape (B, C, H, W), in [-1, 1].
+        y: Class indices, shape (B,), or None.
+        attributes: Binary attributes, shape (B, A), or None.
+        generator: Where all random numbers of the step come from; torch's own if None.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    attributes: Tensor | None = None
+    generator: torch.Generator | None = None
+
+
+class Method(nn.Module):
+    """An autoencoder and whatever trains it. Subclasses are final: they define `losses` and their submodules.
+
+    Arguments:
+        autoencoder: The player that encodes and decodes.
+        reconstruction: The error that `reconstruction_error` takes; "bce" also squashes what is decoded.
+        labels: Number of classes; adds an online linear probe as a player of its own.
+        every: {player: n}: the player steps on every n-th batch of an epoch; 1 where unsaid.
+
+    Attributes:
+        betas, weight_decay: Adam's, for every player (AMR, section 4.1; the decay is coupled L2).
+        label: The method's name in figures and tables.
+    """
+
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.99)
+    weight_decay: ClassVar[float] = 1e-5
+    label: ClassVar[str]
+
+    def __init__(
+        self,
+        autoencoder: EncoderDecoder,
+        *,
+        reconstruction: Reconstruction = "l2",
+        labels: int | None = None,
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.reconstruction = reconstruction
+        self.every = dict(every or {})
+        self.probe: nn.Module | None = None
+        if labels is not None:
+            # The last player in the order of definition, so that it never moves the others' initialisation.
+            units = int(torch.tensor(autoencoder.code_shape).prod())
+            self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, labels))
+
+    def losses(self, batch: Batch) -> Losses:
+        """Each player's loss, and named values for the log (scalars, detached)."""
+        raise TypeError(f"{type(self).__name__} defines no losses")
+
+    def players(self) -> dict[str, int]:
+        """Names of the submodules that are trained, each with the period of its steps.
+
+        Raises:
+            ValueError: `every` names something that is no player, or a period below 1.
+        """
+        names = [n for n, child in self.named_children() if any(True for _ in child.parameters())]
+        for name, period in self.every.items():
+            if name not in names or period < 1:
+                raise ValueError(f"every.{name}={period}: periods are 1 or more; players are {', '.join(names)}")
+        return {name: self.every.get(name, 1) for name in names}
+
+    def encode(self, x: Tensor) -> Tensor:
+        """h = f(x), deterministic: images (B, C, H, W) in [-1, 1] to codes (B, ...)."""
+        return self.autoencoder.encode(x)
+
+    def decode(self, h: Tensor) -> Tensor:
+        """x = g(h): codes (B, ...) to images (B, C, H, W), about [-1, 1]."""
+        x = self.autoencoder.decode(h)
+        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
+
+    def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Mean over all elements of |x_hat - x| (l1), (x_hat - x)^2 (l2), or binary cross-entropy on [0, 1] (bce)."""
+        if self.reconstruction == "l1":
+            return F.l1_loss(x_hat, x)
+        if self.reconstruction == "l2":
+            return F.mse_loss(x_hat, x)
+        # Not F.binary_cross_entropy, which autocast refuses; logs are cut at -100 as there.
+        p, t = (x_hat.float() + 1) / 2, (x.float() + 1) / 2
+        return -(t * p.log().clamp_min(-100) + (1 - t) * (1 - p).log().clamp_min(-100)).mean()
+
+    def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """{"probe": cross-entropy of the linear probe on detached codes}; empty without labels (section 4.1)."""
+        if self.probe is None or batch.y is None:
+            return {}
+        return {"probe": F.cross_entropy(self.probe(h.detach()), batch.y)}

@@ -1,0 +1,54 @@
+"""AE+GAN, the paper's baseline: an autoencoder whose reconstructions fool a critic. AMR, equation 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods.duel import duel
+from latentmix.networks import Network
+from latentmix.networks.conv import Conv
+
+
+class AEGAN(Method):
+    """min_F lambda ||x - g(f(x))|| + l(D(g(f(x))), 1);  min_D l(D(x), 1) + l(D(g(f(x))), 0), l cross-entropy.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe.
+        network: The architecture.
+        lamb: Weight of the reconstruction, the paper's lambda.
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
+
+    References:
+        AMR, equation 2; Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016.
+    """
+
+    name = "ae_gan"
+    label = "AE+GAN"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        lamb: float = 10.0,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.critic = network.critic(shape)
+        self.lamb = lamb
+
+    def losses(self, batch: Batch) -> Losses:
+        h = self.encode(batch.x)
+        x_hat = self.decode(h)
+        error = self.reconstruction_error(x_hat, batch.x)
+        game = duel(self.critic, batch.x, [x_hat])
+        losses = {"autoencoder": self.lamb * error + game.fool[0], "critic": game.judge}
+        values = {"reconstruction": error, "fool_reconstruction": game.fool[0], "critic": game.judge}
+        return losses | self.probe_losses(h, batch), values
