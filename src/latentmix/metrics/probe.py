@@ -1,0 +1,123 @@
+"""The linear probe: is the code useful to a linear classifier?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from latentmix.metrics import Score, device_of, encode
+
+if TYPE_CHECKING:
+    from latentmix.data import Data
+    from latentmix.methods import Method
+
+GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+
+
+def evaluate(method: Method, data: Data, *, seed: int = 0, grid: Sequence[float] = GRID) -> Score:
+    """Accuracy on test images of a linear classifier trained on the frozen codes of the training images.
+
+    Codes are standardised with the mean and deviation of the training codes. Multinomial logistic regression
+    (scikit-learn, lbfgs), its strength C chosen on the validation codes, the smallest where equal; not fitted
+    again on training and validation together. Nothing is drawn at random; `seed` changes nothing.
+
+    Arguments:
+        grid: Values of C to choose from: the inverse strength of the L2 penalty, on the sum of the losses.
+
+    Returns:
+        `offline_accuracy` on test, `offline_valid_accuracy`; where the method carries a probe that
+        was trained along with it (AMR, section 4.1), `online_accuracy` and `online_valid_accuracy` of that one.
+
+    Raises:
+        ValueError: Data without labels, or with a single class.
+    """
+    (h_train, y_train), (h_valid, y_valid), (h_test, y_test) = labelled_codes(method, data)
+    values: dict[str, float] = {}
+    if method.probe is not None:
+        for name, h, y in (("online_valid_accuracy", h_valid, y_valid), ("online_accuracy", h_test, y_test)):
+            values[name] = _online(method, h, y)
+
+    standardise(h_train, h_valid, h_test)
+    valid_accuracy, classifier, protocol = fit(h_train, y_train, h_valid, y_valid, grid)
+    values["offline_valid_accuracy"] = valid_accuracy
+    values["offline_accuracy"] = float(classifier.score(h_test.numpy(), y_test.numpy()))
+    counts = {"n_train": len(y_train), "n_valid": len(y_valid), "n_test": len(y_test)}
+    return Score(
+        values, protocol | counts | {"units": h_train.shape[1], "scaling": "training mean and deviation"}
+    )
+
+
+def fit(
+    h: Tensor, y: Tensor, h_valid: Tensor, y_valid: Tensor, grid: Sequence[float] = GRID
+) -> tuple[float, Any, dict[str, object]]:
+    """Fit a logistic regression for each C and keep the one with the best validation accuracy.
+
+    Returns:
+        Its validation accuracy, the scikit-learn classifier, and the protocol.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    accuracies: dict[float, float] = {}
+    best, best_c, converged = None, 0.0, True
+    start: tuple[Any, Any] | None = None
+    for c in sorted(grid):
+        classifier = LogisticRegression(C=c, max_iter=200, warm_start=True)
+        if start is not None:  # the path from strong to weak penalties costs less than separate fits
+            classifier.coef_, classifier.intercept_ = start[0].copy(), start[1].copy()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            classifier.fit(h.numpy(), y.numpy())
+        converged &= not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        start = (classifier.coef_, classifier.intercept_)
+        accuracies[c] = float(classifier.score(h_valid.numpy(), y_valid.numpy()))
+        if best is None or accuracies[c] > accuracies[best_c]:
+            best, best_c = classifier, c
+    protocol: dict[str, object] = {
+        "classifier": "multinomial logistic regression, lbfgs, at most 200 iterations",
+        "grid": sorted(grid),
+        "C": best_c,
+        "valid_accuracy_by_C": {str(c): a for c, a in accuracies.items()},
+        "converged": converged,
+        "refit_on_validation": False,
+    }
+    return accuracies[best_c], best, protocol
+
+
+def labelled_codes(method: Method, data: Data) -> list[tuple[Tensor, Tensor]]:
+    """Codes and labels of the training, validation and test images.
+
+    Raises:
+        ValueError: Data without labels, with a single class, or with no image in a split.
+    """
+    splits = (data.train, data.valid, data.test)
+    for name, split in zip(("training", "validation", "test"), splits):
+        if split.labels is None:
+            raise ValueError("this metric needs labels; the data have none")
+        if not len(split.labels):
+            raise ValueError(f"this metric needs {name} images; the data have none")
+    if len(torch.unique(data.train.labels)) < 2:
+        raise ValueError("this metric needs at least two classes; the training images have one")
+    return [(encode(method, split), split.labels.cpu()) for split in splits]
+
+
+def standardise(train: Tensor, *others: Tensor) -> None:
+    """Shift and scale codes in place, unit by unit, to zero mean and unit deviation of the first ones.
+
+    Units that do not vary are only shifted.
+    """
+    mean, std = train.mean(0), train.std(0, correction=0)
+    std[std <= 1e-12 * mean.abs().clamp_min(1)] = 1
+    for h in (train, *others):
+        h.sub_(mean).div_(std)
+
+
+@torch.no_grad()
+def _online(method: Method, h: Tensor, y: Tensor) -> float:
+    assert method.probe is not None
+    logits = torch.cat([method.probe(part.to(device_of(method))).cpu() for part in h.split(500)])
+    return float((logits.argmax(1) == y).double().mean())
