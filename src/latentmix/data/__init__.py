@@ -1,0 +1,242 @@
+"""Data sets: whole sets of uint8 images on the device, in fixed splits; one file per kind of source.
+
+A *source* is a frozen dataclass (its fields are its configuration) with ``read(image_size) -> Decoded`` and
+``key() -> str``. `load` reads it once through the cache and cuts the splits; a batch is then an index.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+LAYOUTS = (
+    "a folder with *.parquet files in the hub's layout, a folder of images (flat, or one folder per class, "
+    "or train/ and test/ folders), or an .npz file with an array `images`"
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a data set, on one device.
+
+    Arguments:
+        images: Shape (N, C, H, W), uint8.
+        labels: Class indices, shape (N,), int64, or None.
+        attributes: Binary attributes, shape (N, A), uint8, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    attributes: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same rows on another device."""
+        return self._each(lambda t: t.to(device))
+
+    def take(self, index: Tensor | slice) -> Split:
+        """Some of the rows, in the order of `index`."""
+        return self._each(lambda t: t[index])
+
+    def pixels(self, index: Tensor | slice | None = None) -> Tensor:
+        """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W)."""
+        images = self.images if index is None else self.images[index]
+        return images.to(torch.float32).div_(127.5).sub_(1)
+
+    def _each(self, f: Callable[[Tensor], Tensor]) -> Split:
+        labels, attributes = (None if t is None else f(t) for t in (self.labels, self.attributes))
+        return Split(f(self.images), labels, attributes)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in its three splits.
+
+    Arguments:
+        name: What figures and tables call it.
+        train, valid, test: Disjoint splits; `valid` and `test` are the same for every seed and `train_size`.
+        class_names: One for each class; empty without labels.
+        attribute_names: One for each column of `Split.attributes`.
+        fingerprint: SHA-256 of everything that the source decoded to at this size, in hexadecimal.
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (C, H, W)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def labels(self) -> int | None:
+        """Number of classes, None without labels."""
+        return None if self.train.labels is None else len(self.class_names)
+
+    @property
+    def attributes(self) -> int | None:
+        """Number of binary attributes, None without."""
+        return None if self.train.attributes is None else len(self.attribute_names)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data on another device."""
+        splits = {s: getattr(self, s).to(device) for s in ("train", "valid", "test")}
+        return dataclasses.replace(self, **splits)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a source reads: images (N, C, H, W), labels (N,) and attributes (N, A) of each of its splits.
+
+    Arguments:
+        valid_images, test_images: None where the source has no such split; `load` then holds it out of the
+            training images.
+        valid_size: How many training images to hold out for validation, where a paper fixes it.
+    """
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64] | None = None
+    train_attributes: NDArray[np.uint8] | None = None
+    valid_images: NDArray[np.uint8] | None = None
+    valid_labels: NDArray[np.int64] | None = None
+    valid_attributes: NDArray[np.uint8] | None = None
+    test_images: NDArray[np.uint8] | None = None
+    test_labels: NDArray[np.int64] | None = None
+    test_attributes: NDArray[np.uint8] | None = None
+    class_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    valid_size: int | None = None
+
+
+class Source(Protocol):
+    """Where images come from: a frozen dataclass whose fields are its configuration."""
+
+    def read(self, image_size: int) -> Decoded:
+        """Decode everything, every image resized and centre-cropped to `image_size` pixels a side."""
+        ...
+
+    def key(self) -> str:
+        """Identify the content that `read` would decode, so that the cache notices a change."""
+        ...
+
+
+def load(
+    source: Source,
+    *,
+    image_size: int,
+    train_size: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Data:
+    """Read a source, once decoded from the cache, and cut it into training, validation and test images.
+
+    A source's own splits are kept. A missing one is held out of the training images: the last `valid_size`
+    rows, or min(10000, N // 5), of a fixed permutation that no seed changes, as in AMR's published code (MNIST
+    gives 50,000 / 10,000 / 10,000).
+
+    Arguments:
+        image_size: Side of the square images, in pixels.
+        train_size: How many training images to keep, chosen by `seed` (smaller sets nest in larger ones); all
+            if None. Validation and test images do not depend on it.
+
+    Raises:
+        ValueError: Bad images or columns, too few images to split, or fewer of them than `train_size`.
+        FileNotFoundError: The source is not there.
+    """
+    from latentmix.data.cache import through_cache
+
+    decoded, fingerprint = through_cache(source, image_size)
+    train, valid, test = (_split(decoded, s) for s in ("train", "valid", "test"))
+    assert train is not None
+    needed = 1 + (valid is None) + (test is None)
+    if len(train) < needed:
+        raise ValueError(
+            f"{len(train)} images in {_name(source)} are too few to split; it takes {needed} or more"
+        )
+    if test is None:
+        train, test = _hold_out(train, None)
+    if valid is None:
+        train, valid = _hold_out(train, decoded.valid_size)
+    if train_size is not None:
+        if not 1 <= train_size <= len(train):
+            raise ValueError(f"train_size={train_size}: {_name(source)} has {len(train)} training images")
+        chosen = np.random.RandomState(seed).permutation(len(train))[:train_size]
+        train = train.take(torch.from_numpy(chosen))
+    return Data(
+        _name(source), train, valid, test, decoded.class_names, decoded.attribute_names, fingerprint
+    ).to(device)
+
+
+def from_path(path: str | Path) -> Source:
+    """The source that fits what lies at `path`.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        ValueError: It is none of the layouts that can be read.
+    """
+    from latentmix.data.folder import Folder
+    from latentmix.data.npz import Npz
+    from latentmix.data.parquet import Parquet
+
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; data can be {LAYOUTS}")
+    if root.is_file():
+        if root.suffix.lower() == ".npz":
+            return Npz(str(root))
+        if root.suffix.lower() == ".parquet":
+            raise ValueError(f"{path} is one parquet file; name the folder that holds it")
+        raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
+    if any(root.glob("*.parquet")) or any(root.glob("data/*.parquet")):
+        return Parquet(str(root))
+    if any(p.suffix.lower() in EXTENSIONS for p in root.rglob("*")):
+        return Folder(str(root))
+    raise ValueError(f"{path} {_contents(root.iterdir())}; data can be {LAYOUTS}")
+
+
+def _contents(entries: Iterable[Path]) -> str:
+    names = sorted(p.name + "/" * p.is_dir() for p in entries)
+    if not names:
+        return "is an empty folder"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"holds no images or parquet files, only {', '.join(names[:5])}{more}"
+
+
+def _split(decoded: Decoded, split: str) -> Split | None:
+    arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes"))
+    images, labels, attributes = (None if a is None else torch.from_numpy(a) for a in arrays)
+    return None if images is None else Split(images, labels, attributes)
+
+
+def _hold_out(rows: Split, size: int | None) -> tuple[Split, Split]:
+    size = max(1, min(10_000, len(rows) // 5)) if size is None else size
+    if size >= len(rows):
+        raise ValueError(f"cannot hold {size} of {len(rows)} training images out for validation")
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(rows)))
+    return rows.take(order[:-size]), rows.take(order[-size:])
+
+
+def _name(source: Source) -> str:
+    path = getattr(source, "path", None)
+    if path is not None:
+        return Path(path).resolve().stem
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(source).__name__).lower()
+    return str(getattr(source, "name", snake))
