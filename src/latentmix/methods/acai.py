@@ -1,0 +1,82 @@
+"""ACAI as Berthelot et al. define it: a critic regresses how far a decoded mix is from its nearest parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.mixers import Folded
+from latentmix.mixing import Mixer
+from latentmix.networks import Network
+from latentmix.networks.acai import PlainConv
+
+
+class ACAI(Method):
+    """The critic tells the mixing coefficient from the decoded mix; the autoencoder makes it answer zero.
+
+    min_F ||x - g(h)||^2 + lambda E[d(x_mix)^2],  h = f(x), x_mix = g(Mix(h))
+    min_d E[(d(x_mix) - a)^2] + E[d(gamma x + (1 - gamma) g(h))^2]
+
+    Here a is one minus the largest share that a parent has in the mix. For two parents that is min(alpha,
+    1 - alpha), in [0, 1/2]; so the method takes any mixer, masks and more than two parents included. Means of
+    squares, not squares of means; the critic's output is not squashed; reconstructions need not fool it.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe.
+        mixer: The mixing function; the published one draws alpha in [0, 1/2] and a reversed partner.
+        network: The architecture.
+        lamb: Weight of fooling the critic, this paper's lambda (AMR's weighs the reconstruction).
+        gamma: Share of the real image in what the critic must answer zero to.
+        reconstruction: "l1", "l2" (mean square, as published) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    References:
+        Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
+        regularizer", ICLR 2019, and its released code.
+    """
+
+    label = "ACAI"
+    betas = (0.9, 0.999)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        mixer: Mixer = Folded(),  # noqa: B008, a frozen value
+        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        lamb: float = 0.5,
+        gamma: float = 0.2,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.critic = network.critic(shape)
+        self.mixer, self.lamb, self.gamma = mixer, lamb, gamma
+
+    def losses(self, batch: Batch) -> Losses:
+        h = self.encode(batch.x)
+        mix = self.mixer(h, batch.generator)
+        x_hat, x_mix = self.decode(h), self.decode(mix(h))
+        a = 1 - mix.shares().amax(0)
+
+        blend = self.gamma * batch.x + (1 - self.gamma) * x_hat
+        guess = self.critic(torch.cat([x_mix, blend]))
+        guess_mix, guess_blend = guess.to(torch.promote_types(guess.dtype, a.dtype)).chunk(2)
+        error = self.reconstruction_error(x_hat, batch.x)
+        fool = guess_mix.square().mean()
+        regression, regulariser = (guess_mix - a).square().mean(), guess_blend.square().mean()
+        losses = {"autoencoder": error + self.lamb * fool, "critic": regression + regulariser}
+        values = {
+            "reconstruction": error,
+            "fool_mix": fool,
+            "critic_mix": regression,
+            "critic_blend": regulariser,
+        }
+        return losses | self.probe_losses(h, batch), values

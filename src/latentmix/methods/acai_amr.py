@@ -1,0 +1,78 @@
+"""ACAI as the AMR paper ran it: a sigmoid critic with cross-entropy, no gamma. Not Berthelot's ACAI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.mixing import Mixer, Mixup
+from latentmix.networks import Network
+from latentmix.networks.conv import Conv
+
+
+class ACAIofAMR(Method):
+    """The critic's probability should equal how mixed an image is; the autoencoder makes it zero for mixes.
+
+    min_F lambda ||x - g(h)|| + l(D(x_mix), 0),  h = f(x), x_mix = g(Mix(h))
+    min_D l(D(x), 0) + l(D(g(h)), 0) + l(D(x_mix), t),  t = 2 min(alpha, 1 - alpha)
+
+    with l the cross-entropy on logits. For other mixers t = (1 - largest share) k / (k - 1), one where all
+    parents count the same. This is what the rows "ACAI" of AMR's tables ran; compare
+    `latentmix.methods.acai`.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe.
+        mixer: The mixing function.
+        network: The architecture.
+        lamb: Weight of the reconstruction, AMR's lambda.
+        reconstruction: "l1" (as published), "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
+
+    References:
+        The code of "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019.
+    """
+
+    name = "acai_of_amr"
+    label = "ACAI (of AMR)"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        lamb: float = 10.0,
+        reconstruction: Reconstruction = "l1",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.critic = network.critic(shape)
+        self.mixer, self.lamb = mixer, lamb
+
+    def losses(self, batch: Batch) -> Losses:
+        h = self.encode(batch.x)
+        mix = self.mixer(h, batch.generator)
+        x_hat, x_mix = self.decode(h), self.decode(mix(h))
+        shares = mix.shares()
+        target = (1 - shares.amax(0)) * len(shares) / (len(shares) - 1)
+
+        s = self.critic(torch.cat([batch.x, x_hat, x_mix]))
+        s_real, s_hat, s_mix = s.to(torch.promote_types(s.dtype, torch.float32)).chunk(3)
+        error = self.reconstruction_error(x_hat, batch.x)
+        fool = F.softplus(s_mix).mean()
+        judge = F.softplus(s_real).mean() + F.softplus(s_hat).mean() + _cross_entropy(s_mix, target)
+        losses = {"autoencoder": self.lamb * error + fool, "critic": judge}
+        values = {"reconstruction": error, "fool_mix": fool, "critic": judge}
+        return losses | self.probe_losses(h, batch), values
+
+
+def _cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
+    return (F.softplus(logit) - target.to(logit) * logit).mean()
