@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from latentmix.data import Data, Split
 from latentmix.methods import Method
 from latentmix.networks import EncoderDecoder
-
-
-@dataclass
-class ToySplit:
-    images: Tensor
-    labels: Tensor | None = None
-    attributes: Tensor | None = None
-
-    def pixels(self, index: Tensor | None = None) -> Tensor:
-        images = self.images if index is None else self.images[index]
-        return images.float() / 127.5 - 1
-
-
-@dataclass
-class ToyData:
-    train: ToySplit
-    valid: ToySplit
-    test: ToySplit
-    class_names: list[str] = field(default_factory=lambda: ["a", "b", "c"])
-    attribute_names: list[str] = field(default_factory=list)
-    fingerprint: str = "toy"
 
 
 class Identity(Method):
@@ -45,18 +23,18 @@ class Identity(Method):
         super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), labels=labels)
 
 
-def blobs(n: int, seed: int, shape: tuple[int, int, int] = (1, 4, 4), noise: float = 20.0) -> ToySplit:
+def blobs(n: int, seed: int, shape: tuple[int, int, int] = (1, 4, 4), noise: float = 20.0) -> Split:
     """Three classes, each a fixed pattern plus noise."""
     patterns = torch.randint(60, 196, (3, *shape), generator=torch.Generator().manual_seed(0)).float()
     g = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (n,), generator=g)
     images = patterns[labels] + noise * torch.randn(n, *shape, generator=g)
-    return ToySplit(images.clamp(0, 255).to(torch.uint8), labels)
+    return Split(images.clamp(0, 255).to(torch.uint8), labels)
 
 
 @pytest.fixture
-def toy_data() -> ToyData:
-    return ToyData(blobs(600, 1), blobs(200, 2), blobs(300, 3))
+def toy_data() -> Data:
+    return Data("blobs", blobs(600, 1), blobs(200, 2), blobs(300, 3), ("a", "b", "c"), (), "0" * 64)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_separable_classes_score_one_and_unrelated_labels_at_chance(toy_data, to
     assert probe.evaluate(toy_method, toy_data).values["offline_accuracy"] == 1
     g = torch.Generator().manual_seed(0)
     for split in (toy_data.train, toy_data.valid, toy_data.test):
-        split.labels = split.labels[torch.randperm(len(split.labels), generator=g)]
+        split.labels.copy_(split.labels[torch.randperm(len(split.labels), generator=g)])
     assert probe.evaluate(toy_method, toy_data).values["offline_accuracy"] == pytest.approx(1 / 3, abs=0.1)
 
 
@@ -34,7 +34,7 @@ def test_probe_is_the_stated_protocol(toy_data, toy_method):
     """The chosen C, fitted once more without a path on standardised codes, gives the same test accuracy."""
     for split, seed in ((toy_data.train, 0), (toy_data.valid, 1), (toy_data.test, 2)):
         noise = torch.randint(0, 200, split.images.shape, generator=torch.Generator().manual_seed(seed))
-        split.images = (split.images // 2 + noise // 2).to(torch.uint8)
+        split.images.copy_(split.images // 2 + noise // 2)
     score = probe.evaluate(toy_method, toy_data)
     x, test = (s.pixels().flatten(1).double().numpy() for s in (toy_data.train, toy_data.test))
     mean, std = x.mean(0), x.std(0)
@@ -79,6 +79,6 @@ def test_online_probe_is_reported_where_there_is_one(toy_data, toy_method):
     ],
 )
 def test_data_without_an_answer_are_refused(toy_data, toy_method, change, message):
-    toy_data.train = change(toy_data.train)
+    toy_data = replace(toy_data, train=change(toy_data.train))
     with pytest.raises(ValueError, match=message):
         probe.evaluate(toy_method, toy_data)

@@ -1,6 +1,6 @@
-"""Metrics: what a trained method's codes and mixes are worth; one file a question, and the folder is the list.
+"""Metrics: what the codes and mixes of a trained method are worth; one file a question.
 
-The contract: a metric called NAME is the module ``latentmix/metrics/NAME.py`` with a public function
+The folder is the list: a metric called NAME is the module ``latentmix/metrics/NAME.py`` with a function
 
     evaluate(method, data, *, seed=0, <options with types and defaults>) -> Score
 
@@ -11,14 +11,13 @@ metric computes from arrays is a plain function of the same module; a module wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from latentmix.data import Split
-    from latentmix.methods import Method
+from latentmix.data import Split
+from latentmix.methods import Method
 
 
 class Score(NamedTuple):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from latentmix.data import Data
+from latentmix.methods import Method
 from latentmix.metrics import Score, device_of, encode
-
-if TYPE_CHECKING:
-    from latentmix.data import Data
-    from latentmix.methods import Method
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
@@ -30,7 +28,7 @@ def evaluate(method: Method, data: Data, *, seed: int = 0, grid: Sequence[float]
 
     Returns:
         `offline_accuracy` on test, `offline_valid_accuracy`; where the method carries a probe that
-        was trained along with it (AMR, section 4.1), `online_accuracy` and `online_valid_accuracy` of that one.
+        was trained along with it (AMR, section 4.1), that one's `online_accuracy`, `online_valid_accuracy`.
 
     Raises:
         ValueError: Data without labels, or with a single class.
@@ -94,15 +92,16 @@ def labelled_codes(method: Method, data: Data) -> list[tuple[Tensor, Tensor]]:
     Raises:
         ValueError: Data without labels, with a single class, or with no image in a split.
     """
-    splits = (data.train, data.valid, data.test)
-    for name, split in zip(("training", "validation", "test"), splits):
+    found: list[tuple[Tensor, Tensor]] = []
+    for name, split in (("training", data.train), ("validation", data.valid), ("test", data.test)):
         if split.labels is None:
             raise ValueError("this metric needs labels; the data have none")
         if not len(split.labels):
             raise ValueError(f"this metric needs {name} images; the data have none")
-    if len(torch.unique(data.train.labels)) < 2:
-        raise ValueError("this metric needs at least two classes; the training images have one")
-    return [(encode(method, split), split.labels.cpu()) for split in splits]
+        if split is data.train and len(torch.unique(split.labels)) < 2:
+            raise ValueError("this metric needs at least two classes; the training images have one")
+        found.append((encode(method, split), split.labels.cpu()))
+    return found
 
 
 def standardise(train: Tensor, *others: Tensor) -> None:

@@ -1,0 +1,65 @@
+"""The deeper probe: what does the code hold that a linear classifier cannot read?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.metrics import Score
+from latentmix.metrics.probe import labelled_codes, standardise
+
+
+def evaluate(
+    method: Method, data: Data, *, seed: int = 0, hidden: int = 256, epochs: int = 10, lr: float = 1e-3
+) -> Score:
+    """Accuracy on test images of a small neural network with two hidden layers, trained on the frozen codes.
+
+    Codes are standardised; Adam, batches of 256; the test accuracy is that of the best validation epoch.
+
+    Arguments:
+        hidden: Units of each hidden layer.
+        epochs: Passes over the training codes.
+        lr: Adam's step size, annealed to zero by a half cosine.
+
+    Returns:
+        `deep_accuracy` on test and `deep_valid_accuracy`, both at the best validation epoch.
+
+    Raises:
+        ValueError: Data without labels, or with a single class.
+    """
+    (h, y), (h_valid, y_valid), (h_test, y_test) = labelled_codes(method, data)
+    standardise(h, h_valid, h_test)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential(
+            nn.Linear(h.shape[1], hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, int(y.max()) + 1),
+        )
+    g = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(net.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    best_epoch, best_valid, best_test = 0, -1.0, 0.0
+    for epoch in range(1, epochs + 1):
+        for index in torch.randperm(len(y), generator=g).split(256):
+            loss = F.cross_entropy(net(h[index]), y[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        schedule.step()
+        valid = _accuracy(net, h_valid, y_valid)
+        if valid > best_valid:
+            best_epoch, best_valid, best_test = epoch, valid, _accuracy(net, h_test, y_test)
+    protocol: dict[str, object] = {"hidden": [hidden, hidden], "epochs": epochs, "lr": lr, "seed": seed}
+    protocol |= {"best_epoch": best_epoch, "n_train": len(y), "n_valid": len(y_valid), "n_test": len(y_test)}
+    return Score({"deep_accuracy": best_test, "deep_valid_accuracy": best_valid}, protocol)
+
+
+@torch.no_grad()
+def _accuracy(net: nn.Module, h: Tensor, y: Tensor) -> float:
+    return float((net(h).argmax(1) == y).double().mean())

@@ -1,0 +1,71 @@
+"""Few labels: how well does a linear classifier do with ten, a hundred, a thousand labelled images?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.metrics import Score
+from latentmix.metrics.probe import fit, labelled_codes, standardise
+
+
+def evaluate(
+    method: Method,
+    data: Data,
+    *,
+    seed: int = 0,
+    counts: Sequence[int] = (10, 100, 1000),
+    draws: int = 5,
+    c: float = 1.0,
+) -> Score:
+    """Accuracy on test images of a linear classifier that saw only a few labelled training codes.
+
+    The labelled images are drawn evenly over the classes, `draws` times; the regression has a fixed C,
+    because a validation set would be labels too. All training codes, which need no labels, set the scale.
+
+    Arguments:
+        counts: Numbers of labelled images. Those below the number of classes or above the number of training
+            images are left out, and the protocol says so.
+        draws: Sets of labelled images for each count.
+        c: Inverse strength of the L2 penalty.
+
+    Returns:
+        `accuracy_N`, the mean over the draws, and `accuracy_N_deviation`, for each count N.
+
+    Raises:
+        ValueError: Data without labels or with one class; no count that can be drawn.
+    """
+    (h, y), _, (h_test, y_test) = labelled_codes(method, data)
+    classes = len(torch.unique(y))
+    usable = [n for n in counts if classes <= n <= len(y)]
+    if not usable:
+        raise ValueError(f"counts={list(counts)}: need one in {classes}..{len(y)} (classes, training images)")
+    standardise(h, h_test)
+    g = torch.Generator().manual_seed(seed)
+    values: dict[str, float] = {}
+    for n in usable:
+        scores = []
+        for _ in range(draws):
+            index = draw_evenly(y, n, g)
+            _, classifier, _ = fit(h[index], y[index], h[index], y[index], (c,))
+            scores.append(float(classifier.score(h_test.numpy(), y_test.numpy())))
+        values[f"accuracy_{n}"] = sum(scores) / draws
+        values[f"accuracy_{n}_deviation"] = float(torch.tensor(scores).std(correction=0))
+    protocol: dict[str, object] = {"classifier": "logistic regression", "C": c, "draws": draws, "seed": seed}
+    protocol |= {"counts": usable, "left_out": [n for n in counts if n not in usable], "n_test": len(y_test)}
+    return Score(values, protocol)
+
+
+def draw_evenly(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n indices without repetition, as evenly over the classes as their sizes allow."""
+    order = torch.randperm(len(labels), generator=generator)
+    rank = torch.empty(len(labels), dtype=torch.long)
+    for label in torch.unique(labels):
+        of_label = order[labels[order] == label]
+        rank[of_label] = torch.arange(len(of_label))
+    # Round by round, one image of each class a round; within a round the shuffled order decides.
+    return order[torch.argsort(rank[order], stable=True)[:n]]

@@ -1,0 +1,73 @@
+"""kNN, the deeper probe and few labels."""
+
+import pytest
+import torch
+
+from latentmix.metrics import deep_probe, few_labels, knn
+
+
+def test_knn_equals_a_slow_vote():
+    g = torch.Generator().manual_seed(0)
+    h, y = torch.randn(60, 5, generator=g).double(), torch.randint(4, (60,), generator=g)
+    h_test, y_test = torch.randn(40, 5, generator=g).double(), torch.randint(4, (40,), generator=g)
+    correct = 0
+    for a, label in zip(h_test, y_test):
+        cosine = [float(a @ b / a.norm() / b.norm()) for b in h]
+        votes = [0.0] * 4
+        for i in sorted(range(60), key=lambda i: -cosine[i])[:7]:
+            votes[y[i]] += 2.718281828459045 ** (cosine[i] / 0.3)
+        correct += votes.index(max(votes)) == label
+    assert knn.accuracy(h, y, h_test, y_test, k=7, temperature=0.3) == correct / 40
+
+
+def test_knn_ignores_the_length_of_codes(toy_data, toy_method):
+    before = knn.evaluate(toy_method, toy_data, k=10).values
+    with torch.no_grad():
+        toy_method.autoencoder.encoder[1].weight *= 1000
+    assert knn.evaluate(toy_method, toy_data, k=10).values == pytest.approx(before)
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(0, 0.1), (601, 0.1), (5, 0.0)])
+def test_knn_refuses_bad_settings(toy_data, toy_method, k, temperature):
+    with pytest.raises(ValueError, match=r"k=|temperature="):
+        knn.evaluate(toy_method, toy_data, k=k, temperature=temperature)
+
+
+@pytest.mark.parametrize("metric", [knn, deep_probe, few_labels])
+def test_separable_classes_score_one(toy_data, toy_method, metric):
+    values = metric.evaluate(toy_method, toy_data).values
+    accuracies = [v for name, v in values.items() if not name.endswith("deviation")]
+    assert min(accuracies) == pytest.approx(1, abs=0.01)
+
+
+def test_deep_probe_reads_what_a_linear_one_cannot(toy_data, toy_method):
+    """Exclusive or of two units."""
+    for split, seed in ((toy_data.train, 0), (toy_data.valid, 1), (toy_data.test, 2)):
+        g = torch.Generator().manual_seed(seed)
+        bits = torch.randint(2, (len(split.labels), 2), generator=g)
+        split.images.copy_(torch.randint(60, 100, split.images.shape, generator=g))
+        split.images[:, 0, 0, :2] = (bits * 200).byte()
+        split.labels.copy_(bits[:, 0] ^ bits[:, 1])
+    assert deep_probe.evaluate(toy_method, toy_data, epochs=40).values["deep_accuracy"] > 0.98
+
+
+def test_deep_probe_is_decided_by_its_seed(toy_data, toy_method):
+    first = deep_probe.evaluate(toy_method, toy_data, epochs=1, seed=3)
+    torch.manual_seed(99)
+    assert deep_probe.evaluate(toy_method, toy_data, epochs=1, seed=3) == first
+
+
+def test_few_labels_are_spread_evenly():
+    labels = torch.tensor([0] * 50 + [1] * 50 + [2] * 3)
+    index = few_labels.draw_evenly(labels, 23, torch.Generator().manual_seed(0))
+    assert len(set(index.tolist())) == 23
+    assert torch.bincount(labels[index]).tolist() == [10, 10, 3]
+
+
+def test_counts_that_cannot_be_drawn_are_left_out_and_named(toy_data, toy_method):
+    score = few_labels.evaluate(toy_method, toy_data, counts=(2, 30, 1000))
+    assert score.protocol["counts"] == [30]
+    assert score.protocol["left_out"] == [2, 1000]
+    assert set(score.values) == {"accuracy_30", "accuracy_30_deviation"}
+    with pytest.raises(ValueError, match=r"need one in 3\.\.600"):
+        few_labels.evaluate(toy_method, toy_data, counts=(2,))
