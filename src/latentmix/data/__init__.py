@@ -149,8 +149,8 @@ def load(
     """Read a source, once decoded from the cache, and cut it into training, validation and test images.
 
     A source's own splits are kept. A missing one is held out of the training images: the last `valid_size`
-    rows, or min(10000, N // 5), of a fixed permutation that no seed changes, as in AMR's published code (MNIST
-    gives 50,000 / 10,000 / 10,000).
+    rows, or min(10000, N // 5), of a fixed permutation that no seed changes, as in the published code of AMR;
+    MNIST gives 50,000 / 10,000 / 10,000.
 
     Arguments:
         image_size: Side of the square images, in pixels.

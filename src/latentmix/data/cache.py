@@ -64,7 +64,7 @@ def _read(entry: Path) -> tuple[Decoded, str] | None:
         with np.load(entry, allow_pickle=False) as stored:
             meta = json.loads(bytes(stored["meta"]))
             mark = meta.pop("fingerprint")
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
             values |= {k: stored[k] for k in stored.files if k != "meta"}
             return Decoded(**values), mark
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,4 @@ class Digits:
         return Decoded(images, labels, class_names=tuple(str(name) for name in digits.target_names))
 
     def key(self) -> str:
-        import sklearn
-
-        return f"scikit-learn {sklearn.__version__}"
+        return f"scikit-learn {version('scikit-learn')}"

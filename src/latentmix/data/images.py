@@ -65,7 +65,8 @@ def open_image(content: bytes | Path) -> Image.Image:
         raise BadImage(f"animated, {image.n_frames} frames")  # type: ignore[attr-defined]
     try:
         image.load()
-        return _plain(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _plain(image)
     except BadImage:
         raise
     except Exception as error:
