@@ -1,7 +1,8 @@
 """Architectures: one file per family. A *network* builds the modules that a method asks for, by name.
 
-A network is a frozen dataclass (its fields are its configuration) with methods that take the shape of an image,
-``autoencoder(shape) -> EncoderDecoder`` and ``critic(shape) -> nn.Module`` from images (B, C, H, W) to logits (B,).
+A network is a frozen dataclass (its fields are its configuration) with methods that take the shape of an
+image, ``autoencoder(shape) -> EncoderDecoder`` and ``critic(shape) -> nn.Module`` from images (B, C, H, W) to
+logits (B,).
 """
 
 from __future__ import annotations

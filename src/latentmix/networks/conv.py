@@ -20,14 +20,16 @@ SLOPE = 0.01  # of the leaky ReLU; not ACAI's 0.2
 class Conv:
     """Blocks of two 3x3 convolutions, average pooling down to 4x4 maps, nearest upsampling back.
 
-    Instance norm in the autoencoder, spectral norm in the critic, leaky ReLU 0.01, no output activation. Because
-    the decoder begins with convolution and instance norm, it is blind to the positive scale of the whole code.
+    Instance norm in the autoencoder, spectral norm in the critic, leaky ReLU 0.01, no output activation.
+    Because the decoder begins with convolution and instance norm, it is blind to the positive scale of the
+    whole code.
 
     Arguments:
         d_h: Size of the code, a multiple of 16; 32 means two feature maps of 4x4.
         variant: "clean" starts from He-normal convolutions and unit gains; "paper" as the published code:
-            convolutions N(0, 1/(1.04 out in k)), instance-norm gains N(0, 0.98^2), and in the critic PyTorch's
-            default except for the 1x1 stem. The architectures, and so the parameter counts, are the same.
+            convolutions N(0, 1/(1.04 out in k)), instance-norm gains N(0, 0.98^2), and in the critic
+            PyTorch's default except for the 1x1 stem. The architectures, and so the parameter counts, are the
+            same.
         width: Channels of the first scale, doubled at each further one.
     """
 
@@ -92,7 +94,9 @@ def _conv3(c_in: int, c_out: int, norm: type[nn.Identity] | object) -> list[nn.M
 
 
 def _encoder(channels: int, maps: int, scales: int, width: int, norm: object) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 1, padding=1)]  # the pad of 1 frames 32 to 34 pixels
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, width, 1, padding=1)
+    ]  # the pad of 1 frames 32 to 34 pixels
     c_in = width
     for scale in range(scales):
         c_out = width * 2**scale

@@ -1,0 +1,5 @@
+"""``python -m latentmix``: the command line."""
+
+from latentmix.cli import main
+
+main()

@@ -1,0 +1,223 @@
+"""The command line: routes commands, prints help, results and errors; the work is done elsewhere.
+
+Nothing heavy is imported before a command needs it, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+import latentmix
+
+app = App(
+    name="latentmix",
+    help="Train autoencoders whose mixed codes decode to realistic samples, judge them, use the mixes.",
+    version=latentmix.__version__,
+    help_flags=["--help", "-h"],
+)
+EXTRAS = {
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "datasets": "train",
+    "pyarrow": "train",
+    "sklearn": "train",
+    "matplotlib": "train",
+    "scipy": "train",
+    "huggingface_hub": "train",
+    "torchmetrics": "dev",
+}
+
+
+def main() -> None:
+    """Run a command; exit 0 when it is done, 2 for a mistake that the user can mend, 130 when interrupted."""
+    try:
+        app(exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        fail(f"this command needs {error.name}; install it with: pip install 'latentmix[{extra}]'")
+    except ArithmeticError as error:
+        fail(str(error), code=1)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print an error to standard error and exit."""
+    print(f"latentmix: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
+    """Train AE, AE+GAN and AMR on real handwritten digits, compare them, write a report; about three minutes.
+
+    Parameters
+    ----------
+    out
+        Folder for the three runs.
+    seed
+        Of initialisation, order of the data and mixing.
+    """
+    from latentmix.experiments import demo as experiment
+
+    experiment.run(out, seed)
+
+
+@app.command
+def train(*arguments: str) -> None:
+    """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
+
+    Keys are method, data, image_size, train_size, epochs, batch_size, lr, seed, precision, device and out; options of
+    parts follow with dots: method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists
+    what can be named. The same command again continues where it stopped.
+
+    Parameters
+    ----------
+    arguments
+        YAML files and key=value settings; later ones override earlier ones.
+    """
+    from latentmix import config, gallery, progress
+    from latentmix import train as training
+
+    run = config.load(arguments)
+    try:
+        with progress.progress() as shown:
+            folder = training.train(run, shown)
+    except training.Interrupted:
+        again = shlex.join(["latentmix", "train", *arguments])
+        print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
+        sys.exit(130)
+    page = gallery.exhibit(folder, device=_device(run.device))
+    _print_scores(folder)
+    print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {folder} probe")
+
+
+@app.command
+def evaluate(run: Path, *metrics: str, seed: int = 0, device: str = "auto") -> None:
+    """Score a trained run; each metric is computed once and kept in scores.json with its protocol.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    metrics
+        Names, as `latentmix parts` lists them; probe if none is given.
+    seed
+        Of whatever a metric draws.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix import report
+    from latentmix.evaluate import evaluate as score
+
+    scores, failures = score(
+        run,
+        metrics or ("probe",),
+        seed=seed,
+        device=_device(device),
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    for name in scores:
+        _print_scores(run, name)
+    report.write(run)
+    if failures:
+        fail("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
+@app.command
+def mix(
+    run: Path,
+    *images: Path,
+    steps: int = 9,
+    out: Path = Path("mix.png"),
+    layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
+    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    device: str = "auto",
+) -> None:
+    """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    images
+        Two or more image files, of any size and mode.
+    steps
+        Images along each path, ends included.
+    out
+        Where the picture goes; its suffix chooses the format.
+    layout
+        By default a strip for two images, a triangle for three, a chain of strips for more.
+    path
+        Straight line, great circle, or crossover of feature maps.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix import resynthesis, runs
+
+    opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
+    resynthesis.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
+    print(f"{out}\n{out}.json")
+
+
+@app.command
+def parts(
+    kind: Annotated[Literal["method", "mixer", "network", "data", "metric"] | None, Parameter()] = None,
+) -> None:
+    """List every method, mixer, network, data set and metric, one line each.
+
+    Parameters
+    ----------
+    kind
+        Only these.
+    """
+    import inspect
+
+    from latentmix import parts as catalogue
+
+    for each in [kind] if kind else list(catalogue.FOLDERS):
+        print(f"{each}s" if each != "data" else "data sets (or the path of a folder or .npz file)")
+        for part in catalogue.find(each).values():
+            print(f"  {part.name:16} {part.summary}")
+            shown = [
+                name if default is inspect.Parameter.empty else f"{name}={_short(default)}"
+                for name, (_, default) in part.options.items()
+            ]
+            if shown:
+                print(f"  {'':16} {', '.join(shown)}")
+
+
+def _short(default: object) -> str:
+    import dataclasses
+
+    from latentmix.parts import name_of
+
+    return name_of(type(default)) if dataclasses.is_dataclass(default) else str(default)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _print_scores(folder: Path, *names: str) -> None:
+    from latentmix import runs
+
+    scores = runs.read_scores(folder)
+    for name in names or scores:
+        for key, value in scores.get(name, {}).get("values", {}).items():
+            print(f"{name:14} {key:32} {value:.4f}")

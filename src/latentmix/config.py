@@ -1,0 +1,250 @@
+"""Configuration: YAML and ``key=value`` in, one validation, a frozen `Run` out.
+
+All mistakes are reported at once, each with its dotted path and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from latentmix import parts
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, one line a mistake."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides the numbers of a training run, and where they go.
+
+    Arguments:
+        method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
+        image_size: Side of the square images, in pixels.
+        train_size: How many training images to keep, chosen by `seed`; None for all.
+        epochs: Passes over the training images.
+        batch_size: Images a step; a last smaller batch of an epoch is dropped.
+        lr: Adam's learning rate, for every player.
+        seed: Of initialisation, order of the data, and mixing.
+        precision: "fp32", or "bf16" for mixed precision with weights in fp32.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        out: The run's folder.
+    """
+
+    method: dict[str, Any]
+    data: dict[str, Any]
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    train_size: Positive | None = None
+    epochs: Positive = 10
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "auto"
+    out: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
+
+
+def load(arguments: Iterable[str]) -> Run:
+    """Read ``[CONFIG.yaml ...] [key=value ...]``, later ones override, and validate.
+
+    Raises:
+        ConfigError: Anything is wrong; names every mistake.
+        FileNotFoundError: A YAML file or a data folder that does not exist.
+    """
+    settings: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if equals and not Path(argument).is_file():
+            _merge(settings, _nested(key, _value(text)))
+        else:
+            _merge(settings, _read_yaml(Path(argument)))
+    return resolve(settings)
+
+
+def resolve(settings: Mapping[str, Any]) -> Run:
+    """Validate a nested dictionary of settings and fill in every default.
+
+    Raises:
+        ConfigError: Names every mistake with its dotted path.
+    """
+    settings = {**DEFAULTS, **settings}
+    errors: list[str] = []
+    values: dict[str, Any] = {}
+    fields = {f.name: f for f in dataclasses.fields(Run)}
+    hints = inspect.get_annotations(Run, eval_str=True)
+    for key, value in settings.items():
+        if key in ("method", "data"):
+            values[key] = _part(key, value, key, errors)
+        elif key in fields:
+            values[key] = _plain(hints[key], value, key, errors)
+        else:
+            errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+    if errors:
+        raise ConfigError("\n".join(errors))
+    if not values.get("out"):
+        stem = Path(str(values["data"].get("path", values["data"]["name"]))).stem
+        values["out"] = f"runs/{stem}-{values['method']['name']}-seed{values.get('seed', 0)}"
+    return Run(**values)
+
+
+def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
+    """Make the part that a resolved spec describes.
+
+    Arguments:
+        context: What the data decide (`shape`, `labels`, `attributes`); passed where the part takes it.
+
+    Raises:
+        ValueError: The part refuses its options or the context.
+    """
+    part = parts.find(kind)[spec["name"]]
+    options = {}
+    for name, value in spec.items():
+        if name != "name":
+            inner = parts.kind_of(part.options[name][0])
+            options[name] = build(inner, value) if inner and value is not None else value
+    takes = inspect.signature(part.make).parameters
+    return part.make(**{k: v for k, v in context.items() if k in takes}, **options)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lines ``key: old -> new`` for every leaf in which two nested configurations differ."""
+    a, b = _flat(old), _flat(new)
+    return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = None) -> dict[str, Any]:
+    """Resolve a name, or a mapping with a name and options, to a complete spec."""
+    found = parts.find(kind)
+    spec = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if "name" not in spec:
+        if default is None and kind in DEFAULTS:
+            spec["name"] = DEFAULTS[kind]
+        else:
+            spec = {**_spec_of(default), **spec}
+    name = spec.pop("name")
+    if kind == "data" and isinstance(name, str) and name not in found and _is_path(name):
+        from latentmix.data import from_path  # the data package knows layouts; it imports torch
+
+        source = from_path(name)
+        spec = {**_spec_of(source), "path": str(Path(name).resolve()), **spec}
+        name = spec.pop("name")
+    if not isinstance(name, str) or name not in found:
+        hint = _nearest(str(name), found)
+        errors.append(f"{path}: no {kind} is named {name!r}{hint}; there are {', '.join(found)}")
+        return {"name": name}
+    resolved: dict[str, Any] = {"name": name}
+    options = found[name].options
+    for key in spec:
+        if key not in options:
+            known = ", ".join(options) or "none"
+            errors.append(f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}")
+    count = len(errors)
+    for key, (annotation, fallback) in options.items():
+        inner = parts.kind_of(annotation)
+        if inner:
+            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback)
+        elif key in spec:
+            resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
+        elif fallback is inspect.Parameter.empty:
+            errors.append(f"{path}.{key}: {name} needs it")
+        else:
+            resolved[key] = fallback
+    if len(errors) == count and kind != "method":  # methods are built when the data are known
+        try:
+            build(kind, resolved)
+        except ValueError as error:
+            errors.append(f"{path}.{error}")
+    return resolved
+
+
+def _spec_of(part: Any) -> dict[str, Any]:
+    """The spec that makes a part which is a frozen dataclass."""
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return {"name": None}
+    return {"name": parts.name_of(type(part)), **dataclasses.asdict(part)}
+
+
+def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
+        errors.append(f"{path}: {reasons}; got {value!r}")
+        return value
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _is_path(name: str) -> bool:
+    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or Path(name).exists()
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, dot, rest = key.partition(".")
+    return {first: _nested(rest, value) if dot else value}
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
+    for key, value in new.items():
+        old = into.get(key)
+        if isinstance(value, Mapping):
+            if not isinstance(old, dict):
+                old = {} if old is None else {"name": old}
+            if "name" in value and old.get("name") not in (None, value["name"]):
+                old = {}
+            into[key] = old
+            _merge(old, value)
+        elif isinstance(old, dict) and value is not None:
+            into[key] = {**old, "name": value} if old.get("name") in (None, value) else value
+        else:
+            into[key] = value
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
+    return settings

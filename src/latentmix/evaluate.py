@@ -1,0 +1,93 @@
+"""Scores of a trained run, computed once and kept beside it with the protocol that made them."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latentmix import config, parts, runs
+from latentmix.data import Data
+from latentmix.data import load as load_data
+
+
+def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
+    """The data that a run was trained on, in the same splits.
+
+    Raises:
+        ValueError, FileNotFoundError: They are gone, or have changed shape.
+    """
+    settings = run.config
+    data = load_data(
+        config.build("data", settings["data"]),
+        image_size=settings["image_size"],
+        train_size=settings["train_size"],
+        seed=settings["seed"],
+        device=device,
+    )
+    if data.shape != run.shape:
+        raise ValueError(f"{run.folder} was trained on images {run.shape}, its data now are {data.shape}")
+    return data
+
+
+def evaluate(
+    folder: Path,
+    metrics: Sequence[str],
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Compute the named metrics of a run, or take those that are kept for the same weights and seed.
+
+    Arguments:
+        options: For the metrics that know them; others ignore them.
+        say: Told what is being computed.
+
+    Returns:
+        The scores {metric: {"values", "protocol", "seconds"}}, and the reasons why others could not be computed;
+        one that fails does not stop the rest.
+
+    Raises:
+        ValueError: An unknown metric, or a folder that is no run.
+    """
+    known = parts.find("metric")
+    for name in metrics:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise ValueError(f"no metric is named {name!r}{hint}; there are {', '.join(known)}")
+    run = runs.open_run(folder, device, warn=say)
+    scores, failures = {}, {}
+    data: Data | None = None
+    for name in metrics:
+        accepted = {k: v for k, v in (options or {}).items() if k in known[name].options}
+        identity = {"weights_sha256": run.weights_sha256, "seed": seed, "options": accepted}
+        kept = runs.read_scores(folder).get(name)
+        if kept and {k: kept.get(k) for k in identity} == identity:
+            scores[name] = kept
+            continue
+        say(f"{name}: {known[name].summary}")
+        start = time.monotonic()
+        try:
+            data = data or data_of(run, device)
+            values, protocol = known[name].make(run.method, data, seed=seed, **accepted)
+        except (ValueError, OSError) as error:
+            failures[name] = str(error)
+            continue
+        seconds = round(time.monotonic() - start, 2)
+        source = {"checkpoint": run.checkpoint, "data": data.fingerprint}
+        scores[name] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
+        runs.add_score(folder, name, scores[name])
+    return scores, failures
+
+
+def metric_options(name: str) -> str:
+    """``k=200, temperature=0.1``: the options of a metric with their defaults."""
+    options = parts.find("metric")[name].options
+    shown = {k: d for k, (_, d) in options.items() if k != "seed" and d is not inspect.Parameter.empty}
+    return ", ".join(f"{k}={v}" for k, v in shown.items())

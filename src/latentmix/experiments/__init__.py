@@ -1,0 +1,1 @@
+"""Tables and figures of the papers: choices, no logic; one file each."""

@@ -1,0 +1,63 @@
+"""The denoising autoencoder, one of the autoencoders that ACAI is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.networks import Network
+from latentmix.networks.acai import PlainConv
+
+
+class Denoising(Method):
+    """min_F ||x - g(f(x + sigma n))||^2,  n ~ N(0, I).
+
+    `encode` sees clean images.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe (on codes of clean images).
+        network: The architecture.
+        sigma: Deviation of the noise, in units of pixels in [-1, 1].
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    Raises:
+        ValueError: A negative sigma.
+
+    References:
+        Vincent et al., ICML 2008; the code of Berthelot et al., ICLR 2019, for sigma = 1.
+    """
+
+    label = "denoising AE"
+    betas = (0.9, 0.999)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        sigma: float = 1.0,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        if not sigma >= 0:
+            raise ValueError(f"sigma={sigma}: a deviation is not negative")
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.sigma = sigma
+
+    def losses(self, batch: Batch) -> Losses:
+        noise = torch.empty_like(batch.x).normal_(generator=batch.generator)
+        x_hat = self.decode(self.encode(batch.x + self.sigma * noise))
+        error = self.reconstruction_error(x_hat, batch.x)
+        losses = {"autoencoder": error}
+        if self.probe is not None:
+            with torch.no_grad():
+                losses |= self.probe_losses(self.encode(batch.x), batch)
+        return losses, {"reconstruction": error}

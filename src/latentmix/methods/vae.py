@@ -1,0 +1,90 @@
+"""The variational autoencoder, and beta-VAE."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.networks import EncoderDecoder, Network
+from latentmix.networks.conv import Conv
+
+
+class VAE(Method):
+    """min_F E[-log p(x | z)] + beta KL(q(z | x) || N(0, I)),  z ~ q(z | x) = N(mu(x), sigma(x)^2).
+
+    Both terms are sums, over pixels and over units, averaged over the batch: beta = 1 is the evidence lower
+    bound. The encoder is the network's of a code twice as long, whose halves are mu and log sigma^2. `encode`
+    gives mu: deterministic, unlike most implementations, in which two calls give two codes.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe (on mu).
+        network: The architecture; it needs a size `d_h`.
+        beta: Weight of the divergence.
+        reconstruction: "bce" (Bernoulli pixels), "l2" or "l1" (sums of squares or absolute values over
+            pixels).
+        variant: "clean" as above. "paper" as AMR's published code: the divergence is averaged over units too,
+            so that its beta = 100 with 10 units is 10 here; and the second half is the deviation itself, of
+            any sign.
+        every: {player: n}: the player steps on every n-th batch.
+
+    Raises:
+        ValueError: The network has no `d_h`.
+
+    References:
+        Kingma and Welling, ICLR 2014; Higgins et al., "beta-VAE", ICLR 2017; AMR, table 4.
+    """
+
+    label = "VAE"
+    betas = (0.9, 0.99)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        beta: float = 1.0,
+        reconstruction: Reconstruction = "bce",
+        variant: Literal["clean", "paper"] = "clean",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        d_h = getattr(network, "d_h", None)
+        if d_h is None:
+            raise ValueError(f"network {type(network).__name__} has no size d_h, which a VAE doubles")
+        twice = cast(Network, dataclasses.replace(cast(Any, network), d_h=2 * d_h)).autoencoder(shape)
+        once = network.autoencoder(shape)
+        model = EncoderDecoder(twice.encoder, once.decoder, once.code_shape)
+        super().__init__(model, reconstruction=reconstruction, labels=labels, every=every)
+        self.beta, self.variant, self.pixels = beta, variant, math.prod(shape)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """mu(x), shape (B, ...)."""
+        return self.posterior(x)[0]
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of q(z | x), each of the code's shape."""
+        mean, spread = self.autoencoder.encode(x).chunk(2, dim=1)
+        return mean, spread if self.variant == "paper" else torch.exp(spread / 2)
+
+    def losses(self, batch: Batch) -> Losses:
+        mean, std = self.posterior(batch.x)
+        noise = torch.empty_like(mean).normal_(generator=batch.generator)
+        error = self.reconstruction_error(self.decode(mean + std * noise), batch.x)
+        units = mean[0].numel()
+        kl = divergence(mean, std).flatten(1).sum(1).mean() / (units if self.variant == "paper" else 1)
+        losses = {"autoencoder": self.pixels * error + self.beta * kl}
+        return losses | self.probe_losses(mean, batch), {"reconstruction": error, "kl": kl}
+
+
+def divergence(mean: Tensor, std: Tensor) -> Tensor:
+    """KL(N(mean, std^2) || N(0, 1)) of each unit, in nats: (mean^2 + std^2 - log std^2 - 1) / 2."""
+    variance = std.square()
+    return (mean.square() + variance - variance.clamp_min(1e-30).log() - 1) / 2

@@ -1,0 +1,147 @@
+"""The VQ-VAE that ACAI is compared with: the code passes through a few vectors of a learned codebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.networks import EncoderDecoder, Network
+from latentmix.networks.acai import PlainConv
+from latentmix.networks.mlp import perceptron
+
+EPSILON = 1e-5  # keeps the mean of a codeword that nothing is near to finite
+
+
+class VQVAE(Method):
+    """min_F ||x - g(q(f(x)))||^2 + beta ||u - sg(e)||^2: u the vectors of a code, e their nearest codewords.
+
+    A linear layer makes `vectors` vectors u of the code's size H; each is replaced by the nearest of one
+    shared codebook (gradient straight through), and a layer of 512 units maps them back to a code for the
+    decoder. The codebook follows the means of what it is nearest to, by exponential averages, without a
+    gradient.
+
+    `encode` gives the code before quantisation, and `decode` quantises: so codes are mixed before it, as
+    published.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe (on codes before quantisation).
+        network: The architecture.
+        vectors: Discrete latents of an image.
+        codewords: Vectors in the codebook.
+        beta: Weight of the commitment, a mean of squares.
+        decay: Of the codebook's averages, a step.
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    Raises:
+        ValueError: Fewer than one vector or two codewords, or a decay outside [0, 1).
+
+    References:
+        van den Oord et al., "Neural discrete representation learning", NeurIPS 2017; the code of Berthelot et
+        al., ICLR 2019.
+    """
+
+    name = "vq_vae"
+    label = "VQ-VAE"
+    betas = (0.9, 0.999)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        vectors: int = 10,
+        codewords: int = 2**14,
+        beta: float = 10.0,
+        decay: float = 0.999,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        plain = network.autoencoder(shape)
+        decoder = QuantisedDecoder(plain.decoder, plain.code_shape, vectors, codewords, decay)
+        model = EncoderDecoder(plain.encoder, decoder, plain.code_shape)
+        super().__init__(model, reconstruction=reconstruction, labels=labels, every=every)
+        self.beta = beta
+
+    def losses(self, batch: Batch) -> Losses:
+        h = self.encode(batch.x)
+        decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
+        q, commitment = decoder.quantise(h, learn=self.training)
+        x_hat = decoder.decoder(q)
+        x_hat = torch.tanh(x_hat / 2) if self.reconstruction == "bce" else x_hat
+        error = self.reconstruction_error(x_hat, batch.x)
+        losses = {"autoencoder": error + self.beta * commitment}
+        values = {"reconstruction": error, "commitment": commitment}
+        return losses | self.probe_losses(h, batch), values
+
+
+class QuantisedDecoder(nn.Module):
+    """A decoder behind a bottleneck of a few codewords.
+
+    Arguments:
+        decoder: Codes to images.
+        code_shape: Shape of one code.
+        vectors, codewords, decay: As for `VQVAE`.
+    """
+
+    codebook: Tensor
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(
+        self, decoder: nn.Module, code_shape: tuple[int, ...], vectors: int, codewords: int, decay: float
+    ) -> None:
+        if vectors < 1 or codewords < 2:
+            raise ValueError(f"vectors={vectors}, codewords={codewords}: it takes 1 vector and 2 codewords")
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay={decay}: must lie in 0..1, below 1")
+        super().__init__()
+        units = math.prod(code_shape)
+        self.split = nn.Sequential(nn.Flatten(), nn.Linear(units, vectors * units))
+        self.join = nn.Sequential(
+            nn.ReLU(), perceptron(vectors * units, 512, units), nn.Unflatten(1, code_shape)
+        )
+        self.decoder, self.decay = decoder, decay
+        codebook = torch.randn(codewords, units) / math.sqrt(units)
+        self.register_buffer("codebook", codebook)
+        self.register_buffer("counts", torch.ones(codewords))
+        self.register_buffer("sums", codebook.clone())
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Codes (B, ...) to images."""
+        return self.decoder(self.quantise(h)[0])
+
+    def quantise(self, h: Tensor, learn: bool = False) -> tuple[Tensor, Tensor]:
+        """Pass codes through the bottleneck: codes of the same shape, and the commitment, a scalar.
+
+        Arguments:
+            learn: Whether the codebook follows what it is nearest to.
+        """
+        u = self.split(h).unflatten(1, (-1, self.codebook.shape[1]))
+        flat = u.flatten(0, 1)
+        index = (self.codebook.square().sum(1) - 2 * flat @ self.codebook.T).argmin(1)
+        e = self.codebook[index].reshape(u.shape)
+        if learn:
+            self._follow(flat.detach(), index)
+        return self.join((u + (e - u).detach()).flatten(1)), F.mse_loss(u, e)
+
+    @torch.no_grad()
+    def _follow(self, u: Tensor, index: Tensor) -> None:
+        with torch.autocast(u.device.type, enabled=False):
+            # A product with one-hot rows, and no scattered addition, so that the order of a sum is always the
+            # same.
+            mine = F.one_hot(index, len(self.codebook)).to(self.sums.dtype)
+            self.counts.lerp_(mine.sum(0), 1 - self.decay)
+            self.sums.lerp_(mine.T @ u.to(self.sums.dtype), 1 - self.decay)
+            total = self.counts.sum()
+            smooth = (self.counts + EPSILON) / (total + len(self.counts) * EPSILON) * total
+            self.codebook.copy_(self.sums / smooth[:, None])

@@ -1,0 +1,71 @@
+"""Device, precision and what a run was made on; lightning-fabric behind it, imported only when training."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import latentmix
+
+
+class Runtime:
+    """Where and how precisely a run computes.
+
+    Arguments:
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "fp32", or "bf16": mixed precision by autocast, weights and losses in fp32.
+
+    Raises:
+        ValueError: A device that this machine does not have.
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "fp32") -> None:
+        from lightning_fabric import Fabric  # takes seconds
+
+        accelerator, _, index = device.partition(":")
+        known = ("auto", "cpu", "cuda", "mps")
+        if accelerator not in known or (index and not index.isdigit()):
+            raise ValueError(f"device={device}: choose one of {', '.join(known)}, or cuda:N")
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not available.get(accelerator, True) or (index and int(index) >= torch.cuda.device_count()):
+            raise ValueError(f"device={device}: this machine has no such device; device=auto takes the best it has")
+        self._fabric = Fabric(
+            accelerator=accelerator,
+            devices=[int(index)] if index else 1,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+        self.device = self._fabric.device
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context that losses are computed in."""
+        return self._fabric.autocast()
+
+    def generator(self, seed: int) -> torch.Generator:
+        """A seeded generator on the device."""
+        return torch.Generator(self.device).manual_seed(seed)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, device and, in a checkout, the git commit that a run was made with."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = None
+    cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "latentmix": latentmix.__version__,
+        "commit": commit,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": cuda or f"{device.type} ({platform.processor() or platform.machine()})",
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,366 @@
+"""The one training loop, for every method.
+
+A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect to that
+player's parameters only, and steps their optimisers. Everything random comes from seeded generators whose states are
+in the checkpoint, so a run that is killed and continued ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from latentmix import config, runs
+from latentmix.data import Data, Split
+from latentmix.data import load as load_data
+from latentmix.methods import Batch, Losses, Method
+from latentmix.runtime import Runtime, environment
+
+LOG_EVERY = 50  # steps between records of the log
+SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
+VALIDATION_BATCH = 500
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its last checkpoint is up to date."""
+
+
+class NonFinite(ArithmeticError):
+    """A loss became infinite or not a number; the last checkpoint is from before that."""
+
+
+class Progress(Protocol):
+    """Told what happens; prints it, or does not."""
+
+    def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
+
+    def step(self, done: int, epoch: int, values: dict[str, float]) -> None: ...
+
+    def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+@dataclass
+class State:
+    """Where a run stands: everything but weights, optimisers and generators."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_epoch: int = -1
+    best_value: float = float("-inf")
+    log_position: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)  # of values since the last record
+    first_bad: dict[str, Tensor] = field(default_factory=dict)  # player -> first step with a non-finite loss
+
+
+def make_optimisers(method: Method, lr: float) -> dict[str, torch.optim.Optimizer]:
+    """One Adam for each player of a method, as AMR (section 4.1): coupled L2 decay, the method's own betas."""
+    optimisers: dict[str, torch.optim.Optimizer] = {}
+    for name in method.players():
+        parameters = list(getattr(method, name).parameters())
+        optimisers[name] = torch.optim.Adam(
+            parameters,
+            lr=lr,
+            betas=method.betas,
+            weight_decay=method.weight_decay,
+            fused=parameters[0].device.type in ("cpu", "cuda"),
+        )
+    return optimisers
+
+
+def step(
+    method: Method,
+    batch: Batch,
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    players: Collection[str] | None = None,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> Losses:
+    """Take one training step: every player descends its own loss, all from the same weights.
+
+    Arguments:
+        players: Those that step; all if None. The others should be frozen (`requires_grad_(False)`), so that
+            their graphs are not built.
+        autocast: The context that the losses are computed in.
+
+    Returns:
+        The losses and values of the method.
+    """
+    with autocast or nullcontext():
+        losses, values = method.losses(batch)
+    stepping = [name for name in optimisers if name in losses and (players is None or name in players)]
+    for name in stepping:
+        parameters = optimisers[name].param_groups[0]["params"]
+        gradients = torch.autograd.grad(losses[name], parameters, retain_graph=name != stepping[-1])
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
+    for name in stepping:
+        optimisers[name].step()
+    return losses, values
+
+
+def train(run: config.Run, progress: Progress) -> Path:
+    """Train a run to its end, from the start or from where it stands.
+
+    Returns:
+        The run's folder, with config.yaml, log.jsonl, scores.json and checkpoints.
+
+    Raises:
+        ValueError: Data, device or method do not fit together; the folder holds another run.
+        NonFinite: A loss is not finite any more; names the player and the step.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+        OSError: The disk is full, say; the last good checkpoint is still there.
+    """
+    runtime = Runtime(run.device, run.precision)
+    source = config.build("data", run.data)
+    data = load_data(
+        source, image_size=run.image_size, train_size=run.train_size, seed=run.seed, device=runtime.device
+    )
+    trainer = Trainer(run, data, runtime, progress)
+    with _stop_on_signal() as stop:
+        return trainer.fit(stop)
+
+
+class Trainer:
+    """One run in the making."""
+
+    def __init__(self, run: config.Run, data: Data, runtime: Runtime, progress: Progress) -> None:
+        self.run, self.data, self.runtime, self.progress = run, data, runtime, progress
+        self.steps_per_epoch = len(data.train) // run.batch_size
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"batch_size={run.batch_size} is larger than the training set of {len(data.train)} images"
+            )
+        torch.manual_seed(run.seed)
+        context = {"shape": data.shape, "labels": data.labels, "attributes": data.attributes}
+        self.description = {"method": run.method, **context, "shape": list(data.shape)}
+        method: Method = config.build("method", run.method, **context)
+        k = getattr(getattr(method, "mixer", None), "k", 1)
+        if k > run.batch_size:
+            raise ValueError(f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}")
+        # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
+        self.method = method.to(device=runtime.device, memory_format=torch.channels_last)
+        self.periods = self.method.players()
+        self.optimisers = make_optimisers(self.method, run.lr)
+        self.generator = runtime.generator(run.seed)
+        self.state = State()
+        self.folder = runs.prepare(run, environment(runtime.device))
+
+    def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
+        """Train until the last epoch is done."""
+        run, total = self.run, self.run.epochs * self.steps_per_epoch
+        self._restore()
+        state = self.state
+        log = runs.Log(self.folder, state.log_position)
+        writer = self._tensorboard()
+        title = f"{type(self.method).label} on {self.data.name}"
+        self.progress.start(title, total, state.step, run.batch_size)
+        started, saved = time.monotonic() - state.seconds, time.monotonic()
+        try:
+            while state.step < total:
+                epoch, i = divmod(state.step, self.steps_per_epoch)
+                order = self._order(epoch)
+                self.method.train()
+                for i in range(i, self.steps_per_epoch):  # noqa: B020, continues inside an epoch
+                    rows = order[i * run.batch_size : (i + 1) * run.batch_size]
+                    self._step(rows, i)
+                    state.step += 1
+                    state.seconds = time.monotonic() - started
+                    if state.step % LOG_EVERY == 0 or i + 1 == self.steps_per_epoch:
+                        values = self._flush()
+                        self._record(log, writer, "train", epoch, values)
+                        self.progress.step(state.step, epoch, values)
+                    if i + 1 < self.steps_per_epoch and (stop() or time.monotonic() - saved > SAVE_EVERY):
+                        self._save(log)
+                        saved = time.monotonic()
+                        if stop():
+                            raise Interrupted
+                values = self._validate()
+                state.seconds = time.monotonic() - started
+                self._record(log, writer, "valid", epoch, values)
+                self.progress.epoch(epoch, run.epochs, values)
+                merit = values.get("probe_accuracy", -values["reconstruction"])
+                if merit > state.best_value:
+                    state.best_epoch, state.best_value = epoch, merit
+                    # Before "last": a crash in between repeats the epoch and writes the same "best" again.
+                    runs.save_checkpoint(self.folder, "best", self.method.state_dict(), self.description)
+                self._save(log)
+                saved = time.monotonic()
+                if stop() and state.step < total:
+                    raise Interrupted
+            self._keep_score()
+        finally:
+            log.close()
+            writer.close()
+        return self.folder
+
+    def _order(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + epoch)
+        return torch.randperm(len(self.data.train), generator=generator).to(self.runtime.device)
+
+    def _step(self, rows: Tensor, i: int) -> None:
+        stepping = [name for name, period in self.periods.items() if i % period == 0]
+        if len(set(self.periods.values())) > 1:  # else nobody is ever frozen
+            for name in self.periods:
+                getattr(self.method, name).requires_grad_(name in stepping)
+        split = self.data.train
+        batch = Batch(
+            split.pixels(rows).contiguous(memory_format=torch.channels_last),
+            None if split.labels is None else split.labels[rows],
+            None if split.attributes is None else split.attributes[rows].float(),
+            self.generator,
+        )
+        losses, values = step(self.method, batch, self.optimisers, stepping, self.runtime.autocast())
+        self._count(losses, values)
+
+    @torch.no_grad()
+    def _count(self, losses: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+        """Sum values and remember the first non-finite losses, without waiting for the device."""
+        sums, bad = self.state.sums, self.state.first_bad
+        for name, value in {**{f"loss/{k}": v for k, v in losses.items()}, **values}.items():
+            sums[name] = sums[name] + value.detach().float() if name in sums else value.detach().float()
+            sums[f"{name}#"] = sums.get(f"{name}#", torch.zeros(())) + 1
+        for name, loss in losses.items():
+            before = bad.get(name, torch.full((), -1, device=loss.device))
+            now = ~torch.isfinite(loss) & (before < 0)
+            bad[name] = torch.where(now, self.state.step, before)
+
+    def _flush(self) -> dict[str, float]:
+        """Means of the values since the last record; checks that losses are finite."""
+        self._check_finite()
+        sums = self.state.sums
+        values = {k: (v / sums[f"{k}#"].to(v.device)).item() for k, v in sums.items() if not k.endswith("#")}
+        sums.clear()
+        return values
+
+    def _check_finite(self) -> None:
+        bad = {name: int(step) for name, step in self.state.first_bad.items() if step >= 0}
+        if bad:
+            name = min(bad, key=lambda name: bad[name])
+            raise NonFinite(
+                f"the loss of {name} is not finite at step {bad[name]} (epoch {bad[name] // self.steps_per_epoch}); "
+                f"{self.folder} keeps the last good checkpoint; try a smaller lr than {self.run.lr:g}"
+            )
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Reconstruction error on the validation split, online probe accuracy there and on the test split."""
+        self.method.eval()
+        values: dict[str, float] = {}
+        for name, split in (("", self.data.valid), ("test_", self.data.test)):
+            error, correct = self._evaluate(split)
+            if not name:
+                values["reconstruction"] = error
+            if correct is not None:
+                values[f"{name}probe_accuracy"] = correct
+        return values
+
+    def _evaluate(self, split: Split) -> tuple[float, float | None]:
+        error, correct = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
+        probe = self.method.probe if split.labels is not None else None
+        for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
+            x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
+            with self.runtime.autocast():
+                h = self.method.encode(x)
+                error += self.method.reconstruction_error(self.method.decode(h), x).cpu() * len(rows)
+                if probe is not None and split.labels is not None:
+                    correct += (probe(h).argmax(1) == split.labels[rows]).sum().cpu()
+        return (error / len(split)).item(), None if probe is None else correct.item() / len(split)
+
+    def _record(self, log: runs.Log, writer: Any, kind: str, epoch: int, values: dict[str, float]) -> None:
+        state = self.state
+        images = state.step * self.run.batch_size
+        record = {"kind": kind, "epoch": epoch, "step": state.step, "images": images}
+        log.write({**record, "seconds": round(state.seconds, 3), "values": values})
+        for name, value in values.items():
+            writer.add_scalar(f"{kind}/{name}", value, state.step)
+
+    def _tensorboard(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder), purge_step=self.state.step or None)
+
+    def _save(self, log: runs.Log) -> None:
+        self._check_finite()
+        state = self.state
+        state.log_position = log.position()
+        resume = {
+            "state": {k: v for k, v in vars(state).items() if k not in ("sums", "first_bad")},
+            "sums": state.sums,
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.runtime.device.type == "cuda" else [],
+            "data": self.data.fingerprint,
+        }
+        runs.save_checkpoint(self.folder, "last", self.method.state_dict(), self.description, resume)
+
+    def _restore(self) -> None:
+        loaded = runs.load_checkpoint(self.folder, warn=self.progress.say)
+        if loaded is None:
+            return
+        _, weights, _, resume = loaded
+        if resume is None or resume["data"] != self.data.fingerprint:
+            raise runs.RunError(f"the data have changed since {self.folder} was begun; choose another out=FOLDER")
+        self.method.load_state_dict(weights)
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(resume["optimisers"][name])
+        self.generator.set_state(resume["generator"])
+        torch.set_rng_state(resume["torch"])
+        if resume["cuda"]:
+            torch.cuda.set_rng_state_all(resume["cuda"])
+        sums = {name: value.to(self.runtime.device) for name, value in resume["sums"].items()}
+        self.state = State(**resume["state"], sums=sums)
+
+    def _keep_score(self) -> None:
+        """Store the online probe: test accuracy at the best validation epoch, and the papers' best of all."""
+        records = [r for r in runs.read_log(self.folder) if r["kind"] == "valid"]
+        if not records or "probe_accuracy" not in records[0]["values"]:
+            return
+        best = max(records, key=lambda r: (r["values"]["probe_accuracy"], -r["epoch"]))
+        values = {
+            "online_test_accuracy": best["values"]["test_probe_accuracy"],
+            "online_best_valid_accuracy": best["values"]["probe_accuracy"],
+            "online_last_test_accuracy": records[-1]["values"]["test_probe_accuracy"],
+        }
+        protocol = {
+            "probe": "linear, trained online on detached codes by the run's own optimiser settings",
+            "selection": "test accuracy at the best validation epoch; the papers report the best validation",
+            "epoch": best["epoch"],
+            "epochs": self.run.epochs,
+            "n_train": len(self.data.train),
+            "n_valid": len(self.data.valid),
+            "n_test": len(self.data.test),
+        }
+        score = {"values": values, "protocol": protocol, "seconds": round(self.state.seconds, 1)}
+        runs.add_score(self.folder, "online_probe", score)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a request to stop after the step; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
