@@ -13,9 +13,10 @@ from latentmix.data import Decoded
 
 @dataclass(frozen=True)
 class Digits:
-    """1,797 real handwritten digits, 8x8 pixels of 17 grey levels, scaled up bicubically.
+    """1,797 real handwritten digits, 8x8 pixels, scaled up bicubically.
 
-    Grey levels 0..16 become round(255 v / 16).
+    Grey levels v = 0..16 become round(255 v / 16). Strokes run to the very edge, so one pixel of margin is
+    added on every side before scaling.
 
     References:
         Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998 (the test part).
@@ -26,6 +27,7 @@ class Digits:
 
         digits = load_digits()
         small = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+        small = np.pad(small, ((0, 0), (1, 1), (1, 1)))
         images = np.empty((len(small), 1, image_size, image_size), np.uint8)
         for i, image in enumerate(small):
             enlarged = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)

@@ -46,6 +46,8 @@ class Folder:
             for split, part in parts.items():
                 labels = np.array([classes.index(files[split][i][1]) for i in part.kept], np.int64)
                 arrays[f"{split}_labels"] = labels
+            if gone := [c for i, c in enumerate(classes) if i not in arrays["train_labels"]]:
+                raise ValueError(f"{self.path} holds no usable image of class {', '.join(gone)}")
         return Decoded(**arrays, class_names=classes)
 
     def key(self) -> str:

@@ -52,25 +52,18 @@ def open_image(content: bytes | Path) -> Image.Image:
         raise BadImage("empty file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits below are stricter
-            image = Image.open(io.BytesIO(raw))
-    except UnidentifiedImageError:
-        raise BadImage("no image that Pillow knows") from None
-    except Exception as error:  # decoders raise anything at all on damaged bytes
-        raise BadImage(_reason(error)) from error
-    width, height = image.size
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise BadImage(f"{width} x {height} pixels, too large")
-    if getattr(image, "n_frames", 1) > 1:
-        raise BadImage(f"animated, {image.n_frames} frames")  # type: ignore[attr-defined]
-    try:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return _plain(image)
+            warnings.simplefilter(
+                "ignore"
+            )  # on damage that is refused, or on sizes with a stricter limit here
+            return _decoded(io.BytesIO(raw))
     except BadImage:
         raise
-    except Exception as error:
-        raise BadImage(_reason(error)) from error
+    except UnidentifiedImageError:
+        raise BadImage("no image that Pillow knows") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
+    except Exception as error:  # decoders raise anything at all on damaged bytes
+        raise BadImage(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -126,6 +119,19 @@ def settle(splits: Mapping[str, Pixels], *, skip_bad: bool, where: str) -> dict[
     }
 
 
+def _decoded(file: io.BytesIO) -> Image.Image:
+    image = Image.open(file)
+    width, height = image.size
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise BadImage(f"{width} x {height} pixels, too large")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise BadImage(f"animated, {frames} frames")
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return _plain(image)
+
+
 def _plain(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
@@ -153,7 +159,3 @@ def _coloured(images: NDArray[np.uint8], filled: int) -> NDArray[np.uint8]:
     colour = np.empty((len(images), 3, *images.shape[2:]), np.uint8)
     colour[:filled] = images[:filled]
     return colour
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -89,6 +89,8 @@ def _resized(images: NDArray, size: int) -> NDArray[np.uint8]:
         raise ValueError(f"images are {kind}; they must be uint8, or floating point in 0..1")
     if len(images) < 3:
         raise ValueError(f"{len(images)} images are too few; it takes 3 or more")
+    if not images.size:
+        raise ValueError(f"images of shape {images.shape} have no pixels")
     square = np.empty((len(images), images.shape[1], size, size), np.uint8)
     for i, image in enumerate(images):
         pixels = np.rint(image * 255.0).astype(np.uint8) if kind != np.uint8 else image

@@ -60,12 +60,10 @@ def decode_tables(
         if columns is None:
             raise ValueError(f"{where}: column {label!r} has gaps (nulls); every image needs its label")
         try:
-            labels, class_names = class_indices(
-                {s: c[kept[s]] for s, c in columns.items()}, _class_names(schema, label)
-            )
+            labels, class_names = class_indices(columns, _class_names(schema, label))
         except ValueError as error:
             raise ValueError(f"{where}: column {label!r}: {error}") from None
-        arrays |= {f"{split}_labels": column for split, column in labels.items()}
+        arrays |= {f"{split}_labels": column[kept[split]] for split, column in labels.items()}
 
     attributes = _attributes(tables, exclude=label)
     if attributes:

@@ -1,0 +1,101 @@
+"""NumPy archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentmix.data import from_path, load
+from latentmix.data.npz import Npz
+
+GREY = np.arange(5 * 16, dtype=np.uint8).reshape(5, 4, 4)
+COLOUR = np.arange(5 * 48, dtype=np.uint8).reshape(5, 4, 4, 3)
+
+
+def saved(folder: Path, **arrays: np.ndarray) -> Npz:
+    file = folder / "set.npz"
+    np.savez(file, **arrays)
+    source = from_path(file)
+    assert isinstance(source, Npz)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (GREY, GREY[:, None]),
+        (GREY[..., None], GREY[:, None]),
+        (GREY[:, None], GREY[:, None]),
+        (COLOUR, COLOUR.transpose(0, 3, 1, 2)),
+        (COLOUR.transpose(0, 3, 1, 2), COLOUR.transpose(0, 3, 1, 2)),
+        (GREY / 255, GREY[:, None]),
+        ((COLOUR / 255).astype(np.float32), COLOUR.transpose(0, 3, 1, 2)),
+        (GREY > 40, (GREY > 40)[:, None] * 255),
+    ],
+    ids=["NHW", "NHW1", "N1HW", "NHW3", "N3HW", "float64", "float32", "bool"],
+)
+@pytest.mark.parametrize("name", ["images", "data"])
+def test_shapes_and_types(tmp_path: Path, name: str, images: np.ndarray, expected: np.ndarray) -> None:
+    decoded = saved(tmp_path, **{name: images}).read(4)
+    assert decoded.train_images.dtype == np.uint8
+    np.testing.assert_array_equal(decoded.train_images, expected)
+    assert decoded.train_labels is None
+
+
+def test_other_sizes_are_fitted(tmp_path: Path) -> None:
+    images = np.full((3, 10, 6), 77, np.uint8)
+    assert (saved(tmp_path, images=images).read(8).train_images == 77).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "indices", "names"),
+    [
+        ([0, 1, 2, 1, 0], [0, 1, 2, 1, 0], ("0", "1", "2")),
+        ([7, 3, 7, 3, 9], [1, 0, 1, 0, 2], ("3", "7", "9")),
+        (["b", "a", "b", "c", "a"], [1, 0, 1, 2, 0], ("a", "b", "c")),
+    ],
+)
+def test_labels(tmp_path: Path, labels: list, indices: list[int], names: tuple[str, ...]) -> None:
+    source = saved(tmp_path, images=GREY, labels=np.array(labels))
+    decoded = source.read(4)
+    assert decoded.train_labels is not None
+    assert decoded.train_labels.tolist() == indices
+    assert decoded.class_names == names
+    data = load(source, image_size=4)
+    assert (data.name, data.labels, len(data.train)) == ("set", 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pictures": GREY, "y": GREY[:, 0, 0]}, "no array `images`.*it holds pictures, y"),
+        ({"images": GREY.astype(np.float64)}, "run from 0 to 79, not within 0..1"),
+        ({"images": np.full((5, 4, 4), np.nan)}, "run from nan to nan"),
+        ({"images": GREY.astype(np.int64)}, "images are int64"),
+        ({"images": np.zeros((5, 16), np.uint8)}, r"shape \(5, 16\)"),
+        ({"images": np.zeros((5, 4, 4, 4), np.uint8)}, r"shape \(5, 4, 4, 4\)"),
+        ({"images": GREY[:1]}, "1 images are too few"),
+        ({"images": GREY[:0]}, "0 images are too few"),
+        ({"images": np.zeros((5, 0, 4), np.uint8)}, "no pixels"),
+        ({"images": GREY, "labels": np.arange(4)}, r"labels of shape \(4,\) do not fit 5 images"),
+        ({"images": GREY, "labels": np.arange(5) / 2}, "whole numbers or text"),
+        ({"images": np.array([None, 1, "a"], dtype=object)}, "cannot be used.*allow_pickle"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        saved(tmp_path, **arrays).read(4)
+    assert "set.npz" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "cut"])
+def test_damaged_files(tmp_path: Path, content: bytes | str) -> None:
+    source = saved(tmp_path, images=GREY)
+    file = Path(source.path)
+    file.write_bytes(content if isinstance(content, bytes) else file.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"set\.npz cannot be used"):
+        source.read(4)
+    with pytest.raises(FileNotFoundError):
+        Npz(str(tmp_path / "none.npz")).read(4)
