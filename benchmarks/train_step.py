@@ -102,7 +102,9 @@ def peak_memory(data: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", type=Path, help="a checkout of the published code")
     parser.add_argument("--data", type=Path, help="a folder of MNIST in parquet, for the memory of a run")
     parser.add_argument("--rounds", type=int, default=20)
@@ -123,7 +125,9 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:7} {BATCH / median:7.1f} images/s")
     share = BATCH / medians["ours"] * FLOP_PER_IMAGE / statistics.median(peaks)
-    print(f"fp32 matrix-product peak {statistics.median(peaks) / 1e9:.0f} GFLOP/s, our share {100 * share:.0f} %")
+    print(
+        f"fp32 matrix-product peak {statistics.median(peaks) / 1e9:.0f} GFLOP/s, our share {100 * share:.0f} %"
+    )
     if options.peer:
         print(f"ratio {medians['theirs'] / medians['ours']:.2f}")
     if options.data:

@@ -164,7 +164,9 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
     for key in spec:
         if key not in options:
             known = ", ".join(options) or "none"
-            errors.append(f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}")
+            errors.append(
+                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}"
+            )
     count = len(errors)
     for key, (annotation, fallback) in options.items():
         inner = parts.kind_of(annotation)

@@ -35,8 +35,8 @@ COLOURS = (
 TITLES = {
     "reconstruction": "reconstruction error",
     "critic": "critic's loss",
-    "fool_reconstruction": "fooling it, reconstructions",
-    "fool_mix": "fooling it, mixes",
+    "fool_reconstruction": "fooling the critic, reconstructions",
+    "fool_mix": "fooling the critic, mixes",
     "consistency": "consistency of mixes",
     "probe_accuracy": "online probe, validation",
 }

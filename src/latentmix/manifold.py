@@ -1,5 +1,4 @@
-"""Manifold Mixup for anybody's network and training loop: mix hidden states and labels by one and the same
-draw.
+"""Manifold Mixup for anybody's network and training loop: hidden states and labels, mixed by one draw.
 
     mm = ManifoldMixup(model, layers=["input", "layer1", "layer2"], alpha=2.0)
     for x, y in loader:
@@ -23,14 +22,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold_hooks import InputHook, OutputHook, Passes, carries_hooks, replace_first
-from latentmix.manifold_layers import INPUT, Layer, find_layers, inspect_layers
+from latentmix.manifold_hooks import InputHook, OutputHook, Passes, refuse_wrapped, replace_first
+from latentmix.manifold_layers import INPUT, Layer, find_layers, inspect_layers, probabilities
 from latentmix.mixing import Mix, Mixup
 
 
 class ManifoldMixup:
-    """Mixes the hidden states of one random layer: h_mix = lam h + (1 - lam) h[perm], lam ~ Beta(alpha,
-    alpha).
+    """Mixes the hidden states of a random layer: lam h + (1 - lam) h[perm], lam ~ Beta(alpha, alpha).
 
     The layer, `lam` and `perm` are drawn anew by every call, which opens the context of one forward pass.
     Outside of it, in evaluation mode, in deep copies of the model and after `remove` the network is
@@ -48,8 +46,7 @@ class ManifoldMixup:
         per: One `lam` for the whole "batch", as published, or one for each "sample".
         fold: Keep the larger ("max") or smaller ("min") of lam and 1 - lam; None, as published, keeps lam.
         detach: Block the gradient at the mixed layer (section 4.1). What lies below gets zeros and not None,
-            so that momentum and weight decay still move it, and so that distributed training waits for no
-            one.
+            so that momentum and weight decay still move it, and distributed training misses no gradient.
         generator: On the CPU; where all draws come from. Torch's own if None. For the same draws on every
             rank, give each rank a generator with the same seed.
         example: What to run once for "auto": the model's input, or a tuple or dictionary of inputs, at least
@@ -76,19 +73,17 @@ class ManifoldMixup:
         generator: torch.Generator | None = None,
         example: Any = None,
     ) -> None:
-        _refuse_wrapped(model)
+        refuse_wrapped(model)
         if per not in ("batch", "sample") or fold not in (None, "max", "min"):
             raise ValueError(
-                f"per={per!r}, fold={fold!r}: per is 'batch' or 'sample', fold None, 'max' or 'min'"
+                f"per={per!r}, fold={fold!r}: take 'batch' or 'sample', and None, 'max' or 'min'"
             )
         if generator is not None and generator.device.type != "cpu":
-            raise ValueError(
-                f"generator on {generator.device}: draws are made on the host, give a CPU generator"
-            )
+            raise ValueError(f"generator on {generator.device}: draws are made on the host, give one there")
         self._mixup = Mixup(k=2, alpha=alpha, per=per)
         self.model, self.per, self.fold, self.detach, self.generator = model, per, fold, detach, generator
         self.layers = find_layers(model, layers, example)
-        self.layer_probs = _probabilities(layer_probs, self.layers)
+        self.layer_probs = probabilities(layer_probs, self.layers)
         self._active: MixedPass | None = None
         self._passes: Passes[MixedPass] = Passes()
         self._handles = [
@@ -116,9 +111,7 @@ class ManifoldMixup:
             weights = torch.tensor([[1.0], [0.0]]).expand(2, batch_size)
             return MixedPass(self, None, Mix(alone, weights))
         if batch_size == 1:
-            raise ValueError(
-                "a batch of one has nobody to mix with: use drop_last=True, or step outside of the context"
-            )
+            raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
         k = int(torch.multinomial(self.layer_probs, 1, generator=self.generator))
         mix = self._mixup(torch.empty(batch_size, device="cpu"), self.generator)
         if self.fold is not None:
@@ -161,8 +154,7 @@ class MixedPass:
     """One forward pass: the draw that mixes its hidden states and its labels, and the proof that it did.
 
     Attributes:
-        lam: Weight of each sample itself: a scalar, or (B,) if drawn per sample; float32, on the model's
-        device.
+        lam: Weight of each sample itself: a scalar, or (B,) if drawn per sample; float32.
         perm: Whom each sample is mixed with, shape (B,).
         layer: Name of the layer, None if nothing is mixed (evaluation mode).
         mix: Both as a `Mix`.
@@ -205,8 +197,7 @@ class MixedPass:
             criterion: Any loss of the output and one set of labels; a scalar, or one value per sample (any
                 shape (B, ...), reduction="none"), which is averaged and which `per="sample"` needs.
             output: Whatever the criterion takes.
-            y: Labels, a tensor with the batch in front, or a dictionary, tuple or list of them (several
-            heads).
+            y: Labels, a tensor with the batch in front, or a dictionary, tuple or list of them.
 
         Raises:
             ValueError: Labels that are not the batch's, or that the criterion refuses.
@@ -247,8 +238,7 @@ class MixedPass:
         return Mix(self.mix.partners.to(y.device), self.mix.weights.to(y.device)).labels(y, num_classes)
 
     def verify(self) -> None:
-        """Check that the drawn layer was mixed exactly once; `loss` and leaving the context do it by
-        themselves.
+        """Check that the drawn layer was mixed exactly once, as `loss` and leaving the context do.
 
         Raises:
             RuntimeError: It was not.
@@ -257,17 +247,17 @@ class MixedPass:
             return
         if calls == 0:
             raise RuntimeError(
-                f"layer {self.layer!r} was never reached, so that labels would be mixed but hidden states not; the "
-                "forward pass must run inside the context, in training mode, on the very model that was given (not a "
-                "copy) and through its __call__ (not .forward); `eligible(x)` shows what a forward pass reaches"
+                f"layer {self.layer!r} was never reached: labels would be mixed, but hidden states not. The "
+                "forward pass must run inside the context, in training mode, on the model that was given "
+                "(not a copy) and through its __call__ (not .forward); `eligible(x)` shows what it reaches"
             )
         raise RuntimeError(
-            f"layer {self.layer!r} ran {calls} times and mixed each time; open one context for each forward pass, and "
-            "leave out a layer that a forward pass uses more than once"
+            f"layer {self.layer!r} ran {calls} times and mixed each time: open one context for each forward "
+            "pass, and leave out layers that a forward pass uses more than once"
         )
 
     def _apply(self, index: int, value: Any, again: bool) -> Any:
-        """Mix the first tensor of real numbers in `value`; count, unless the layer is run again for its gradient."""
+        """Mix the first real tensor in `value`; count, unless a backward pass runs the layer again."""
         if not again:
             self._calls[index] += 1
         if not torch.compiler.is_compiling() and index != self._index:
@@ -275,11 +265,8 @@ class MixedPass:
         mixed = replace_first(value, lambda h: self._mix_at(index, h))
         if mixed is None:
             raise ValueError(
-                f"layer {self._owner.layers[index]!r} holds no tensor of real numbers to mix"
-                + (
-                    ": class indices or tokens cannot be mixed, choose their embedding"
-                    * (index == self._index)
-                )
+                f"layer {self._owner.layers[index]!r} holds no tensor of real numbers; where it holds tokens "
+                "or class indices, mix their embedding"
             )
         return mixed
 
@@ -287,8 +274,8 @@ class MixedPass:
         batch = self.mix.partners.shape[1]
         if h.ndim == 0 or h.shape[0] != batch:
             raise ValueError(
-                f"layer {self._owner.layers[index]!r} holds {tuple(h.shape)}: its first dimension must be the batch of "
-                f"{batch} that was drawn for"
+                f"layer {self._owner.layers[index]!r} holds {tuple(h.shape)}, but the draw was for a batch "
+                f"of {batch}, which must be the first dimension"
             )
         mixed = Mix(self.mix.partners.to(h.device), self._layer_weights[index].to(h.device))(h)
         if self._detach:
@@ -321,20 +308,3 @@ def _criterion(criterion: Callable[[Any, Any], Tensor], output: Any, y: Any) -> 
         raise ValueError(
             "the criterion refuses outputs {} with labels {}".format(*described) + f": {error}"
         ) from error
-
-
-def _probabilities(probs: Sequence[float] | None, layers: list[str]) -> Tensor:
-    p = torch.full((len(layers),), 1.0) if probs is None else torch.tensor(list(probs), dtype=torch.float32)
-    if len(p) != len(layers) or (p < 0).any() or not p.sum() > 0 or not p.isfinite().all():
-        raise ValueError(f"layer_probs={probs}: need one number, 0 or more, for each of {', '.join(layers)}")
-    return p / p.sum()
-
-
-def _refuse_wrapped(model: nn.Module) -> None:
-    wrapper = type(model).__name__
-    if wrapper in {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"}:
-        raise ValueError(
-            f"the model is wrapped already ({wrapper}); make ManifoldMixup first, then wrap or compile"
-        )
-    if carries_hooks(model):
-        raise ValueError("the model carries a ManifoldMixup already; call its remove() first")

@@ -1,4 +1,4 @@
-"""What `ManifoldMixup` hangs on a network: hooks that copies do not inherit, and how they change an output."""
+"""What `ManifoldMixup` hangs on a network: hooks that copies do not inherit, and what they change."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 D = TypeVar("D")
 Apply = Callable[[int, Any], Any]
+WRAPPERS = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"}
 
 
 class Hook:
@@ -49,13 +50,17 @@ def inert(*args: Any) -> None:
     """A hook that does nothing."""
 
 
-def carries_hooks(model: nn.Module) -> bool:
-    """Whether any module has a live hook of ours."""
-    return any(
-        isinstance(hook, Hook)
-        for module in model.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    )
+def refuse_wrapped(model: nn.Module) -> None:
+    """Raise a ValueError if hooks must not go on this model: it is wrapped, compiled, or has them already."""
+    wrapper = type(model).__name__
+    if wrapper in WRAPPERS:
+        raise ValueError(
+            f"the model is wrapped already ({wrapper}): make ManifoldMixup first, then wrap or compile"
+        )
+    for module in model.modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        if any(isinstance(hook, Hook) for hook in hooks):
+            raise ValueError("the model carries a ManifoldMixup already; call its remove() first")
 
 
 def replace_first(value: Any, f: Callable[[Tensor], Tensor]) -> Any:
@@ -124,7 +129,7 @@ class Passes(Generic[D]):
         """Forget the pass when the graph of `loss` is gone: it cannot be differentiated any more."""
         if loss.grad_fn is not None:
             alive = _Alive()
-            loss.grad_fn.metadata["latentmix"] = alive
+            loss.grad_fn.metadata["latentmix"] = alive  # type: ignore[index]
             for p in self._recent:
                 if p.draw is draw:
                     p.graph = weakref.ref(alive)
@@ -142,9 +147,9 @@ class Passes(Generic[D]):
         meant = [p for p in alive if p.backward is None] or alive or self._recent[-1:]
         if len(meant) != 1:
             raise RuntimeError(
-                "several forward passes in training mode await a backward pass, and under activation checkpointing it "
-                "cannot be told for which of them a layer is run again: call backward after each forward pass, and "
-                "run passes that need no gradient in evaluation mode or on a copy"
+                "several forward passes in training mode await a backward pass, and with activation "
+                "checkpointing it cannot be told for which of them a layer runs again: call backward after "
+                "each, and run passes that need no gradient in evaluation mode or on a copy"
             )
         meant[0].backward = backward
         return meant[0].draw

@@ -108,6 +108,18 @@ def inspect_layers(
     return found
 
 
+def probabilities(probs: Sequence[float] | None, layers: Sequence[str]) -> Tensor:
+    """One probability for each layer, summing to one; uniform if None.
+
+    Raises:
+        ValueError: Not one finite number, 0 or more, for each layer.
+    """
+    p = torch.full((len(layers),), 1.0) if probs is None else torch.tensor(list(probs), dtype=torch.float32)
+    if len(p) != len(layers) or (p < 0).any() or not p.sum() > 0 or not p.isfinite().all():
+        raise ValueError(f"layer_probs={probs}: need one number, 0 or more, for each of {', '.join(layers)}")
+    return p / p.sum()
+
+
 def _whole_blocks(model: nn.Module, example: Any) -> list[str]:
     """The outermost stack of sibling blocks of one type that are whole and run once, without the last of
     them.
@@ -125,14 +137,16 @@ def _whole_blocks(model: nn.Module, example: Any) -> list[str]:
                 continue
             others, _ = _run(model, inputs.rolled(), [])
             for stack in stacks:
-                once = [name for name in stack if len(held[name]) == 1 and held[name][0] is not None]
+                once = [(name, held[name][0]) for name in stack if len(held[name]) == 1]
                 whole = [
-                    name for name in once if _is_whole(model, name, held[name][0], inputs, outputs, others)
+                    name
+                    for name, h in once
+                    if h is not None and _is_whole(model, name, h, inputs, outputs, others)
                 ]
                 if len(whole) > 1:
                     return whole[:-1]
             raise ValueError(
-                "layers='auto' finds no stack of blocks whose outputs are all that later layers see; name the layers"
+                "layers='auto' finds no stack of blocks that pass on all that later layers see: name layers"
             )
     raise ValueError("layers='auto' must run the network and has no input that fits: give one, example=x")
 
@@ -162,7 +176,7 @@ def _is_whole(
 def _run(
     model: nn.Module, inputs: Inputs, watch: Sequence[str], force: Mapping[str, Tensor] | None = None
 ) -> tuple[list[Tensor], dict[str, list[Tensor | None]]]:
-    """Output tensors, and what each watched layer held at each of its calls; `force` sets what layers hold."""
+    """Output tensors, and what each watched layer held at each call; `force` sets what layers hold."""
     held: dict[str, list[Tensor | None]] = {name: [] for name in watch}
     force = force or {}
 

@@ -142,9 +142,7 @@ class Mixup:
         partners = draw_partners(
             len(h), self.k, self_pairs=self.self_pairs, device=h.device, generator=generator
         )
-        weights = dirichlet(
-            _draws(self.per, h), self.k, self.alpha, device=h.device, generator=generator
-        )
+        weights = dirichlet(_draws(self.per, h), self.k, self.alpha, device=h.device, generator=generator)
         return Mix(partners, weights.expand(self.k, len(h), *weights.shape[2:]))
 
 
@@ -229,9 +227,12 @@ def slerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
     """
     _same_shape(h1, h2)
     s = _positions(t, h1)
-    cos = torch.cosine_similarity(h1.flatten(1), h2.flatten(1), dim=1, eps=1e-12)
-    w = cos.clamp(-1, 1).acos().reshape(-1, 1, *[1] * (h1.ndim - 1))
-    circle = (torch.sin((1 - s) * w) * h1[:, None] + torch.sin(s * w) * h2[:, None]) / w.sin().clamp_min(1e-12)
+    u1, u2 = (torch.nn.functional.normalize(h.flatten(1)) for h in (h1, h2))
+    w = 2 * torch.atan2((u1 - u2).norm(dim=1), (u1 + u2).norm(dim=1))  # exact where the arc cosine is not
+    w = w.reshape(-1, 1, *[1] * (h1.ndim - 1))
+    circle = (torch.sin((1 - s) * w) * h1[:, None] + torch.sin(s * w) * h2[:, None]) / w.sin().clamp_min(
+        1e-12
+    )
     return torch.where(w.sin() > 1e-4, circle, lerp(h1, h2, t))
 
 

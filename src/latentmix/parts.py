@@ -98,7 +98,9 @@ def _candidates(kind: str, module: ModuleType) -> Iterator[tuple[str, Callable[.
             yield module.__name__.rpartition(".")[2], module.evaluate
         return
     for cls in vars(module).values():
-        public = isinstance(cls, type) and cls.__module__ == module.__name__ and not cls.__name__.startswith("_")
+        public = (
+            isinstance(cls, type) and cls.__module__ == module.__name__ and not cls.__name__.startswith("_")
+        )
         if public and not getattr(cls, "_is_protocol", False) and _is(kind, cls):
             yield name_of(cls), cls
 

@@ -41,7 +41,9 @@ class Plain:
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None:
         self.steps, self.first, self.batch_size = steps, done, batch_size
         self.started = self.spoke = time.monotonic()
-        self.say(f"{title}: {steps} steps of {batch_size} images" + (f", continuing at {done}" if done else ""))
+        self.say(
+            f"{title}: {steps} steps of {batch_size} images" + (f", continuing at {done}" if done else "")
+        )
 
     def step(self, done: int, epoch: int, values: dict[str, float]) -> None:
         now = time.monotonic()

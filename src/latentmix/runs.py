@@ -88,13 +88,19 @@ def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
     path = folder / "config.yaml"
     if path.is_file():
         old = read_config(folder)
-        free = {"out": new["out"], "device": new["device"], "epochs": max(old.get("epochs", 0), new["epochs"])}
+        free = {
+            "out": new["out"],
+            "device": new["device"],
+            "epochs": max(old.get("epochs", 0), new["epochs"]),
+        }
         lines = config.difference({**old, **free}, {**new, **free})
         if new["epochs"] < old.get("epochs", 0):
             lines.append(f"epochs: {old['epochs']} -> {new['epochs']} (only more are possible)")
         if lines:
             shown = "\n  ".join(lines)
-            raise RunError(f"{folder} holds a run of another configuration:\n  {shown}\nchoose another out=FOLDER")
+            raise RunError(
+                f"{folder} holds a run of another configuration:\n  {shown}\nchoose another out=FOLDER"
+            )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} exists and is no run; choose another out=FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
@@ -251,7 +257,9 @@ def open_run(
     names = ("best", "last", "previous") if checkpoint is None else (checkpoint,)
     loaded = load_checkpoint(folder, names, warn)
     if loaded is None:
-        raise RunError(f"{folder} has no checkpoint {' or '.join(names)} yet; run `latentmix train` on it first")
+        raise RunError(
+            f"{folder} has no checkpoint {' or '.join(names)} yet; run `latentmix train` on it first"
+        )
     name, weights, description, _ = loaded
     shape = tuple(description["shape"])
     context = {"shape": shape, "labels": description["labels"], "attributes": description["attributes"]}

@@ -34,7 +34,9 @@ class Runtime:
             raise ValueError(f"device={device}: choose one of {', '.join(known)}, or cuda:N")
         available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if not available.get(accelerator, True) or (index and int(index) >= torch.cuda.device_count()):
-            raise ValueError(f"device={device}: this machine has no such device; device=auto takes the best it has")
+            raise ValueError(
+                f"device={device}: this machine has no such device; device=auto takes the best it has"
+            )
         self._fabric = Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else 1,

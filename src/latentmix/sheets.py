@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latentmix.runs import write_atomically
 
-LEAST = 96  # pixels of the shorter side of a tile
+LEAST = 96  # pixels of the shorter side of a tile, after magnification
 GAP = 4
 MARGIN = 28
 BESIDE = 12  # between a label at the left and its tile
@@ -42,13 +42,18 @@ class Label(NamedTuple):
     side: Literal["left", "above", "below"] = "left"
 
 
-def sheet(tiles: Sequence[Tile], labels: Sequence[Label] = (), title: str | None = None) -> Image.Image:
+def sheet(
+    tiles: Sequence[Tile], labels: Sequence[Label] = (), title: str | None = None, *, least: int = LEAST
+) -> Image.Image:
     """Lay tiles of one size and their labels out, with a margin around everything.
+
+    Arguments:
+        least: Magnify until the shorter side of a tile is at least that many pixels.
 
     Raises:
         ValueError: No tiles, tiles of different shapes, or neither one nor three channels.
     """
-    layout = _Layout(tiles)
+    layout = _Layout(tiles, least)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
     font, title_font = ImageFont.load_default(FONT), ImageFont.load_default(TITLE)
     boxes = [layout.box(tile) for tile in tiles]
@@ -79,7 +84,7 @@ def room(words: Iterable[str], image: Tensor) -> float:
     """How many tiles of such an image the longest of some labels at the left takes, with space around it."""
     font = ImageFont.load_default(FONT)
     return (max(font.getlength(text) for text in words) + 3 * BESIDE) / (
-        _Layout([Tile(0, 0, image)]).width + GAP
+        _Layout([Tile(0, 0, image)], LEAST).width + GAP
     )
 
 
@@ -91,9 +96,9 @@ def picture(image: Tensor, scale: int = 1) -> Image.Image:
     return Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
 
 
-def magnification(height: int, width: int) -> int:
-    """The smallest whole factor that makes the shorter side of a tile at least 96 pixels."""
-    return max(1, -(-LEAST // min(height, width)))
+def magnification(height: int, width: int, least: int = LEAST) -> int:
+    """The smallest whole factor that makes the shorter side of a tile at least that many pixels."""
+    return max(1, -(-least // min(height, width)))
 
 
 def store(image: Image.Image, path: Path | None) -> Image.Image:
@@ -108,14 +113,14 @@ def store(image: Image.Image, path: Path | None) -> Image.Image:
 class _Layout:
     """Where tiles and labels fall, in pixels from the corner of the tile at (0, 0)."""
 
-    def __init__(self, tiles: Iterable[Tile]) -> None:
+    def __init__(self, tiles: Iterable[Tile], least: int) -> None:
         shapes = sorted({tuple(tile.image.shape) for tile in tiles})
         if len(shapes) != 1:
             raise ValueError(f"a sheet needs images of one shape, got {shapes or 'none'}")
         channels, height, width = shapes[0]
         if channels not in (1, 3):
             raise ValueError(f"a sheet shows images of 1 or 3 channels, got {channels}")
-        self.scale = magnification(height, width)
+        self.scale = magnification(height, width, least)
         self.width, self.height = self.scale * width, self.scale * height
 
     def box(self, at: Tile | Label) -> tuple[int, int, int, int]:

@@ -146,7 +146,9 @@ class Trainer:
         method: Method = config.build("method", run.method, **context)
         k = getattr(getattr(method, "mixer", None), "k", 1)
         if k > run.batch_size:
-            raise ValueError(f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}")
+            raise ValueError(
+                f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}"
+            )
         # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
         self.method = method.to(device=runtime.device, memory_format=torch.channels_last)
         self.periods = self.method.players()
@@ -310,7 +312,9 @@ class Trainer:
             return
         _, weights, _, resume = loaded
         if resume is None or resume["data"] != self.data.fingerprint:
-            raise runs.RunError(f"the data have changed since {self.folder} was begun; choose another out=FOLDER")
+            raise runs.RunError(
+                f"the data have changed since {self.folder} was begun; choose another out=FOLDER"
+            )
         self.method.load_state_dict(weights)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(resume["optimisers"][name])

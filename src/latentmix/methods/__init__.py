@@ -11,6 +11,7 @@ classes) and ``attributes`` (number of binary attributes); everything else is ke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -75,9 +76,9 @@ class Method(nn.Module):
         self.every = dict(every or {})
         self.probe: nn.Module | None = None
         if labels is not None:
-            # The last player in the order of definition, so that it never moves the others' initialisation.
-            units = int(torch.tensor(autoencoder.code_shape).prod())
-            self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, labels))
+            units = math.prod(autoencoder.code_shape)
+            with torch.random.fork_rng(devices=[]):  # so that a probe never moves the others' initialisation
+                self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, labels))
 
     def losses(self, batch: Batch) -> Losses:
         """Each player's loss, and named values for the log (scalars, detached)."""
@@ -92,7 +93,9 @@ class Method(nn.Module):
         names = [n for n, child in self.named_children() if any(True for _ in child.parameters())]
         for name, period in self.every.items():
             if name not in names or period < 1:
-                raise ValueError(f"every.{name}={period}: periods are 1 or more; players are {', '.join(names)}")
+                raise ValueError(
+                    f"every.{name}={period}: periods are 1 or more; players are {', '.join(names)}"
+                )
         return {name: self.every.get(name, 1) for name in names}
 
     def encode(self, x: Tensor) -> Tensor:

@@ -44,10 +44,10 @@ class Conv:
             raise ValueError(f"width={self.width}: must be at least 1")
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Build encoder and decoder for images (C, H, W), H = W = 8, 16, 32, ...; codes are (d_h / 16, 4, 4).
+        """Build encoder and decoder for images (C, H, W), H = W = 16, 32, 64, ...; codes are (d_h / 16, 4, 4).
 
         Raises:
-            ValueError: The image is not square, or its side is no power of two from 8 on.
+            ValueError: The image is not square, or its side is no power of two from 16 on.
         """
         maps, scales = self.d_h // LATENT_WIDTH**2, _scales(shape)
         encoder = _encoder(shape[0], maps, scales, self.width, _normed)
@@ -82,9 +82,9 @@ def _normed(channels: int) -> nn.Module:
 def _scales(shape: tuple[int, int, int]) -> int:
     _, height, width = shape
     scales = round(math.log2(max(height, 1) / LATENT_WIDTH))
-    if height != width or scales < 1 or LATENT_WIDTH * 2**scales != height:
+    if height != width or scales < 2 or LATENT_WIDTH * 2**scales != height:
         raise ValueError(
-            f"this network needs square images of 8, 16, 32, 64, ... pixels, got {height}x{width}"
+            f"this network needs square images of 16, 32, 64, 128, ... pixels, got {height}x{width}"
         )
     return scales
 

@@ -1,0 +1,39 @@
+# Everything needs only Python 3.11 or newer and make; the first call of a target installs what it needs.
+VENV ?= .venv
+PYTHON ?= python3
+export VENV
+
+PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.train  ## train AE, AE+GAN and AMR on real digits, end with a report
+	$(VENV)/bin/latentmix demo
+
+test: $(VENV)/.dev  ## all tests, about ten minutes at most on two cores
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
+
+check: $(VENV)/.dev  ## lint, format, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.dev  ## speed and memory; PEER=checkout of the published code, DATA=MNIST in parquet
+	$(VENV)/bin/python benchmarks/train_step.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "latentmix needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV) (a minute or two, once)"
+	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV) (a minute or two, once)"
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.train

@@ -1,0 +1,152 @@
+"""Equations 1 to 3, by hand in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latentmix.methods import Batch
+from latentmix.methods.ae_gan import AEGAN
+from latentmix.methods.amr import AMR
+from latentmix.methods.autoencoder import Autoencoder
+from latentmix.mixing import Mix
+from latentmix.networks import EncoderDecoder
+
+
+class Gain(nn.Module):
+    """Multiply by one learnt number."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value * x
+
+
+class MeanPixel(Gain):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value * x.flatten(1).mean(1)
+
+
+class Toy:
+    """f(x) = 2 x, g(h) = h / 4, D(x) = 3 mean(x)."""
+
+    def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
+        return EncoderDecoder(Gain(2.0), Gain(0.25), shape)
+
+    def critic(self, shape: tuple[int, int, int]) -> nn.Module:
+        return MeanPixel(3.0)
+
+
+def halves(h: Tensor, generator: torch.Generator | None = None) -> Mix:
+    return Mix(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.5, 0.25], [0.5, 0.75]]))
+
+
+X = torch.tensor([0.4, -0.8], dtype=torch.float64).reshape(2, 1, 1, 1)
+# g(f(x)) = x / 2 = (0.2, -0.4); mixes of x: 0.5 (0.4 - 0.8) = -0.2 and 0.25 (-0.8) + 0.75 (0.4) = 0.1, halved.
+RECON, MIX = (0.2, -0.4), (-0.1, 0.05)
+
+
+def l(logit: float, target: int) -> float:  # noqa: E743, the paper's letter
+    return math.log1p(math.exp(-logit if target else logit))
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+ERRORS = {
+    "l1": mean([0.2, 0.4]),
+    "l2": mean([0.04, 0.16]),
+}
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_equation_1(kind: str) -> None:
+    losses, values = Autoencoder((1, 1, 1), network=Toy(), reconstruction=kind).losses(Batch(X))  # type: ignore[arg-type]
+    assert losses["autoencoder"].item() == pytest.approx(ERRORS[kind], abs=1e-12)
+    assert set(losses) == {"autoencoder"}
+    assert values["reconstruction"].item() == pytest.approx(ERRORS[kind], abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_equation_2(kind: str) -> None:
+    method = AEGAN((1, 1, 1), network=Toy(), lamb=5, reconstruction=kind)  # type: ignore[arg-type]
+    losses, _ = method.losses(Batch(X))
+    fool = mean([l(3 * r, 1) for r in RECON])
+    judge = mean([l(3 * x, 1) for x in (0.4, -0.8)]) + mean([l(3 * r, 0) for r in RECON])
+    assert losses["autoencoder"].item() == pytest.approx(5 * ERRORS[kind] + fool, abs=1e-12)
+    assert losses["critic"].item() == pytest.approx(judge, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_equation_3(kind: str, beta: float) -> None:
+    method = AMR((1, 1, 1), network=Toy(), mixer=halves, lamb=5, consistency=beta, reconstruction=kind)  # type: ignore[arg-type]
+    losses, _ = method.losses(Batch(X))
+    fool = mean([l(3 * r, 1) for r in RECON]) + mean([l(3 * m, 1) for m in MIX])
+    judge = mean([l(3 * x, 1) for x in (0.4, -0.8)])
+    judge += mean([l(3 * r, 0) for r in RECON]) + mean([l(3 * m, 0) for m in MIX])
+    # h_mix = 4 MIX, f(g(h_mix)) = 2 MIX
+    consistency = mean([abs(2 * m) for m in MIX] if kind == "l1" else [(2 * m) ** 2 for m in MIX])
+    expected = 5 * ERRORS[kind] + fool + beta * consistency
+    assert losses["autoencoder"].item() == pytest.approx(expected, abs=1e-12)
+    assert losses["critic"].item() == pytest.approx(judge, abs=1e-12)
+
+
+def test_gradients_by_finite_differences() -> None:
+    """Of the autoencoder's loss with the critic held, and of the critic's with the autoencoder held."""
+    method = AMR((1, 1, 1), network=Toy(), mixer=halves, consistency=0.7)
+    losses, _ = method.losses(Batch(X))
+    for player in ("autoencoder", "critic"):
+        parameters = list(getattr(method, player).parameters())
+        gradients = torch.autograd.grad(losses[player], parameters, retain_graph=True)
+        for parameter, gradient in zip(parameters, gradients):
+            ends = []
+            for sign in (1, -1):
+                with torch.no_grad():
+                    parameter += sign * 1e-6
+                ends.append(method.losses(Batch(X))[0][player].item())
+                with torch.no_grad():
+                    parameter -= sign * 1e-6
+            assert gradient.item() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-7)
+
+
+def test_binary_cross_entropy_squashes_what_is_decoded() -> None:
+    method = Autoencoder((1, 1, 1), network=Toy(), reconstruction="bce")
+    losses, _ = method.losses(Batch(X))
+    expected = []
+    for x, r in zip((0.4, -0.8), RECON):
+        p, t = 1 / (1 + math.exp(-r)), (x + 1) / 2  # what is decoded are logits
+        expected.append(-(t * math.log(p) + (1 - t) * math.log(1 - p)))
+    assert losses["autoencoder"].item() == pytest.approx(mean(expected), abs=1e-6)  # in float32
+    decoded = method.decode(torch.tensor([[[[1e4]]]], dtype=torch.float64))
+    assert decoded.abs().max() <= 1
+
+
+def test_the_published_schedule() -> None:
+    method = AMR((1, 16, 16), every={"autoencoder": 5})
+    assert method.players() == {"autoencoder": 5, "critic": 1}
+    with pytest.raises(ValueError, match=r"every\.generator=5.*autoencoder, critic"):
+        AMR((1, 16, 16), every={"generator": 5}).players()
+    with pytest.raises(ValueError, match="periods are 1 or more"):
+        AMR((1, 16, 16), every={"critic": 0}).players()
+
+
+def test_the_probe_sends_no_gradient_into_the_encoder() -> None:
+    method = AMR((1, 16, 16), labels=3)
+    losses, _ = method.losses(Batch(torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])))
+    encoder = list(method.autoencoder.parameters())
+    assert torch.autograd.grad(losses["probe"], encoder, allow_unused=True) == (None,) * len(encoder)
+
+
+def test_the_probe_does_not_move_the_initialisation() -> None:
+    states = []
+    for labels in (None, 10):
+        torch.manual_seed(0)
+        states.append(AMR((1, 16, 16), labels).critic.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
