@@ -7,9 +7,12 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +145,8 @@ def test_the_download_path_and_both_caches(tmp_path: Path) -> None:
     }
     wanted = ["MNIST", "CIFAR10", "CIFAR100", "CelebA"]
     with serve(repos) as (endpoint, asked):
-        found = run(wanted, tmp_path, endpoint)
+        *found, gone = run([*wanted, "FashionMNIST"], tmp_path, endpoint)
+        assert "zalando-datasets/fashion_mnist cannot be downloaded" in gone["error"]
         count = len(asked)
         assert run(wanted, tmp_path, endpoint) == found
         assert len(asked) == count  # decoded images are cached: the hub is not even asked
@@ -183,12 +187,6 @@ def test_without_a_network_the_answer_is_immediate(tmp_path: Path) -> None:
         assert answer["seconds"] < 15  # imports on a busy machine; the client's own retries alone take 23
 
 
-def test_a_repository_that_is_gone(tmp_path: Path) -> None:
-    with serve({}) as (endpoint, _):
-        [answer] = run(["MNIST"], tmp_path, endpoint)
-    assert "ylecun/mnist cannot be downloaded" in answer["error"]
-
-
 def test_a_hub_that_accepts_but_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "PATIENCE", 0.3)
     with socket.socket() as silent:
@@ -200,6 +198,19 @@ def test_a_hub_that_accepts_but_never_answers(monkeypatch: pytest.MonkeyPatch) -
     with serve({}) as (endpoint, _):
         assert hub._answers(f"{endpoint}/no/such/page")  # 404 is an answer
     assert not hub._answers("no endpoint")
+
+
+def test_certificates_are_left_to_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(reason: Exception) -> None:
+        def urlopen(*_: object, **__: object) -> None:
+            raise urllib.error.URLError(reason)
+
+        monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+
+    fail(ssl.SSLCertVerificationError("unable to get local issuer certificate"))
+    assert hub._answers("https://localhost")
+    fail(socket.gaierror("no such host"))
+    assert not hub._answers("https://localhost")
 
 
 def test_facts_of_the_named_sets() -> None:

@@ -236,6 +236,19 @@ def test_digits() -> None:
     assert load(Digits(), image_size=16).shape == (1, 16, 16)
 
 
+def test_real_faces(real_mnist: Path) -> None:
+    faces = real_mnist.parent / "celeba10k"
+    if not faces.is_dir():
+        pytest.skip(f"no celeba10k beside {real_mnist}")
+    data = load(from_path(faces), image_size=32)
+    assert (len(data.train), len(data.valid), len(data.test)) == (6_400, 1_599, 2_001)
+    assert (data.shape, data.class_names, data.attributes) == ((3, 32, 32), ("female", "male"), 40)
+    assert "identity" not in data.attribute_names
+    assert data.train.labels is not None
+    assert data.train.attributes is not None
+    assert torch.equal(data.train.labels, data.train.attributes[:, data.attribute_names.index("male")].long())
+
+
 def test_real_mnist(real_mnist: Path) -> None:
     data = load(from_path(real_mnist), image_size=32)
     assert (len(data.train), len(data.valid), len(data.test)) == (50_000, 10_000, 10_000)

@@ -70,6 +70,17 @@ def test_splits_labels_and_names(tmp_path: Path, inside: str) -> None:
     assert (data.name, data.labels, data.shape) == ("toys", 3, (1, 8, 8))
 
 
+def test_a_copy_of_a_repository_with_configurations(tmp_path: Path) -> None:
+    write(tmp_path / "plain_text" / "train-00000-of-00001.parquet", [png(i) for i in range(5)])
+    (tmp_path / "README.md").write_text("card")
+    assert values(from_path(tmp_path).read(8).train_images) == list(range(5))
+    write(tmp_path / "other" / "train-00000-of-00001.parquet", [png(9)] * 3)
+    with pytest.raises(ValueError, match="several folders of parquet files, other, plain_text; name one"):
+        from_path(tmp_path).read(8)
+    write(tmp_path / "data" / "train-00000-of-00001.parquet", [png(7)] * 3)
+    assert values(from_path(tmp_path).read(8).train_images) == [7, 7, 7]
+
+
 def test_pieces_of_a_split_are_read_in_order(tmp_path: Path) -> None:
     for piece in range(3):
         contents = [png(10 * piece + i) for i in range(4)]

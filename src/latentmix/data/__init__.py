@@ -205,7 +205,7 @@ def from_path(path: str | Path) -> Source:
         if root.suffix.lower() == ".parquet":
             raise ValueError(f"{path} is one parquet file; name the folder that holds it")
         raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
-    if any(root.glob("*.parquet")) or any(root.glob("data/*.parquet")):
+    if any(root.rglob("*.parquet")):
         return Parquet(str(root))
     if any(p.suffix.lower() in EXTENSIONS for p in root.rglob("*")):
         return Folder(str(root))

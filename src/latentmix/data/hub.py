@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -147,6 +148,9 @@ def _answers(endpoint: str) -> bool:
             urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE).close()
         except urllib.error.HTTPError:
             pass
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # the hub's client brings certificates of its own
+                return
         except (OSError, ValueError, http.client.HTTPException):
             return
         answered.append(True)

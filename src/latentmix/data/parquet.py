@@ -19,9 +19,11 @@ _SPLIT = re.compile(r"(train|valid|val|test)(?:ing|ation)?(?![a-z])", re.IGNOREC
 
 @dataclass(frozen=True)
 class Parquet:
-    """A local folder of parquet files named by split (`train-*.parquet`, `test-*.parquet`) or its `data/`.
+    """A local folder of parquet files named by split, such as `train-*.parquet`.
 
-    Files that name no split are all training images. Class names come from the hub's schema metadata.
+    They lie in the folder, in its `data/`, or in its only folder that has any (a configuration, in a copy of
+    a repository). Without a split in any name, all are training images. Class names come from the hub's schema
+    metadata.
 
     Arguments:
         path: The folder.
@@ -68,9 +70,14 @@ class Parquet:
         root = Path(self.path).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder")
-        files = sorted(root.glob("*.parquet")) or sorted(root.glob("data/*.parquet"))
-        if not files:
-            raise FileNotFoundError(f"{self.path} holds no *.parquet files, neither here nor in data/")
+        inside = sorted({file.parent for file in root.rglob("*.parquet")})
+        if not inside:
+            raise FileNotFoundError(f"{self.path} holds no *.parquet files")
+        best = next(folder for folder in (root, root / "data", inside[0]) if folder in inside)
+        if best not in (root, root / "data") and len(inside) > 1:
+            found = ", ".join(str(folder.relative_to(root)) for folder in inside[:5])
+            raise ValueError(f"{self.path} holds several folders of parquet files, {found}; name one of them")
+        files = sorted(best.glob("*.parquet"))
         splits = defaultdict(list)
         for file in files:
             named = _SPLIT.match(file.name)
