@@ -22,7 +22,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold_hooks import InputHook, OutputHook, Passes, refuse_wrapped, replace_first
+from latentmix.manifold_hooks import (
+    InputHook,
+    OutputHook,
+    in_backward,
+    on_gradient,
+    refuse_wrapped,
+    replace_first,
+)
 from latentmix.manifold_layers import INPUT, Layer, find_layers, inspect_layers, probabilities
 from latentmix.mixing import Mix, Mixup
 
@@ -85,13 +92,14 @@ class ManifoldMixup:
         self.layers = find_layers(model, layers, example)
         self.layer_probs = probabilities(layer_probs, self.layers)
         self._active: MixedPass | None = None
-        self._passes: Passes[MixedPass] = Passes()
+        self._differentiated: MixedPass | None = None
         self._handles = [
             model.register_forward_pre_hook(InputHook(self._apply, i), with_kwargs=True)
             if name == INPUT
             else model.get_submodule(name).register_forward_hook(OutputHook(self._apply, i))
             for i, name in enumerate(self.layers)
         ]
+        self._handles.append(model.register_forward_hook(OutputHook(self._watch, -1)))
 
     def __call__(self, batch_size: int) -> MixedPass:
         """Draw for one forward pass: ``with mm(len(x)) as m: ...``.
@@ -134,20 +142,32 @@ class ManifoldMixup:
         """Take the hooks off; the model is as it was."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._active = [], None
+        self._handles, self._active, self._differentiated = [], None, None
 
     def _apply(self, index: int, value: Any) -> Any:
         """What layer `index` is to hold instead of `value`; None to leave it."""
         if not self.model.training:
             return None
         if torch.compiler.is_compiling():
-            m, again = self._active, False
-        elif again := (backward := torch._C._current_graph_task_id()) != -1:
-            m = self._passes.again(backward)
-        else:
+            return None if self._active is None else self._active._forward(index, value)
+        if in_backward():
+            m = self._differentiated
+            return None if m is None else m._mixed(index, value)
+        mixed = None if self._active is None else self._active._forward(index, value)
+        if self.layers[index] != INPUT:
+            self._watch(index, value if mixed is None else mixed)
+        return mixed
+
+    def _watch(self, index: int, value: Any) -> None:
+        """Learn which forward pass a backward pass differentiates, for layers that it runs again.
+
+        Activation checkpointing runs them mostly after the context has closed, and another draw than the
+        first time would give wrong gradients, silently. The nodes of one forward pass are differentiated
+        without those of others in between, and its output comes first.
+        """
+        if self.model.training and not torch.compiler.is_compiling() and not in_backward():
             m = self._active
-            self._passes.forward(m)
-        return None if m is None else m._apply(index, value, again)
+            on_gradient(value, lambda: setattr(self, "_differentiated", m))
 
 
 class MixedPass:
@@ -215,9 +235,7 @@ class MixedPass:
             )
         lam = self.lam.to(first.device)
         lam = lam.reshape(-1, *[1] * (first.ndim - 1)) if lam.ndim else lam
-        value = (lam * first + (1 - lam) * second).mean()
-        self._owner._passes.lives_with(self, value)
-        return value
+        return (lam * first + (1 - lam) * second).mean()
 
     def target(self, y: Tensor, num_classes: int | None = None) -> Tensor:
         """lam y + (1 - lam) y[perm], class indices as one-hot codes: for losses that take soft labels.
@@ -256,10 +274,12 @@ class MixedPass:
             "pass, and leave out layers that a forward pass uses more than once"
         )
 
-    def _apply(self, index: int, value: Any, again: bool) -> Any:
-        """Mix the first real tensor in `value`; count, unless a backward pass runs the layer again."""
-        if not again:
-            self._calls[index] += 1
+    def _forward(self, index: int, value: Any) -> Any:
+        self._calls[index] += 1
+        return self._mixed(index, value)
+
+    def _mixed(self, index: int, value: Any) -> Any:
+        """`value` with its first tensor of real numbers mixed; None if this layer is not the drawn one."""
         if not torch.compiler.is_compiling() and index != self._index:
             return None
         mixed = replace_first(value, lambda h: self._mix_at(index, h))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-D = TypeVar("D")
 Apply = Callable[[int, Any], Any]
 WRAPPERS = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"}
 
@@ -25,11 +24,8 @@ class Hook:
     def __init__(self, apply: Apply, index: int) -> None:
         self.apply, self.index = apply, index
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return inert
-
-    def __reduce__(self) -> str:
-        return "inert"
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _of_a_copy, ()
 
 
 class OutputHook(Hook):
@@ -46,7 +42,11 @@ class InputHook(Hook):
         return self.apply(self.index, (args, kwargs))
 
 
-def inert(*args: Any) -> None:
+def _of_a_copy() -> Callable[..., None]:
+    return _inert
+
+
+def _inert(*args: Any) -> None:
     """A hook that does nothing."""
 
 
@@ -100,67 +100,21 @@ def tensors(value: Any) -> Iterator[Tensor]:
         yield from tensors(part)
 
 
+def in_backward() -> bool:
+    """Whether a backward pass is under way: activation checkpointing runs layers again within it."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def on_gradient(value: Any, call: Callable[[], None]) -> None:
+    """Have `call` called whenever a backward pass reaches a tensor in `value`."""
+    for t in tensors(value):
+        if t.requires_grad:
+            t.register_hook(lambda grad: call())
+
+
 def _items(value: Any) -> list[tuple[Any, Any]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     if isinstance(value, Mapping):
         return list(value.items())
     return list(enumerate(value)) if isinstance(value, tuple | list) else []
-
-
-class Passes(Generic[D]):
-    """Remembers the draws of forward passes for layers that are run again in the backward pass.
-
-    Activation checkpointing does so, mostly after the context of the forward pass has closed. Another draw
-    than the first time would give wrong gradients, silently; so where more than one pass may be meant, that
-    is an error.
-    """
-
-    def __init__(self) -> None:
-        self._recent: list[_Pass[D]] = []
-
-    def forward(self, draw: D | None) -> None:
-        """Note a forward pass, mixed by `draw` or not at all (None)."""
-        last = self._recent[-1] if self._recent else None
-        if last is None or draw is not last.draw or last.backward is not None:
-            self._recent = [*self._recent[-1:], _Pass(draw)]
-
-    def lives_with(self, draw: D, loss: Tensor) -> None:
-        """Forget the pass when the graph of `loss` is gone: it cannot be differentiated any more."""
-        if loss.grad_fn is not None:
-            alive = _Alive()
-            loss.grad_fn.metadata["latentmix"] = alive  # type: ignore[index]
-            for p in self._recent:
-                if p.draw is draw:
-                    p.graph = weakref.ref(alive)
-
-    def again(self, backward: int) -> D | None:
-        """The draw to repeat within the backward pass of this number.
-
-        Raises:
-            RuntimeError: It may be any of several.
-        """
-        for p in self._recent:
-            if p.backward == backward:
-                return p.draw
-        alive = [p for p in self._recent if p.graph is None or p.graph() is not None]
-        meant = [p for p in alive if p.backward is None] or alive or self._recent[-1:]
-        if len(meant) != 1:
-            raise RuntimeError(
-                "several forward passes in training mode await a backward pass, and with activation "
-                "checkpointing it cannot be told for which of them a layer runs again: call backward after "
-                "each, and run passes that need no gradient in evaluation mode or on a copy"
-            )
-        meant[0].backward = backward
-        return meant[0].draw
-
-
-class _Pass(Generic[D]):
-    def __init__(self, draw: D | None) -> None:
-        self.draw = draw
-        self.graph: weakref.ref[_Alive] | None = None
-        self.backward: int | None = None
-
-
-class _Alive:
-    """Lives as long as the node of an autograd graph that it is stored in."""
