@@ -22,8 +22,8 @@ class Parquet:
     """A local folder of parquet files named by split, such as `train-*.parquet`.
 
     They lie in the folder, in its `data/`, or in its only folder that has any (a configuration, in a copy of
-    a repository). Without a split in any name, all are training images. Class names come from the hub's schema
-    metadata.
+    a repository). Without a split in any name, all are training images. Class names come from the schema's
+    metadata, as the hub writes it.
 
     Arguments:
         path: The folder.
