@@ -137,7 +137,7 @@ def triangle(
     reach, low = (steps - 1) / 2 + 1.15, steps - 1.0
     real = ((-1.15, 0.0), (-reach, low), (reach, low))
     tiles += [Tile(x, y, image) for (x, y), image in zip(real, corners)]
-    labels = [Label(x, y, "real", "above") for x, y in real]
+    labels = [Label(x, y, "real", "below" if y else "above") for x, y in real]
     return store(sheet(tiles, labels, title), path)
 
 
@@ -158,6 +158,7 @@ def learning_curves(
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     curves = {label: _curves(records) for label, records in logs.items()}
     found = dict.fromkeys(name for series in curves.values() for name in series)
@@ -167,7 +168,9 @@ def learning_curves(
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     with rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK}):
-        figure = Figure((3.6 * columns, 2.5 * lines + 0.5), dpi=150, layout="constrained", facecolor=PAPER)
+        margins = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.04, hspace=0.06)
+        size = (3.6 * columns, 2.6 * lines + 0.3)
+        figure = Figure(size, dpi=150, layout=margins, facecolor=PAPER)
         axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axis, name in zip(axes, names):
             for colour, series in zip(itertools.cycle(COLOURS), curves.values()):

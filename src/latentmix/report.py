@@ -31,9 +31,9 @@ FIGURES = {
     "interpolations": (
         "Mixup of codes",
         "Each block walks from the real image at its left to the one at its right. In every row the two "
-        "codes are blended in equal steps and decoded; the top row blends the pixels instead. Look at the middle "
-        "columns: two shapes laid over each other, as in the pixels, are a failure; one sharp, plausible "
-        "shape is what the critic asks for. At the ends stand reconstructions: compare them with the real images.",
+        "codes are blended in equal steps and decoded; the top row blends the pixels instead. Look at the "
+        "middle columns: two shapes laid over each other, as in the pixels, are a failure; one sharp, "
+        "plausible shape is what the critic asks for. At the ends stand reconstructions, beside the images.",
     ),
     "bernoulli": (
         "Crossover of codes",
@@ -54,8 +54,8 @@ FIGURES = {
     "learning_curves": (
         "Learning curves",
         "Reconstruction error and probe accuracy on validation images, adversarial terms on training "
-        "batches. A critic whose loss goes to zero has won and teaches nothing more; terms that neither vanish nor "
-        "run away are a healthy game.",
+        "batches. A critic whose loss goes to zero has won and teaches nothing more; terms that neither "
+        "vanish nor run away are a healthy game.",
     ),
 }
 MEANINGS = {
@@ -87,6 +87,9 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         paths = [os.path.relpath(other, drawn) for other in others]
         runs.write_atomically(known, json.dumps(paths) + "\n")
     run, baselines = _Facts(folder), [_Facts(Path(other)) for other in others]
+    if len({each.label for each in (run, *baselines)}) <= len(baselines):  # one method, several runs of it
+        for each in (run, *baselines):
+            each.label += f" ({each.folder.resolve().name})"
     sections = [
         ("Scores", _scores(run)),
         ("Compared", _comparison([*baselines, run]) if baselines else ""),
@@ -97,7 +100,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
     ]
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{html}\n</section>" for name, html in sections if html)
     page = PAGE.format(
-        style=Path(__file__).with_suffix(".css").read_text(),
+        style=Path(__file__).with_suffix(".css").read_text(encoding="utf-8"),
         title=escape(f"{run.label} on {run.data}"),
         lead=escape(_summary(run)),
         body=body,

@@ -214,7 +214,7 @@ def _grid(x: Tensor, mixes: Tensor, label: str) -> Image.Image:
     tiles = [Tile(i % n, i // n, image) for i, image in enumerate(mixes)]
     tiles += [Tile(-1.15, i, image) for i, image in enumerate(x)]
     tiles += [Tile(i, -1.15, image) for i, image in enumerate(x)]
-    return sheet(tiles, [Label(-1.15, 0, "real", "above"), Label(0, -1.15, "real")])
+    return sheet(tiles, [Label(0, -1.15, "real")])
 
 
 def _film(x: Tensor, mixes: Tensor, cells: Sequence[Cell]) -> bytes:
