@@ -66,13 +66,15 @@ def load(arguments: Iterable[str]) -> Run:
 
     Raises:
         ConfigError: Anything is wrong; names every mistake.
-        FileNotFoundError: A YAML file or a data folder that does not exist.
+        FileNotFoundError: A YAML file that does not exist.
     """
     settings: dict[str, Any] = {}
+    hints = inspect.get_annotations(Run, eval_str=True)
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if equals and not Path(argument).is_file():
-            _merge(settings, _nested(key, _value(text)))
+            # Words stay as they were typed: out=2026-01-31 and out=007 name folders, they are no YAML values.
+            _merge(settings, _nested(key, text if hints.get(key) is str else _value(text)))
         else:
             _merge(settings, _read_yaml(Path(argument)))
     return resolve(settings)
@@ -152,12 +154,16 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
     if kind == "data" and isinstance(name, str) and name not in found and _is_path(name):
         from latentmix.data import from_path  # the data package knows layouts; it imports torch
 
-        source = from_path(name)
-        spec = {**_spec_of(source), "path": str(Path(name).resolve()), **spec}
+        try:
+            source = from_path(name)
+        except (ValueError, OSError) as error:
+            errors.append(f"{path}: {error}")
+            return {"name": name}
+        spec = {**_spec_of(source), "path": str(Path(name).expanduser().resolve()), **spec}
         name = spec.pop("name")
     if not isinstance(name, str) or name not in found:
-        hint = _nearest(str(name), found)
-        errors.append(f"{path}: no {kind} is named {name!r}{hint}; there are {', '.join(found)}")
+        others = ", ".join(found) + (", or the path of a folder or .npz file" if kind == "data" else "")
+        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, found)}; there are {others}")
         return {"name": name}
     resolved: dict[str, Any] = {"name": name}
     options = found[name].options
@@ -194,16 +200,16 @@ def _spec_of(part: Any) -> dict[str, Any]:
 
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
-    try:
-        return TypeAdapter(annotation).validate_python(value)
+    try:  # strict where it matters: pydantic takes true for 1
+        return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
         reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
         errors.append(f"{path}: {reasons}; got {value!r}")
         return value
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+def _nearest(word: Any, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.5)  # YAML's keys may be numbers
     return f" (did you mean {close[0]}?)" if close else ""
 
 
