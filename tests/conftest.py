@@ -1,4 +1,4 @@
-"""What all tests share: no network, one thread, a cache of their own, real data if there are any, a tiny run."""
+"""What all tests share: no network, one thread, a cache of their own, real data if there are any, a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import terminal
 
-# Before torch and the hub's client are imported: they read these once. One thread makes runs equal to the bit.
+# Before torch and the hub's client are imported: they read these once. One thread: runs are equal to the bit.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -47,7 +47,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> list[str]:
-    """key=value settings of a run that takes a second: 128 digits of 16x16 pixels, one epoch, few channels."""
+    """key=value settings of a run of a second: 128 digits of 16x16 pixels, one epoch, few channels."""
     return [f"{key}={value}" for key, value in TINY.items()]
 
 
