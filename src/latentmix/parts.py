@@ -129,4 +129,4 @@ def _options(make: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 def _first_sentence(thing: Any) -> str:
     text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[a-z0-9)|])\. ", text)[0].rstrip(".")
+    return re.split(r"(?<=[a-z0-9)|])(?<! et al)\. ", text)[0].rstrip(".")
