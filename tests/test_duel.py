@@ -84,7 +84,7 @@ def test_a_confident_critic_still_teaches() -> None:
 
 
 def test_batch_norm_takes_two_passes() -> None:
-    """Where the critic couples samples, scaling one backward pass would be wrong; both routes must agree by default."""
+    """Where the critic couples samples, scaling one backward pass would be wrong."""
     torch.manual_seed(0)
     critic = nn.Sequential(
         nn.Flatten(), nn.Linear(256, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0)

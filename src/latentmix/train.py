@@ -150,7 +150,7 @@ class Trainer:
                 f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}"
             )
         # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
-        self.method = method.to(device=runtime.device, memory_format=torch.channels_last)
+        self.method = method.to(runtime.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.periods = self.method.players()
         self.optimisers = make_optimisers(self.method, run.lr)
         self.generator = runtime.generator(run.seed)
@@ -249,8 +249,9 @@ class Trainer:
         if bad:
             name = min(bad, key=lambda name: bad[name])
             raise NonFinite(
-                f"the loss of {name} is not finite at step {bad[name]} (epoch {bad[name] // self.steps_per_epoch}); "
-                f"{self.folder} keeps the last good checkpoint; try a smaller lr than {self.run.lr:g}"
+                f"the loss of {name} is not finite at step {bad[name]} "
+                f"(epoch {bad[name] // self.steps_per_epoch}); {self.folder} keeps the last good checkpoint; "
+                f"try a smaller lr than {self.run.lr:g}"
             )
 
     @torch.no_grad()

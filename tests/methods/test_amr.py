@@ -47,7 +47,7 @@ def halves(h: Tensor, generator: torch.Generator | None = None) -> Mix:
 
 
 X = torch.tensor([0.4, -0.8], dtype=torch.float64).reshape(2, 1, 1, 1)
-# g(f(x)) = x / 2 = (0.2, -0.4); mixes of x: 0.5 (0.4 - 0.8) = -0.2 and 0.25 (-0.8) + 0.75 (0.4) = 0.1, halved.
+# g(f(x)) = x / 2; mixes of x: 0.5 (0.4 - 0.8) = -0.2 and 0.25 (-0.8) + 0.75 (0.4) = 0.1, halved too.
 RECON, MIX = (0.2, -0.4), (-0.1, 0.05)
 
 

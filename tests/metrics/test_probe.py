@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from latentmix.metrics import decode, encode, probe
+from latentmix.metrics import codes_kept, decode, encode, probe
 
 
 def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_method):
@@ -14,6 +14,17 @@ def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_metho
     torch.testing.assert_close(encode(toy_method, split, index), split.pixels(index).flatten(1))
     torch.testing.assert_close(encode(toy_method, split, batch_size=7), encode(toy_method, split))
     torch.testing.assert_close(decode(toy_method, encode(toy_method, split)), split.pixels())
+
+
+def test_kept_codes_are_encoded_once_and_cannot_be_spoilt(toy_data, toy_method, monkeypatch):
+    calls = []
+    monkeypatch.setattr(toy_method, "encode", lambda x: calls.append(len(x)) or x.flatten(1))
+    with codes_kept():
+        encode(toy_method, toy_data.test).zero_()
+        assert encode(toy_method, toy_data.test).any()
+        assert len(calls) == 1
+    encode(toy_method, toy_data.test)
+    assert len(calls) == 2
 
 
 def test_encode_refuses_nan_codes(toy_data, toy_method):

@@ -59,5 +59,6 @@ class Denoising(Method):
         losses = {"autoencoder": error}
         if self.probe is not None:
             with torch.no_grad():
-                losses |= self.probe_losses(self.encode(batch.x), batch)
+                h = self.encode(batch.x)
+            losses |= self.probe_losses(h, batch)
         return losses, {"reconstruction": error}

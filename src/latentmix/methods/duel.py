@@ -80,17 +80,17 @@ def _judge(s_real: Tensor, s_fakes: list[Tensor]) -> Tensor:
     return torch.stack([F.softplus(-s_real).mean(), *(F.softplus(s).mean() for s in s_fakes)]).sum()
 
 
-def _carry(value: Tensor, inputs: list[Tensor], gradients: list[Tensor]) -> Tensor:
+def _carry(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """`value`, with the given gradients with respect to the given inputs."""
     return _Carry.apply(value, gradients, *inputs)
 
 
 class _Carry(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *inputs: Tensor) -> Tensor:
         ctx.gradients = gradients
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> Any:
         return None, None, *(upstream * g for g in ctx.gradients)

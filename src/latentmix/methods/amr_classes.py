@@ -1,0 +1,200 @@
+"""AMR with classes: a learned mask asks each parent for what makes the mix have the wanted attributes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods.duel import duel
+from latentmix.mixing import Mix, Mixer, Mixup
+from latentmix.networks import Network
+from latentmix.networks.classifying import ClassifyingCritic
+from latentmix.networks.conv import Conv
+from latentmix.networks.mlp import perceptron
+
+TEMPERATURE = 2 / 3  # of the relaxed mask (Maddison et al., 2017)
+
+
+class AMRClasses(Method):
+    """AMR, and mixes m h_1 + (1 - m) h_2, m ~ Bernoulli(embed(y)), that should be real and have attributes y.
+
+    To AMR's losses (equation 3) equation 7 adds, with x_y = g(m h_1 + (1 - m) h_2) and y between y_1 and y_2,
+
+    min_F l(D(x_y), 1) + c l(p(x_y), y),  min_D l(D(x_y), 0) + l(p(x), y_x)
+
+    where p is a classifier on the critic's features, trained on real images only. The mask has one entry a
+    unit or feature map. `embed` is a player of its own, with the autoencoder's loss.
+
+    As the equation has it, `embed` sees y alone. It then cannot know which of the parents has what:
+    exchanging the parents exchanges m and 1 - m, so that whatever it answers is as often wrong as right. With
+    `parents` it sees (y, y_1, y_2).
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe; one-hot, they stand in for attributes that data lack.
+        attributes: Number of binary attributes.
+        mixer: AMR's own mixing function; its second parent is also that of the mixes with attributes.
+        network: The architecture.
+        lamb: Weight of the reconstruction, the paper's lambda.
+        c: Weight of the classifier's opinion of the mixes; on real images it is 1.
+        targets: y is "convex", a y_1 + (1 - a) y_2 with a ~ Uniform(0, 1) for each mix (the paper), or
+            "crossover", each attribute from either parent with probability 1/2 (the published code).
+        mask: "sampled" with a straight-through gradient (the paper), "relaxed" to a binary concrete variable,
+            or "soft", the probabilities themselves (the published code).
+        parents: Whether the embedding sees the attributes of the parents too.
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    Raises:
+        ValueError: Data with neither attributes nor labels.
+
+    References:
+        AMR, section 2.2, equation 7 and figures 4 and 5.
+    """
+
+    name = "amr_classes"
+    label = "AMR (classes)"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        attributes: int | None = None,
+        *,
+        mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        lamb: float = 10.0,
+        c: float = 1.0,
+        targets: Literal["convex", "crossover"] = "convex",
+        mask: Literal["sampled", "relaxed", "soft"] = "sampled",
+        parents: bool = False,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        wanted = attributes or labels
+        if not wanted:
+            raise ValueError(
+                "method amr_classes needs data with attributes (celeba, say) or labels, and these have none; "
+                "amr, ae_gan and acai need neither"
+            )
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        units = self.autoencoder.code_shape[0]
+        self.critic = ClassifyingCritic(network.critic(shape), wanted, shape)
+        self.embed = perceptron(3 * wanted if parents else wanted, units, units, units)
+        self.mixer, self.lamb, self.c = mixer, lamb, c
+        self.targets, self.mask, self.parents = targets, mask, parents
+        self.wanted, self.from_labels = wanted, not attributes
+
+    def losses(self, batch: Batch) -> Losses:
+        y = self._attributes(batch)
+        h = self.encode(batch.x)
+        mix = self.mixer(h, batch.generator)
+        partner = mix.partners[1]
+        y_mix = self._target(y, y[partner], batch.generator)
+        m = self._draw(self.probabilities(y_mix, y, y[partner]), batch.generator)
+        h_class = Mix(mix.partners[:2], torch.stack([m, 1 - m]))(h)
+
+        x_hat, x_mix, x_class = self.decode(h), self.decode(mix(h)), self.decode(h_class)
+        error = self.reconstruction_error(x_hat, batch.x)
+        game = duel(self.critic.adversary, batch.x, [x_hat, x_mix, x_class])
+        consistent = F.binary_cross_entropy_with_logits(self.critic.classify(x_class), y_mix)
+        classified = F.binary_cross_entropy_with_logits(self.critic.classify(batch.x), y)
+        loss = self.lamb * error + sum(game.fool) + self.c * consistent
+        losses = {"autoencoder": loss, "critic": game.judge + classified, "embed": loss}
+        values = {
+            "reconstruction": error,
+            "fool_reconstruction": game.fool[0],
+            "fool_mix": game.fool[1],
+            "fool_class_mix": game.fool[2],
+            "critic": game.judge,
+            "class_mix": consistent,
+            "class_real": classified,
+        }
+        return losses | self.probe_losses(h, batch), values
+
+    def probabilities(self, y: Tensor, y1: Tensor | None = None, y2: Tensor | None = None) -> Tensor:
+        """For each unit, how likely it is taken from the first parent.
+
+        Arguments:
+            y: Wanted attributes, shape (B, A), in [0, 1].
+            y1, y2: Attributes of the parents, needed if the embedding sees them.
+
+        Returns:
+            Shape (B, C), C the units or feature maps of a code.
+
+        Raises:
+            ValueError: Vectors of another length, or parents' attributes missing.
+        """
+        seen = [y, y1, y2] if self.parents else [y]
+        for given in seen:
+            if given is None:
+                raise ValueError("this embedding sees the parents: their attributes y1 and y2 are needed")
+            if given.ndim != 2 or given.shape[1] != self.wanted:
+                raise ValueError(
+                    f"attributes have {self.wanted} columns here, got shape {tuple(given.shape)}"
+                )
+        return torch.sigmoid(self.embed(torch.cat([g for g in seen if g is not None], 1)))
+
+    def mix_to(
+        self,
+        h1: Tensor,
+        h2: Tensor,
+        y: Tensor,
+        y1: Tensor | None = None,
+        y2: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Mix codes (B, ...) towards wanted attributes: each unit from its likelier parent, or drawn.
+
+        Arguments:
+            y, y1, y2: As for `probabilities`.
+            generator: Draws the masks; without one, units go to the likelier parent.
+        """
+        p = self.probabilities(y, y1, y2)
+        m = (p > 0.5).to(h1) if generator is None else torch.bernoulli(p, generator=generator).to(h1)
+        m = m.reshape(*m.shape, *[1] * (h1.ndim - 2))
+        return m * h1 + (1 - m) * h2
+
+    def _attributes(self, batch: Batch) -> Tensor:
+        if self.from_labels and batch.y is not None:
+            return F.one_hot(batch.y, self.wanted).to(batch.x.dtype)
+        if batch.attributes is None:
+            raise ValueError("method amr_classes got a batch without attributes or labels")
+        return batch.attributes.to(batch.x.dtype)
+
+    def _target(self, y1: Tensor, y2: Tensor, generator: torch.Generator | None) -> Tensor:
+        if self.targets == "convex":
+            a = torch.rand(len(y1), 1, device=y1.device, dtype=y1.dtype, generator=generator)
+        else:
+            a = torch.empty_like(y1).bernoulli_(0.5, generator=generator)
+        return a * y1 + (1 - a) * y2
+
+    def _draw(self, p: Tensor, generator: torch.Generator | None) -> Tensor:
+        if self.mask == "soft":
+            return p
+        u = torch.rand(p.shape, device=p.device, dtype=p.dtype, generator=generator).clamp(1e-6, 1 - 1e-6)
+        if self.mask == "relaxed":
+            return torch.sigmoid((torch.logit(p, 1e-6) + torch.logit(u)) / TEMPERATURE)
+        m = (u < p).to(p.dtype)
+        return m + p - p.detach()
+
+
+def reachable(y1: Tensor, y2: Tensor) -> Tensor:
+    """All attribute vectors that a pair can be recombined to: in each column either parent's value.
+
+    Arguments:
+        y1, y2: Binary attributes of the parents, shape (A,).
+
+    Returns:
+        Distinct rows in ascending order, shape (2^d, A) for parents that differ in d attributes.
+    """
+    choices = [sorted({int(a), int(b)}) for a, b in zip(y1.tolist(), y2.tolist())]
+    return torch.tensor(list(itertools.product(*choices)), dtype=torch.float32, device=y1.device)

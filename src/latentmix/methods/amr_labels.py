@@ -1,0 +1,108 @@
+"""AMR with labels in the loss: a classifier on the code whose gradient trains the encoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods.duel import duel
+from latentmix.mixing import Mixer, Mixup
+from latentmix.networks import Network
+from latentmix.networks.conv import Conv
+from latentmix.networks.mlp import perceptron
+
+UNLABELLED = -1
+
+
+class AMRLabels(Method):
+    """AMR plus c E[l(k(f(x)), y)] over the labelled images, for autoencoder and classifier k alike.
+
+    Labels are not mixed: the critic only tells mixes from real images. Images whose label is -1 train the
+    reconstruction and the adversarial terms, and nothing else: the semi-supervised form.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes.
+        mixer: The mixing function.
+        network: The architecture.
+        lamb: Weight of the reconstruction, the paper's lambda.
+        c: Weight of the classification.
+        depth: Hidden layers of the classifier, of 256 units; 0 for a linear one.
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    Raises:
+        ValueError: Data without labels; in a step, labels outside -1..labels - 1 (on the CPU).
+
+    References:
+        AMR, section 5 (discussion), where this is proposed and not tried.
+    """
+
+    name = "amr_labels"
+    label = "AMR (labels)"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None,
+        *,
+        mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        lamb: float = 10.0,
+        c: float = 1.0,
+        depth: int = 0,
+        reconstruction: Reconstruction = "l2",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        if not labels:
+            raise ValueError(
+                "method amr_labels needs data with labels, and these have none; amr and acai need none"
+            )
+        if depth < 0:
+            raise ValueError(f"depth={depth}: hidden layers are 0 or more")
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.critic = network.critic(shape)
+        units = math.prod(self.autoencoder.code_shape)
+        self.classifier = nn.Sequential(nn.Flatten(), perceptron(units, *[256] * depth, labels))
+        self.mixer, self.lamb, self.c, self.labels = mixer, lamb, c, labels
+
+    def losses(self, batch: Batch) -> Losses:
+        y = self._checked(batch.y)
+        h = self.encode(batch.x)
+        x_hat, x_mix = self.decode(h), self.decode(self.mixer(h, batch.generator)(h))
+        error = self.reconstruction_error(x_hat, batch.x)
+        game = duel(self.critic, batch.x, [x_hat, x_mix])
+        labelled = (y != UNLABELLED).sum().clamp_min(1)
+        logits = self.classifier(h)
+        classified = F.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="sum") / labelled
+        loss = self.lamb * error + game.fool[0] + game.fool[1] + self.c * classified
+        losses = {"autoencoder": loss, "critic": game.judge, "classifier": classified}
+        values = {
+            "reconstruction": error,
+            "fool_reconstruction": game.fool[0],
+            "fool_mix": game.fool[1],
+            "critic": game.judge,
+            "classification": classified,
+            "accuracy": (logits.argmax(1) == y).sum() / labelled,
+        }
+        if self.probe is not None:
+            cross = F.cross_entropy(self.probe(h.detach()), y, ignore_index=UNLABELLED, reduction="sum")
+            losses["probe"] = cross / labelled
+        return losses, values
+
+    def _checked(self, y: Tensor | None) -> Tensor:
+        if y is None:
+            raise ValueError(
+                "method amr_labels got a batch without labels; unlabelled images have the label -1"
+            )
+        # Only where looking does not wait for a device, which refuses such labels itself.
+        if y.device.type == "cpu" and not ((y >= UNLABELLED) & (y < self.labels)).all():
+            given = f"{int(y.min())} to {int(y.max())}"
+            raise ValueError(f"labels go from 0 to {self.labels - 1}, or are -1 for none; got {given}")
+        return y

@@ -1,0 +1,116 @@
+"""GAIA: interpolations must look real to a discriminator that is itself an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.mixers import Midpoint
+from latentmix.mixing import Mixer
+from latentmix.networks import Network
+from latentmix.networks.gaia import ContentStyle
+
+SLOPE = 20.0  # of the sigmoids that balance the two
+
+
+class GAIA(Method):
+    """A discriminator reconstructs real images well, others badly; the autoencoder makes it reconstruct all.
+
+    With R = |x - D(x)|, F_r = |x - D(G(x))|, F_s = |s - D(s)|, s = g(Mix(h)), F = (F_r + F_s) / 2, each a
+    mean of absolute errors on a scale from 0 to 1, and S(t) = sigmoid(20 t):
+
+    min_D R - p F,  p = min(S(F_s / 2 - R), 0.9)
+    min_G q F_s + (1 - q) F_r + w L_dist,  q = S(F_s - F_r)
+
+    F_r compares with x, which alone makes G an autoencoder; there is no term |x - G(x)|. L_dist is the mean
+    square difference of ln(1 + distances) between images and between codes, each matrix divided by its mean.
+    `rates` gives the share of the learning rate that each side gets in a step: S(R - F) for D, the rest for
+    G, so that the one that is ahead slows down.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe.
+        mixer: The mixing function.
+        network: The architecture. If it has a `judge(shape)`, images to images, that is D; else D is another
+            of its autoencoders.
+        distance: Weight of L_dist, w; the published one is half the learning rate of 1e-4.
+        every: {player: n}: the player steps on every n-th batch.
+
+    References:
+        Sainburg et al., "Generative adversarial interpolative autoencoding", 2018, in the form of its
+        released code.
+    """
+
+    label = "GAIA"
+    betas = (0.9, 0.999)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        mixer: Mixer = Midpoint(),  # noqa: B008, a frozen value
+        network: Network = ContentStyle(),  # noqa: B008, a frozen value
+        distance: float = 5e-5,
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(network.autoencoder(shape), reconstruction="l1", labels=labels, every=every)
+        self.critic = getattr(network, "judge", network.autoencoder)(shape)
+        self.mixer, self.distance = mixer, distance
+
+    def losses(self, batch: Batch) -> Losses:
+        x = batch.x
+        h = self.encode(x)
+        x_hat, x_mix = self.decode(h), self.decode(self.mixer(h, batch.generator)(h))
+        d_real, d_hat, d_mix = self.critic(torch.cat([x, x_hat, x_mix])).chunk(3)
+        real, fake_real, fake_mix = _error(x, d_real), _error(x, d_hat), _error(x_mix, d_mix)
+        fake = (fake_real + fake_mix) / 2
+
+        push = _balance(0.5 * fake_mix - real).clamp(0, 0.9)
+        judge = (real - push * fake).clamp(-1, 1)
+        worse = _balance(fake_mix - fake_real)
+        structure = structure_loss(x, h)
+        fool = (worse * fake_mix + (1 - worse) * fake_real + self.distance * structure).clamp(-1, 1)
+        values = {
+            "reconstruction": self.reconstruction_error(x_hat, x),
+            "judge_real": real,
+            "judge_reconstruction": fake_real,
+            "judge_mix": fake_mix,
+            "structure": structure,
+            "rate_critic": _balance(real - fake),
+        }
+        return {"autoencoder": fool, "critic": judge} | self.probe_losses(h, batch), values
+
+    def rates(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{player: share of the learning rate in this step}, from the step's values; they sum to one."""
+        share = values["rate_critic"].detach()
+        return {"critic": share, "autoencoder": 1 - share}
+
+
+def structure_loss(x: Tensor, h: Tensor) -> Tensor:
+    """How differently images and codes lie to each other: mean (ln(1 + S_x) - ln(1 + S_h))^2, S mean-scaled.
+
+    Arguments:
+        x, h: Images and codes of a batch, shape (B, ...); S are their B x B mean square differences, divided
+            by the mean over all pairs, each with itself included.
+    """
+    return (_distances(x).log1p() - _distances(h).log1p()).square().mean()
+
+
+def _distances(points: Tensor) -> Tensor:
+    flat = points.flatten(1)
+    s = (flat[:, None] - flat[None]).square().mean(2)
+    return s / s.mean().clamp_min(1e-12)
+
+
+def _error(x: Tensor, y: Tensor) -> Tensor:
+    return F.l1_loss(x, y) / 2  # pixels go from -1 to 1, the published ones from 0 to 1
+
+
+def _balance(t: Tensor) -> Tensor:
+    return torch.sigmoid(SLOPE * t)
