@@ -11,6 +11,9 @@ metric computes from arrays is a plain function of the same module; a module wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -32,6 +35,19 @@ class Score(NamedTuple):
     protocol: dict[str, object]
 
 
+_kept: ContextVar[dict[tuple[int, int], Tensor] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def codes_kept() -> Iterator[None]:
+    """Let several metrics of the same weights encode each split once; inside, nothing may be trained."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 @torch.no_grad()
 def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
     """Encode images of a split in batches: flat codes, shape (N, d_h), float32, on the CPU.
@@ -43,7 +59,12 @@ def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_s
     Raises:
         ValueError: Codes that are not finite.
     """
-    index = torch.arange(len(split.images)) if index is None else index.cpu()
+    kept, key = _kept.get(), (id(method), id(split.images))
+    if index is None and kept is not None:
+        if key not in kept:
+            kept[key] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)
+        return kept[key].clone()
+    index = torch.arange(len(split)) if index is None else index.cpu()
     device = device_of(method)
     codes: Tensor | None = None
     for start in range(0, len(index), batch_size):
