@@ -1,0 +1,101 @@
+"""Attribute vectors: directions of code space that stand for an attribute, and editing images by them.
+
+GAIA's code fits them all at once by least squares; AMR's paper describes it as averages over the images with
+an attribute, which other attributes confound: makeup, say, comes out as mostly female. Both are here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentmix.methods import Method
+
+
+def least_squares(codes: Tensor, attributes: Tensor) -> Tensor:
+    """Fit h = b + sum_a y_a v_a over all images by ordinary least squares.
+
+    Arguments:
+        codes: Shape (N, ...).
+        attributes: Numbers, binary or not, shape (N, A); other covariates of the images, pose say, may be
+            columns too, and are then accounted for.
+
+    Returns:
+        The vectors v, shape (A, ...), of the codes' type.
+
+    Raises:
+        ValueError: Rows that do not correspond, fewer images than unknowns, or columns that others determine
+            (a constant one, say), whose vectors are not defined.
+
+    References:
+        The released code of Sainburg et al., 2018.
+    """
+    y = _checked(codes, attributes)
+    design = torch.cat([y, torch.ones(len(y), 1, dtype=y.dtype)], 1)
+    if len(design) < design.shape[1]:
+        raise ValueError(f"{len(design)} images cannot decide {design.shape[1]} unknowns")
+    rank = int(torch.linalg.matrix_rank(design))
+    if rank < design.shape[1]:
+        raise ValueError(
+            f"{y.shape[1]} attributes and a constant have rank {rank}: some are constant or depend on others"
+        )
+    vectors = torch.linalg.lstsq(design, codes.flatten(1).double().cpu()).solution[:-1]
+    return vectors.reshape(-1, *codes.shape[1:]).to(codes)
+
+
+def class_means(codes: Tensor, attributes: Tensor) -> Tensor:
+    """The mean code of the images that have each attribute.
+
+    Arguments:
+        codes: Shape (N, ...).
+        attributes: Binary, shape (N, A).
+
+    Returns:
+        Shape (A, ...).
+
+    Raises:
+        ValueError: Rows that do not correspond, or an attribute that no image has.
+
+    References:
+        AMR, section 3, on GAIA.
+    """
+    y = _checked(codes, attributes)
+    counts = y.sum(0)
+    if (counts == 0).any():
+        missing = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
+        raise ValueError(f"no image has attribute {missing}, so it has no mean")
+    means = (y / counts).T @ codes.flatten(1).double().cpu()
+    return means.reshape(-1, *codes.shape[1:]).to(codes)
+
+
+def differences(codes: Tensor, attributes: Tensor) -> Tensor:
+    """Mean code with an attribute less that without it: what one adds to give an image the attribute.
+
+    Arguments, shapes and errors as for `class_means`; also an attribute that every image has is refused.
+    """
+    return class_means(codes, attributes) - class_means(codes, 1 - attributes.to(torch.float64))
+
+
+@torch.no_grad()
+def edit(method: Method, x: Tensor, vector: Tensor, amount: float | Tensor = 1.0) -> Tensor:
+    """Move images along an attribute: g(f(x) + amount v).
+
+    Arguments:
+        x: Images (B, C, H, W) in [-1, 1].
+        vector: One attribute's vector, the shape of a code.
+        amount: How far, in vectors: a number, or one for each image, shape (B,). GAIA's figures go to 3.
+
+    Raises:
+        ValueError: A vector that is not the shape of this method's codes.
+    """
+    h = method.encode(x)
+    if vector.shape != h.shape[1:]:
+        raise ValueError(f"codes have shape {tuple(h.shape[1:])}, the vector {tuple(vector.shape)}")
+    steps = torch.as_tensor(amount, dtype=h.dtype, device=h.device)
+    return method.decode(h + steps.reshape(-1, *[1] * vector.ndim) * vector.to(h))
+
+
+def _checked(codes: Tensor, attributes: Tensor) -> Tensor:
+    if attributes.ndim != 2 or len(attributes) != len(codes):
+        raise ValueError(f"attributes of shape {tuple(attributes.shape)} do not fit {len(codes)} codes")
+    return attributes.double().cpu()
