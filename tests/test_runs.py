@@ -96,7 +96,7 @@ def test_another_configuration_is_refused_with_its_difference(run: config.Run, t
     other = config.resolve({**run.as_dict(), "lr": 0.5, "method": {"name": "amr", "mixer": {"k": 3}}})
     with pytest.raises(runs.RunError) as error:
         runs.prepare(other, {})
-    assert "lr: 0.0001 -> 0.5" in str(error.value)
+    assert "lr: 0.001 -> 0.5" in str(error.value)
     assert "method.name: autoencoder -> amr" in str(error.value)
 
 

@@ -35,7 +35,7 @@ class Run:
         train_size: How many training images to keep, chosen by `seed`; None for all.
         epochs: Passes over the training images.
         batch_size: Images a step; a last smaller batch of an epoch is dropped.
-        lr: Adam's learning rate, for every player.
+        lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
         seed: Of initialisation, order of the data, and mixing.
         precision: "fp32", or "bf16" for mixed precision with weights in fp32.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -48,7 +48,7 @@ class Run:
     train_size: Positive | None = None
     epochs: Positive = 10
     batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"

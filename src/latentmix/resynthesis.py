@@ -92,6 +92,7 @@ def resynthesise(
         "model": {
             "run": run.folder.resolve().name,
             "method": run.config["method"]["name"],
+            "seed": run.config["seed"],
             "checkpoint": run.checkpoint,
             "weights_sha256": run.weights_sha256,
         },

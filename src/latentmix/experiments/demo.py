@@ -12,7 +12,7 @@ from latentmix.evaluate import evaluate
 from latentmix.progress import progress
 from latentmix.train import train
 
-SHARED = {"data": "digits", "image_size": 16, "epochs": 40, "lr": 1e-3}
+SHARED = {"data": "digits", "image_size": 16, "epochs": 30}
 METHODS = {
     "ae": {"name": "autoencoder"},
     "ae_gan": {"name": "ae_gan"},

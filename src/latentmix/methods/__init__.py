@@ -66,7 +66,7 @@ class Method(nn.Module):
         self,
         autoencoder: EncoderDecoder,
         *,
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         labels: int | None = None,
         every: Mapping[str, int] | None = None,
     ) -> None:

@@ -35,7 +35,7 @@ class AEGAN(Method):
         *,
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         every: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(

@@ -45,7 +45,7 @@ class AMR(Method):
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
         consistency: float = 0.0,
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         every: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(

@@ -74,7 +74,7 @@ class AMRClasses(Method):
         targets: Literal["convex", "crossover"] = "convex",
         mask: Literal["sampled", "relaxed", "soft"] = "sampled",
         parents: bool = False,
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         every: Mapping[str, int] | None = None,
     ) -> None:
         wanted = attributes or labels

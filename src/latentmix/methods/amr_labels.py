@@ -55,7 +55,7 @@ class AMRLabels(Method):
         lamb: float = 10.0,
         c: float = 1.0,
         depth: int = 0,
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         every: Mapping[str, int] | None = None,
     ) -> None:
         if not labels:

@@ -31,7 +31,7 @@ class Autoencoder(Method):
         labels: int | None = None,
         *,
         network: Network = Conv(),  # noqa: B008, a frozen value
-        reconstruction: Reconstruction = "l2",
+        reconstruction: Reconstruction = "l1",
         every: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(
