@@ -27,7 +27,10 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
     """
     run = runs.open_run(folder, device)
     opened = [*(runs.open_run(other, device) for other in others), run]
-    methods = {each.method.label: each.method for each in opened}
+    names = [each.method.label for each in opened]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({each.folder.name})" for name, each in zip(names, opened)]
+    methods = {name: each.method for name, each in zip(names, opened)}
     data = data_of(run, device)
     x = data.test.pixels(choose(data.test, 2 * PAIRS, seed))
     x1, x2 = x[:PAIRS], x[PAIRS:]
@@ -42,7 +45,7 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
     figures.reconstructions(x, figures.reconstruct(methods, x), drawn / "reconstructions.png")
     corners = torch.stack([x1[0], x2[0], x1[1]])
     figures.triangle(figures.simplex_mixes(run.method, corners), corners, drawn / "triangle.png")
-    logs = {each.method.label: runs.read_log(each.folder) for each in opened}
+    logs = {name: runs.read_log(each.folder) for name, each in zip(names, opened)}
     figures.learning_curves(logs, drawn / "learning_curves.png")
     return report.write(folder, others=others)
 
