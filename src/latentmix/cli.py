@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that help answers at onc
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -40,7 +41,10 @@ def main() -> None:
     except CycloptsError:
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        fail("interrupted", code=130)
+    except BrokenPipeError:  # `latentmix parts | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -78,9 +82,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, image_size, train_size, epochs, batch_size, lr, seed, precision, device and out; options of
-    parts follow with dots: method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists
-    what can be named. The same command again continues where it stopped.
+    Keys are method, data, image_size, train_size, epochs, batch_size, lr, seed, precision, device and out;
+    options of parts follow with dots: method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist.
+    `latentmix parts` lists what can be named. The same command again continues where it stopped.
 
     Parameters
     ----------
@@ -209,9 +213,13 @@ def _short(default: object) -> str:
 def _device(name: str) -> str:
     import torch
 
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch has a way of its own for each kind of device
+        raise ValueError(f"device={name}: this machine has no such device; auto takes the best") from error
+    return name
 
 
 def _print_scores(folder: Path, *names: str) -> None:

@@ -49,8 +49,8 @@ def evaluate(
         say: Told what is being computed.
 
     Returns:
-        The scores {metric: {"values", "protocol", "seconds"}}, and the reasons why others could not be computed;
-        one that fails does not stop the rest.
+        The scores {metric: {"values", "protocol", "seconds"}}, and the reasons why others could not be
+        computed; one that fails does not stop the rest.
 
     Raises:
         ValueError: An unknown metric, or a folder that is no run.

@@ -1,6 +1,6 @@
 """Every mixer, method, network, data set and metric, found by looking: the folder is the list.
 
-A part is a class whose constructor is its configuration: keyword arguments with types, defaults and a docstring.
+A part is a class whose constructor is its configuration: keyword arguments with types, defaults, a docstring.
 Arguments named in `CONTEXT` are not configuration; the data decide them.
 """
 

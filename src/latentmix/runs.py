@@ -1,15 +1,16 @@
-"""A run's folder: configuration, log, checkpoints, scores; written so that a crash at any instant loses nothing.
+"""A run's folder: configuration, log, checkpoints, scores; a crash at any instant loses nothing.
 
     config.yaml  environment.json  log.jsonl  scores.json  figures/  report.html  (TensorBoard events)
     checkpoints/{last,previous,best}/{model.safetensors,config.json,resume.pt,checksums.json}
 
-Files appear whole (temporary name, fsync, rename). A checkpoint that fails its checksums is passed over, and the one
-before it is used, with a word about it. Nothing is unpickled: weights are safetensors, and the resume state loads with
-`weights_only=True`.
+Files appear whole (temporary name, fsync, rename). A checkpoint that fails its checksums is passed over, and
+the one before it is used, with a word about it. Nothing is unpickled: weights are safetensors, and the resume
+state loads with `weights_only=True`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -122,10 +123,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "is no run (it has no config.yaml)" if folder.exists() else "does not exist"
         raise RunError(f"{folder} {what}; a run is a folder that `latentmix train` or `latentmix demo` wrote")
-    settings = yaml.safe_load(path.read_text())
-    if not isinstance(settings, dict) or "method" not in settings:
-        raise RunError(f"{path} is damaged: it does not hold a configuration")
-    return settings
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged: it is not readable as YAML") from error
+    found = settings if isinstance(settings, dict) else {}
+    missing = [field.name for field in dataclasses.fields(config.Run) if field.name not in found]
+    if missing:
+        raise RunError(f"{path} is damaged: it lacks {', '.join(missing)}")
+    return found
 
 
 class Log:
@@ -151,10 +157,17 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """All records of a run's log; a last line that was cut short is left out."""
+    """All records of a run's log; a last line that was cut short is left out.
+
+    Raises:
+        RunError: Another line is damaged.
+    """
     path = folder / "log.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
 
 
 def save_checkpoint(
@@ -257,9 +270,8 @@ def open_run(
     names = ("best", "last", "previous") if checkpoint is None else (checkpoint,)
     loaded = load_checkpoint(folder, names, warn)
     if loaded is None:
-        raise RunError(
-            f"{folder} has no checkpoint {' or '.join(names)} yet; run `latentmix train` on it first"
-        )
+        which = f" {checkpoint!r}" if checkpoint else ""
+        raise RunError(f"{folder} has no checkpoint{which} yet; `latentmix train` writes one after an epoch")
     name, weights, description, _ = loaded
     shape = tuple(description["shape"])
     context = {"shape": shape, "labels": description["labels"], "attributes": description["attributes"]}
@@ -270,9 +282,16 @@ def open_run(
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """{metric: {"values": ..., "protocol": ..., "seconds": ...}} of a run; empty before the first."""
+    """{metric: {"values": ..., "protocol": ..., "seconds": ...}} of a run; empty before the first.
+
+    Raises:
+        RunError: The file is damaged.
+    """
     path = folder / "scores.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); without it, scores are computed again") from error
 
 
 def add_score(folder: Path, metric: str, score: Mapping[str, Any]) -> None:
