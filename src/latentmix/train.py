@@ -1,8 +1,8 @@
 """The one training loop, for every method.
 
-A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect to that
-player's parameters only, and steps their optimisers. Everything random comes from seeded generators whose states are
-in the checkpoint, so a run that is killed and continued ends with the same bits.
+A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect
+to that player's parameters only, and steps their optimisers. Everything random comes from seeded generators
+whose states are in the checkpoint, so a run that is killed and continued ends with the same bits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Interrupted(Exception):
 
 
 class NonFinite(ArithmeticError):
-    """A loss became infinite or not a number; the last checkpoint is from before that."""
+    """A loss or a weight became infinite or not a number; the last checkpoint is from before that."""
 
 
 class Progress(Protocol):
@@ -64,7 +64,7 @@ class State:
 
 
 def make_optimisers(method: Method, lr: float) -> dict[str, torch.optim.Optimizer]:
-    """One Adam for each player of a method, as AMR (section 4.1): coupled L2 decay, the method's own betas."""
+    """One Adam for each player, as AMR (section 4.1): coupled L2 decay, the method's own betas."""
     optimisers: dict[str, torch.optim.Optimizer] = {}
     for name in method.players():
         parameters = list(getattr(method, name).parameters())
@@ -116,7 +116,7 @@ def train(run: config.Run, progress: Progress) -> Path:
 
     Raises:
         ValueError: Data, device or method do not fit together; the folder holds another run.
-        NonFinite: A loss is not finite any more; names the player and the step.
+        NonFinite: A loss or a weight is not finite any more; names the player and the step.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
         OSError: The disk is full, say; the last good checkpoint is still there.
     """
@@ -245,12 +245,19 @@ class Trainer:
         return values
 
     def _check_finite(self) -> None:
-        bad = {name: int(step) for name, step in self.state.first_bad.items() if step >= 0}
+        """Raise NonFinite for the first bad loss, else for weights that the last step has spoilt."""
+        what, bad = "loss", {name: int(step) for name, step in self.state.first_bad.items() if step >= 0}
+        if not bad:
+            weights = {name: getattr(self.method, name).parameters() for name in self.periods}
+            spoilt = [name for name, ws in weights.items() if not all(w.isfinite().all() for w in ws)]
+            what, bad = "weights", dict.fromkeys(spoilt, self.state.step - 1)
         if bad:
             name = min(bad, key=lambda name: bad[name])
+            kept = (self.folder / "checkpoints" / "last").exists()
             raise NonFinite(
-                f"the loss of {name} is not finite at step {bad[name]} "
-                f"(epoch {bad[name] // self.steps_per_epoch}); {self.folder} keeps the last good checkpoint; "
+                f"{what} of {name} not finite at step {bad[name]} "
+                f"(epoch {bad[name] // self.steps_per_epoch}); "
+                f"{self.folder} {'keeps the last good checkpoint' if kept else 'has no checkpoint yet'}; "
                 f"try a smaller lr than {self.run.lr:g}"
             )
 
