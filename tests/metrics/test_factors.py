@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -206,3 +208,14 @@ def test_bad_codes_and_factors_are_refused(codes, y, message):
 def test_data_without_factors_are_refused(toy_data, toy_method):
     with pytest.raises(ValueError, match="needs data with factors"):
         factors.evaluate(toy_method, toy_data)
+
+
+def test_sprites_come_from_the_whole_grid_with_their_factors(toy_data):
+    sprites = replace(toy_data, name="sprites", train=Split(torch.zeros(1, 1, 32, 32, dtype=torch.uint8)))
+    images, names = factors.labelled(sprites)
+    assert names == ("shape", "scale", "orientation", "x", "y")
+    assert images.images.shape == (factors.POOL, 1, 32, 32)
+    assert (images.attributes.max(0).values + 1).tolist() == [3, 6, 40, 32, 32]
+    column = images.images.float().mean((1, 2))  # the shape's place from left to right
+    centre = (column * torch.arange(32)).sum(1) / column.sum(1)
+    assert np.corrcoef(centre, images.attributes[:, 3])[0, 1] > 0.99

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from latentmix.data import Data, Split
+from latentmix.data import Data, Split, sprites
 from latentmix.methods import Method
 from latentmix.metrics import Score, encode, require_finite
 from latentmix.metrics import votes as _votes
@@ -29,7 +29,7 @@ from latentmix.metrics.votes import varying
 Array = NDArray[np.float64]
 Encode = Callable[[Tensor], Tensor]
 
-POOL = 50_000  # images that votes draw their samples from
+POOL = 20_000  # images that votes draw their samples from
 WIDE = 64  # units beyond which boosted trees take hours
 
 
@@ -47,7 +47,8 @@ FAST = Counts(1_000, 500, 3_000)
 def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -> Score:
     """How well single units of the code follow single factors of the data, by seven scores from 0 to 1.
 
-    The factors are the attribute columns of the training images. The scores are FactorVAE's and beta-VAE's,
+    The factors of sprites are known, and images drawn from the whole grid; of other data, the attribute
+    columns of training images are taken. The scores are FactorVAE's and beta-VAE's,
     MIG, SAP, DCI, modularity and explicitness; `factor_vae_published` is what AMR's code computes, and
     comparable with AMR's table 4 only.
 
@@ -57,12 +58,10 @@ def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -
     Raises:
         ValueError: Data without factors, fewer than two that vary, or a code of one unit.
     """
-    _require_factors(data.train)
     counts = FAST if fast else Counts()
-    index = _pool(len(data.train), seed)
-    codes = encode(method, data.train, index).numpy()
-    assert data.train.attributes is not None
-    values, kept = varying(data.train.attributes[index.to(data.train.attributes.device)].cpu())
+    images, names = labelled(data, seed)
+    values, kept = varying(_columns(images))
+    codes = encode(method, images).numpy()
     _require_units(codes)
     trees: Literal["boosting", "forest"] = "forest" if fast or codes.shape[1] > WIDE else "boosting"
     rng = np.random.default_rng(seed)
@@ -82,10 +81,10 @@ def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -
         scores = {f"{name}_fast": value for name, value in scores.items()}
     used = min(counts.samples, len(codes))
     protocol: dict[str, object] = {
-        "factors": [data.attribute_names[j] for j in kept],
+        "factors": [names[j] for j in kept],
         "units": codes.shape[1],
     }
-    protocol |= {"left_out": [n for j, n in enumerate(data.attribute_names) if j not in kept]}
+    protocol |= {"left_out": [n for j, n in enumerate(names) if j not in kept]}
     protocol |= {"pool": len(codes), "votes": counts.votes, "eval_votes": counts.eval_votes, "batch": 64}
     protocol |= {"published_votes": 800, "published_batch": 800, "prune": "5 % of the largest deviation"}
     protocol |= {"n_train": used * 2 // 3, "n_test": used - used * 2 // 3, "bins": 20, "dci_trees": trees}
@@ -106,7 +105,7 @@ def factor_vae(
 
     Arguments:
         encode: Images (B, C, H, W) in [-1, 1] to codes (B, ...).
-        data: Images with attribute columns as factors; of `Data`, the training images.
+        data: Sprites, or images with attribute columns as factors; see `labelled`.
         votes, eval_votes: Votes to learn from, and fresh ones to score on.
         batch: Samples of a vote.
         prune: Units whose deviation is below this share of the largest are left out.
@@ -123,7 +122,7 @@ def factor_vae(
 def factor_vae_published(
     encode: Encode, data: Data | Split, *, seed: int = 0, votes: int = 800, batch: int = 800
 ) -> float:
-    """AMR's variant of the FactorVAE score, errors kept, at most (F - 1) / F; see `votes`. Arguments as there."""
+    """AMR's variant of the FactorVAE score, errors kept: at most (F - 1) / F; see `votes`."""
     codes, factors, rng = _encoded(encode, data, seed)
     return _votes.factor_vae_published(codes, factors, votes=votes, batch=batch, rng=rng)
 
@@ -206,7 +205,7 @@ def dci(
 
 
 def modularity(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0) -> dict[str, float]:
-    """Modularity, whether each unit knows of one factor only, and explicitness, whether a linear map can read it.
+    """Modularity (does a unit know of one factor only?) and explicitness (can a linear map read factors?).
 
     Modularity of a unit is 1 - sum of I^2 over the other factors / ((F - 1) max I^2), 0 where it knows
     nothing; explicitness the area under the ROC curve of a logistic regression, mean over classes and
@@ -308,24 +307,39 @@ def _require_units(h: Array) -> None:
     require_finite(torch.from_numpy(h), "codes")
 
 
-def _require_factors(split: Split) -> None:
+def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]:
+    """Up to 20,000 images in random order with their factors as attribute columns, and the factors' names.
+
+    Sprites come from their whole grid, other images from the split, or of `Data` from the training images.
+
+    Raises:
+        ValueError: Data without factors.
+    """
+    if isinstance(data, Data) and data.name == "sprites":
+        number = np.random.default_rng(seed).integers(sprites.COUNT, size=POOL)
+        images = sprites.shrink(sprites.render(number), data.shape[1])[:, None]
+        factors = sprites.factors(number).astype(np.uint8)
+        return Split(torch.from_numpy(images), None, torch.from_numpy(factors)), sprites.FACTORS
+    split = data.train if isinstance(data, Data) else data
+    columns = _columns(split)
+    index = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:POOL]
+    names = data.attribute_names if isinstance(data, Data) else tuple(map(str, range(columns.shape[1])))
+    return split.take(index.to(split.images.device)), names
+
+
+def _columns(split: Split) -> Tensor:
     if split.attributes is None:
-        raise ValueError("this metric needs data with factors (attribute columns, as sprites or CelebA have)")
-
-
-def _pool(n: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:POOL]
+        raise ValueError("this metric needs data with factors: sprites, or attribute columns as CelebA has")
+    return split.attributes.cpu()
 
 
 @torch.no_grad()
 def _encoded(
     encode: Encode, data: Data | Split, seed: int
 ) -> tuple[Array, NDArray[np.int64], np.random.Generator]:
-    split = data.train if isinstance(data, Data) else data
-    _require_factors(split)
-    assert split.attributes is not None
-    index = _pool(len(split), seed).to(split.images.device)
-    codes = torch.cat([encode(split.pixels(part)).flatten(1).float().cpu() for part in index.split(500)])
+    images, _ = labelled(data, seed)
+    factors, _ = varying(_columns(images))
+    parts = torch.arange(len(images), device=images.images.device).split(500)
+    codes = torch.cat([encode(images.pixels(part)).flatten(1).float().cpu() for part in parts])
     require_finite(codes, "codes")
-    factors, _ = varying(split.attributes[index].cpu())
     return codes.numpy(), factors, np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def sap_score(h: Array, y: NDArray[np.int64], h_test: Array, y_test: NDArray[np.
 
 
 def _accuracy(x: Array, y: NDArray[np.int64], x_test: Array, y_test: NDArray[np.int64]) -> float:
-    """Test accuracy of a linear SVM with balanced classes on one unit, shapes (N,); equals scikit-learn's LinearSVC.
+    """Test accuracy of a linear SVM on one unit, shapes (N,), classes balanced; scikit-learn's LinearSVC.
 
     One squared-hinge machine a class against the rest, min (w^2 + b^2) / 2 + sum_i C_i max(0, 1 - y_i (w x_i
     + b))^2, C_i = C n / (classes n_class) for the class itself and C for the rest; a single machine for two
@@ -54,7 +54,7 @@ def _accuracy(x: Array, y: NDArray[np.int64], x_test: Array, y_test: NDArray[np.
 
 
 def _machines(x: Array, target: Array, cost: Array) -> tuple[Array, Array]:
-    """Newton's method with halved steps for K machines: x (N,), target and cost (K, N); w and b, each (K,)."""
+    """Newton's method with halved steps for K machines: x (N,), target and cost (K, N); w and b (K,)."""
     w, b = np.zeros(len(target)), np.zeros(len(target))
 
     def objective(w: Array, b: Array) -> Array:
