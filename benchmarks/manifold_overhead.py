@@ -1,0 +1,85 @@
+"""What a manifold-mixed training step costs over the plain step of the same network.
+
+Two copies of PreActResNet-18 at batch 128 take turns, plain and mixed: forward, backward and SGD. Prints
+medians in milliseconds and the median of the paired ratios (limit: 1.03). Wants an idle machine.
+
+    python benchmarks/manifold_overhead.py [--width 64] [--batch 128] [--rounds 7] [--device cpu] [--compile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from latentmix.manifold import ManifoldMixup
+from latentmix.networks.resnet import PreActResNet
+
+LAYERS = ["input", "layer1", "layer2"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    x = torch.randn(options.batch, 3, 32, 32, device=device)
+    y = torch.randint(10, (options.batch,), device=device)
+
+    steps = {name: training_step(name == "mixed", x, y, options) for name in ("plain", "mixed")}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for round in range(options.rounds + 1):
+        for name in sorted(steps, reverse=bool(round % 2)):  # nobody is always first
+            elapsed = timed(steps[name], device)
+            if round:  # the first one warms up
+                seconds[name].append(elapsed)
+    ratio = statistics.median(m / p for m, p in zip(seconds["mixed"], seconds["plain"]))
+    for name, values in seconds.items():
+        print(f"{name:>6} {1000 * statistics.median(values):9.1f} ms")
+    print(f" ratio {ratio:9.3f}    {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+def training_step(
+    mix: bool, x: torch.Tensor, y: torch.Tensor, options: argparse.Namespace
+) -> Callable[[], None]:
+    torch.manual_seed(0)
+    model = PreActResNet(18, width=options.width).classifier((3, 32, 32), 10).to(x.device)
+    mixup = ManifoldMixup(model, LAYERS, generator=torch.Generator().manual_seed(0)) if mix else None
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    network = torch.compile(model) if options.compile else model
+
+    def step() -> None:
+        if mixup is None:
+            loss = F.cross_entropy(network(x), y)
+        else:
+            with mixup(len(x)) as m:
+                loss = m.loss(F.cross_entropy, network(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def timed(step: Callable[[], None], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
