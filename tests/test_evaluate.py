@@ -1,0 +1,73 @@
+"""Scores of a run: computed once, kept with their protocol, one failure does not lose the others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from latentmix import gallery, runs
+from latentmix.data import Split
+from latentmix.evaluate import data_of, evaluate
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+def quiet(_: str) -> None: ...
+
+
+def test_scores_are_kept_with_their_protocol_and_not_computed_twice(run: Path) -> None:
+    said: list[str] = []
+    first, failures = evaluate(run, ["probe"], say=said.append)
+    assert not failures
+    assert len(said) == 1
+    kept = runs.read_scores(run)["probe"]
+    assert kept == first["probe"]
+    assert 0 <= kept["values"]["offline_accuracy"] <= 1
+    assert kept["protocol"]["n_train"] == 128
+    assert kept["protocol"]["data"] == data_of(runs.open_run(run)).fingerprint
+    again, _ = evaluate(run, ["probe"], say=said.append)
+    assert again == first
+    assert len(said) == 1  # nothing was computed
+
+    evaluate(run, ["probe"], seed=1, say=said.append)
+    assert len(said) == 2  # another seed is another score
+
+
+def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> None:
+    scores, failures = evaluate(run, ["factors", "probe"], say=quiet)
+    assert set(scores) == {"probe"} <= set(runs.read_scores(run))
+    assert "factor" in failures["factors"]
+
+
+def test_an_unknown_metric_is_named_before_any_work(run: Path) -> None:
+    with pytest.raises(ValueError, match=r"no metric is named 'prob' \(did you mean probe\?\)"):
+        evaluate(run, ["probe", "prob"], say=quiet)
+
+
+def test_new_weights_are_scored_anew(run: Path) -> None:
+    evaluate(run, ["probe"], say=quiet)
+    best = run / "checkpoints" / "best"
+    weights = load_file(best / runs.WEIGHTS)
+    description = runs.load_checkpoint(run, ("best",))
+    assert description is not None
+    weights["autoencoder.encoder.0.weight"] += 1
+    runs.save_checkpoint(run, "best", weights, description[2])
+    said: list[str] = []
+    evaluate(run, ["probe"], say=said.append)
+    assert len(said) == 1
+
+
+def test_the_images_shown_come_from_all_classes() -> None:
+    labels = torch.arange(40) % 4
+    rows = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), labels), 8, seed=0)
+    assert sorted(labels[rows].tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert labels[rows[:4]].unique().numel() == 4
+    unlabelled = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8)), 8, seed=0)
+    assert unlabelled.unique().numel() == 8
