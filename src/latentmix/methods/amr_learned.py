@@ -1,0 +1,112 @@
+"""AMR with a learned mixing function: a network looks at two codes and says what to take from which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods.duel import duel
+from latentmix.mixing import Mix, draw_partners
+from latentmix.networks import Network
+from latentmix.networks.conv import Conv
+from latentmix.networks.mlp import perceptron
+
+
+class AMRLearned(Method):
+    """AMR whose mixes are m h_1 + (1 - m) h_2 with m = sigmoid(k(h_1, h_2, n)), n ~ N(0, I), k a perceptron.
+
+    k sees the mean of each unit or feature map, says one weight for each, and is a player of its own: it
+        minimises
+
+    l(D(g(m h_1 + (1 - m) h_2)), 1) + balance E[(mean_c m_c - b)^2],  b ~ Uniform(0, 1) for each mix,
+
+    where b, which k also sees, is the share that the mix should have of the first parent. Without that term
+    the best mixing function is none: a mix that is all one parent is as real as a reconstruction.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        labels: Number of classes, for the online probe.
+        network: The architecture.
+        lamb: Weight of the reconstruction, the paper's lambda.
+        balance: Weight of the share.
+        width: Hidden units of k, which has two hidden layers.
+        reconstruction: "l1", "l2" (mean square) or "bce".
+        every: {player: n}: the player steps on every n-th batch.
+
+    References:
+        AMR, section 1: mixing could be done by "even a deep neural network which learns the mixing
+            operation".
+    """
+
+    name = "amr_learned"
+    label = "AMR (learned)"
+
+    def __init__(
+        self,
+        shape: Shape,
+        labels: int | None = None,
+        *,
+        network: Network = Conv(),  # noqa: B008, a frozen value
+        lamb: float = 10.0,
+        balance: float = 10.0,
+        width: int = 128,
+        reconstruction: Reconstruction = "l1",
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(
+            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
+        )
+        self.critic = network.critic(shape)
+        units = self.autoencoder.code_shape[0]
+        self.mixing = LearnedMixing(units, width)
+        self.lamb, self.balance = lamb, balance
+
+    def losses(self, batch: Batch) -> Losses:
+        h = self.encode(batch.x)
+        partners = draw_partners(len(h), 2, self_pairs=True, device=h.device, generator=batch.generator)
+        share = torch.rand(len(h), device=h.device, dtype=h.dtype, generator=batch.generator)
+        m = self.mixing(h, h[partners[1]], share, batch.generator)
+        h_mix = Mix(partners, torch.stack([m, 1 - m]))(h)
+
+        x_hat, x_mix = self.decode(h), self.decode(h_mix)
+        error = self.reconstruction_error(x_hat, batch.x)
+        game = duel(self.critic, batch.x, [x_hat, x_mix])
+        unbalance = (m.mean(1) - share).square().mean()
+        loss = self.lamb * error + game.fool[0] + game.fool[1]
+        losses = {
+            "autoencoder": loss,
+            "critic": game.judge,
+            "mixing": game.fool[1] + self.balance * unbalance,
+        }
+        values = {
+            "reconstruction": error,
+            "fool_reconstruction": game.fool[0],
+            "fool_mix": game.fool[1],
+            "critic": game.judge,
+            "unbalance": unbalance,
+        }
+        return losses | self.probe_losses(h, batch), values
+
+
+class LearnedMixing(nn.Module):
+    """Weights of the first of two parents, one for each unit, from both codes, the wanted share, and noise.
+
+    Arguments:
+        units: Units, or feature maps, of a code.
+        width: Hidden units.
+    """
+
+    def __init__(self, units: int, width: int) -> None:
+        super().__init__()
+        self.body = perceptron(3 * units + 1, width, width, units)
+
+    def forward(
+        self, h1: Tensor, h2: Tensor, share: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw weights for codes (B, C, ...) and shares (B,) in 0..1: shape (B, C), each in 0..1."""
+        first, second = (h.flatten(2).mean(2) if h.ndim > 2 else h for h in (h1, h2))
+        noise = torch.empty_like(first).normal_(generator=generator)
+        return torch.sigmoid(self.body(torch.cat([first, second, noise, share[:, None]], 1)))
