@@ -3,11 +3,13 @@
     python benchmarks/train_step.py [--peer PATH] [--data PATH] [--rounds N]
 
 Batch 64, 32x32x1, d_h = 32, mixup k = 2, every player stepping, fp32, probe included. PATH is a checkout of
-github.com/christopher-beckham/amr (not part of this repository). Its step needs three adaptations to run today,
-made here at import: BCE targets in the prediction's shape, a stand-in for `torchvision.utils.save_image`, and
-`torch.optim.optimizer.required`. Both steps alternate in one process; medians are compared.
+github.com/christopher-beckham/amr (not part of this repository). Its step needs three adaptations to
+run today, made here at import: BCE targets in the prediction's shape, a stand-in for
+`torchvision.utils.save_image`, and `torch.optim.optimizer.required`. Both steps alternate in one process;
+medians are compared.
 
-With --data, a folder of MNIST in parquet, a short run is trained in a process of its own and its peak memory printed.
+With --data, a folder of MNIST in parquet, a short run is trained in a process of its own and its peak
+memory printed.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from latentmix.mixing import Mixup
 from latentmix.train import make_optimisers, step
 
 BATCH = 64
-# Multiply-accumulates an image: encoder or critic 14.1 M, decoder 7.0 M forward; backward twice as much. One encoding,
-# two decodings and three judgements, each forward and backward.
+# Multiply-accumulates an image: encoder or critic 14.1 M, decoder 7.0 M forward; backward twice as much. One
+# encoding, two decodings and three judgements, each forward and backward.
 FLOP_PER_IMAGE = 2 * 3 * (14.1e6 + 2 * 7.0e6 + 3 * 14.1e6)
 
 
@@ -125,9 +127,8 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:7} {BATCH / median:7.1f} images/s")
     share = BATCH / medians["ours"] * FLOP_PER_IMAGE / statistics.median(peaks)
-    print(
-        f"fp32 matrix-product peak {statistics.median(peaks) / 1e9:.0f} GFLOP/s, our share {100 * share:.0f} %"
-    )
+    peak = statistics.median(peaks) / 1e9
+    print(f"fp32 matrix-product peak {peak:.0f} GFLOP/s, our share {100 * share:.0f} %")
     if options.peer:
         print(f"ratio {medians['theirs'] / medians['ours']:.2f}")
     if options.data:

@@ -112,8 +112,8 @@ def dirichlet(
 class Mixup:
     """Convex combinations: h_mix = sum_j a_j h_j with a ~ Dirichlet(alpha, ..., alpha).
 
-    For k = 2 and alpha = 1 that is a ~ Uniform(0, 1): AMR, equation 4; for larger k equation 6. In general the
-    first of two weights is Beta(alpha, alpha), as in Manifold Mixup.
+    For k = 2 and alpha = 1 that is a ~ Uniform(0, 1): AMR, equation 4; for larger k equation 6. In general
+    the first of two weights is Beta(alpha, alpha), as in Manifold Mixup.
 
     Arguments:
         k: Number of parents of each mix.
@@ -150,14 +150,15 @@ class Mixup:
 class Bernoulli:
     """Crossover: every unit (feature map of a spatial code) comes whole from one parent.
 
-    For k = 2, h_mix = m h_1 + (1 - m) h_2 with m ~ Bernoulli(p), p ~ Uniform(0, 1): AMR, equation 5. For larger k
-    each unit picks parent j with probability p_j, p ~ Dirichlet(1, ..., 1), which is the same thing at k = 2.
+    For k = 2, h_mix = m h_1 + (1 - m) h_2 with m ~ Bernoulli(p), p ~ Uniform(0, 1): AMR, equation 5. For
+    larger k each unit picks parent j with probability p_j, p ~ Dirichlet(1, ..., 1), which is the same thing
+    at k = 2.
 
     Arguments:
         k: Number of parents of each mix.
         p: How the probabilities are drawn: anew per "unit" (then every unit is an independent fair draw; the
-            published ``fm``), per "sample", or per "batch" (the published ``fm2``); or a number, the probability
-            of the first parent, the others sharing the rest evenly.
+            published ``fm``), per "sample", or per "batch" (the published ``fm2``); or a number, the
+            probability of the first parent, the others sharing the rest evenly.
         self_pairs: Whether a sample may be its own partner, as in the published code.
     """
 
@@ -219,8 +220,8 @@ def lerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
 def slerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
     """Walk the great circle: (sin((1 - t) w) h1 + sin(t w) h2) / sin w, w the angle between the whole codes.
 
-    The angle is taken per sample over the flattened code, never across samples; where the two are (anti)parallel
-    the path is the straight line. Arguments, shapes and result as for `lerp`.
+    The angle is taken per sample over the flattened code, never across samples; where the two are
+    (anti)parallel the path is the straight line. Arguments, shapes and result as for `lerp`.
 
     References:
         Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
@@ -256,8 +257,8 @@ def simplex_grid(k: int = 3, steps: int = 7) -> Tensor:
     """List the evenly spaced points of the simplex: all (i_1, ..., i_k) / (steps - 1) with sum 1.
 
     Returns:
-        Weights, shape (N, k), N = binomial(steps + k - 2, k - 1); the first row is the first corner. For k = 3
-        rows come line by line, each line with one point more than the one before.
+        Weights, shape (N, k), N = binomial(steps + k - 2, k - 1); the first row is the first corner. For k =
+        3 rows come line by line, each line with one point more than the one before.
     """
     if k < 1 or steps < 2:
         raise ValueError(f"k={k}, steps={steps}: need k >= 1 and steps >= 2")

@@ -59,8 +59,8 @@ class Runtime:
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next step instead of handing it back; glibc only.
 
-    Activations of some ten megabytes are above its threshold for mapping pages anew at every allocation; their page
-    faults cost an eighth of a training step (benchmarks/RESULTS.md).
+    Activations of some ten megabytes are above its threshold for mapping pages anew at every allocation;
+    their page faults cost an eighth of a training step (benchmarks/RESULTS.md).
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -1,12 +1,13 @@
 """Methods: networks plus the losses that train them; one file per idea, and the folder is the list.
 
-The contract: ``losses(batch) -> {player: loss}, {name: value}``. A *player* is a submodule with an optimiser of its
-own. The loop differentiates each player's loss with respect to that player's parameters *only*, so a method states
-its losses as the paper does, without `detach`; and the loop freezes players that do not step on a batch, so their
-graph is never built. A method never sees data sets, devices, optimisers or files.
+The contract: ``losses(batch) -> {player: loss}, {name: value}``. A *player* is a submodule with an optimiser
+of its own. The loop differentiates each player's loss with respect to that player's parameters *only*, so a
+method states its losses as the paper does, without `detach`; and the loop freezes players that do not step
+on a batch, so their graph is never built. A method never sees data sets, devices, optimisers or files.
 
-A method's constructor takes what the data decide, ``shape`` (C, H, W) and, where it wants them, ``labels`` (number of
-classes) and ``attributes`` (number of binary attributes); everything else is keyword-only and is its configuration.
+A method's constructor takes what the data decide, ``shape`` (C, H, W) and, where it wants them, ``labels``
+(number of classes) and ``attributes`` (number of binary attributes); everything else is keyword-only and is
+its configuration.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Method(nn.Module):
         return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
 
     def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """Mean over all elements of |x_hat - x| (l1), (x_hat - x)^2 (l2), or binary cross-entropy on [0, 1] (bce)."""
+        """Mean over all elements of |x_hat - x| (l1), its square (l2), or cross-entropy on [0, 1] (bce)."""
         if self.reconstruction == "l1":
             return F.l1_loss(x_hat, x)
         if self.reconstruction == "l2":
@@ -118,7 +119,7 @@ class Method(nn.Module):
         return -(t * p.log().clamp_min(-100) + (1 - t) * (1 - p).log().clamp_min(-100)).mean()
 
     def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """{"probe": cross-entropy of the linear probe on detached codes}; empty without labels (section 4.1)."""
+        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1."""
         if self.probe is None or batch.y is None:
             return {}
         return {"probe": F.cross_entropy(self.probe(h.detach()), batch.y)}

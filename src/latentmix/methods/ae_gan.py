@@ -22,7 +22,7 @@ class AEGAN(Method):
         every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
 
     References:
-        AMR, equation 2; Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016.
+        AMR, equation 2; Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016.
     """
 
     name = "ae_gan"

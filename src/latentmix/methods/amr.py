@@ -25,8 +25,8 @@ class AMR(Method):
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
-        consistency: Weight of the consistency of mixes, the paper's beta (appendix); L1 where the reconstruction
-            is, else the mean square. The target is not detached, as in the published code.
+        consistency: Weight of the consistency of mixes, the paper's beta (appendix); L1 where the
+            reconstruction is, else the mean square. The target is not detached, as in the published code.
         reconstruction: "l1", "l2" (mean square) or "bce".
         every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
 

@@ -1,7 +1,8 @@
 """The adversarial game between an autoencoder and a critic, each fake judged once.
 
-With the weights unchanged between the two players' updates, one forward pass of the critic serves both losses. Where
-the critic treats samples independently, one backward pass does too: both losses are functions of the same logit s,
+With the weights unchanged between the two players' updates, one forward pass of the critic serves both
+losses. Where the critic treats samples independently, one backward pass does too: both losses are functions
+of the same logit s,
 
     fool  = softplus(-s),  d fool / ds  = -sigmoid(-s),
     judge = softplus(+s),  d judge / ds = +sigmoid(+s),
@@ -46,8 +47,8 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
             batch norm; by default it is taken where it is exact and both players step.
 
     Returns:
-        Losses for `torch.autograd.grad` with respect to each player's own parameters. In one pass, `judge` and
-        `fool` carry gradients that are computed already, for the critic's parameters and the fakes.
+        Losses for `torch.autograd.grad` with respect to each player's own parameters. In one pass, `judge`
+        and `fool` carry gradients that are computed already, for the critic's parameters and the fakes.
     """
     sizes = [len(real), *map(len, fakes)]
     images = torch.cat([real, *fakes])

@@ -1,4 +1,4 @@
-"""The convolutional autoencoder and critic of AMR (a PyTorch relative of ACAI's), for 16, 32, 64, ... pixels."""
+"""The convolutional autoencoder and critic of AMR, relatives of ACAI's, for 16, 32, 64, ... pixels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Conv:
             raise ValueError(f"width={self.width}: must be at least 1")
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Build encoder and decoder for images (C, H, W), H = W = 16, 32, 64, ...; codes are (d_h / 16, 4, 4).
+        """Build encoder and decoder for images (C, H, W), H = W = 16, 32, ...; codes are (d_h / 16, 4, 4).
 
         Raises:
             ValueError: The image is not square, or its side is no power of two from 16 on.
@@ -57,7 +57,7 @@ class Conv:
         return model
 
     def critic(self, shape: tuple[int, int, int]) -> nn.Module:
-        """Build the discriminator: the encoder's topology, spectral norm, the mean of its last maps as logit."""
+        """Build the critic: the encoder's topology, spectral norm, the mean of its last maps as logit."""
         maps = self.d_h // LATENT_WIDTH**2
         body = _encoder(shape[0], maps, _scales(shape), self.width, nn.Identity)
         _initialise(body if self.variant == "clean" else body[0], self.variant)
