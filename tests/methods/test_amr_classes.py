@@ -44,7 +44,7 @@ def test_embedding_and_critic_have_the_published_sizes():
 
 def test_losses_equal_a_hand_computed_case():
     """Soft masks, so that nothing is drawn but the targets; eval mode, so that spectral norm stands still."""
-    method = build(mixer=Fixed(), mask="soft", lamb=2.0, c=3.0).eval()
+    method = build(mixer=Fixed(), mask="soft", lamb=2.0, c=3.0, reconstruction="l2").eval()
     losses, values = method.losses(batch())
     data = batch()
     x, y1 = data.x, data.attributes
