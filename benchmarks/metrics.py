@@ -37,7 +37,8 @@ def factor_vae(peer: Path | None) -> None:
     codes = np.concatenate([factors / SIZES, rng.normal(size=(len(factors), UNITS - 5))], 1)
     codes = codes.astype(np.float32)
     settings: dict[str, Any] = {"votes": VOTES, "eval_votes": EVAL_VOTES, "batch": BATCH, "prune": 0.05}
-    ours, score = timed(lambda: votes.factor_vae(codes, factors, rng=rng, **settings))
+    runs = [timed(lambda: votes.factor_vae(codes, factors, rng=rng, **settings)) for _ in range(5)]
+    ours, score = sorted(runs, key=lambda r: r[0])[2]
     print(f"factor_vae {VOTES} + {EVAL_VOTES} votes of {BATCH}, {UNITS} units: {ours:.2f} s, {score}")
     if peer is None:
         return
@@ -91,11 +92,11 @@ def nearest_lines() -> None:
     images = ((1 - t) * a[:, None] + t * b[:, None]).float()
     lines.score(images[:1])  # the references are drawn once
     ours, score = min((timed(lambda: lines.score(images)) for _ in range(3)), key=lambda r: r[0])
-    references, angles = lines._references("lines")
+    _, angles = lines._references("lines")
     exact = lines.draw(angles).flatten(1).double().numpy()
     flat = images.flatten(2).flatten(0, 1)
     theirs, table = timed(lambda: cdist(flat.double().numpy(), exact, "cosine"))
-    cosine, nearest = lines._nearest(flat, references)
+    cosine, nearest = lines._nearest(flat, "lines")
     worst = float(np.abs((1 - cosine).numpy() - table.min(1)).max())
     same = float((nearest.numpy() == table.argmin(1)).mean())
     print(f"lines, {lines.PAIRS} x {lines.STEPS} against {len(exact)}: {ours:.2f} s, {score}")

@@ -54,9 +54,9 @@ def test_distances_equal_scipys():
     g = torch.Generator().manual_seed(0)
     images = torch.cat([blend(*ends(a, a + 2)) for a in torch.rand(3, generator=g) * 6])
     images = images + 0.1 * torch.randn(images.shape, generator=g)
-    references, theta = lines._references("lines")
+    _, theta = lines._references("lines")
     table = cdist(images.flatten(2).flatten(0, 1).double(), lines.draw(theta).flatten(1).double(), "cosine")
-    cosine, nearest = lines._nearest(images.flatten(2).flatten(0, 1), references)
+    cosine, nearest = lines._nearest(images.flatten(2).flatten(0, 1), "lines")
     torch.testing.assert_close(1 - cosine, torch.from_numpy(table.min(1)), atol=1e-7, rtol=0)
     assert (nearest.numpy() == table.argmin(1)).all()
 
@@ -108,14 +108,15 @@ class Angle(torch.nn.Module):
         self.autoencoder = type("Codes", (), {"code_shape": (1,)})
 
     def encode(self, x):
-        references, theta = lines._references("lines")
-        return theta[lines._nearest(x.flatten(1), references)[1]][:, None]
+        _, theta = lines._references("lines")
+        return theta[lines._nearest(x.flatten(1), "lines")[1]][:, None]
 
     def decode(self, h):
         return lines.draw(h[:, 0])[:, None]
 
 
-def test_a_method_that_knows_the_angle_is_perfect_and_masks_are_abrupt(toy_data):
+def test_a_method_that_knows_the_angle_is_perfect_and_masks_are_abrupt(toy_data, monkeypatch):
+    monkeypatch.setattr(lines, "PAIRS", 24)
     data = replace(toy_data, train=replace(toy_data.train, images=torch.zeros(1, 1, 32, 32)))
     score = lines.evaluate(Angle(), data)
     assert score.values["mean_distance"] < 1e-6

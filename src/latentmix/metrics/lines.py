@@ -51,7 +51,7 @@ def evaluate(
     family: Literal["lines", "squares", "discs", "hues"] = "lines",
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
 ) -> Score:
-    """How far decoded walks between images are from real ones (distance) and how evenly they move (smoothness).
+    """How far decoded walks between images are from real ones (distance) and how evenly they move.
 
     256 pairs of fresh images are encoded, and 16 codes of the walk between each, ends included, are decoded.
     Both numbers are 0 at best; for lines, a blend of pixels has 0.0064 and 0.89.
@@ -116,7 +116,7 @@ def score(
         )
     flat = images.flatten(2).flatten(0, 1)
     require_finite(flat, "images")
-    cosine, nearest = _nearest(flat, references)
+    cosine, nearest = _nearest(flat, family)
     walked = theta[nearest].reshape(images.shape[:2])
     moves = walked.diff(dim=1)
     if known.period is not None:
@@ -170,30 +170,37 @@ FAMILIES = {
 
 @functools.cache
 def _references(family: str) -> tuple[Tensor, Tensor]:
-    """Unit vectors (10,000, pixels), float32, and their parameters (10,000,)."""
+    """The references as drawn, (10,000, pixels), float32, and their parameters (10,000,), float64."""
     known = FAMILIES[family]
     last = known.high if known.period is None else known.high - known.period / REFERENCES
     theta = torch.linspace(known.low, last, REFERENCES, dtype=torch.float64)
-    flat = torch.cat([_unit(known.draw(part).flatten(1)).float() for part in theta.split(1000)])
-    return flat, theta
+    return torch.cat([known.draw(part).float().flatten(1) for part in theta.split(1000)]), theta
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+@functools.cache
+def _centred(family: str) -> tuple[Tensor, Tensor]:
+    """The references as unit vectors less their mean, (pixels, 10,000), float32, and their norms, float64."""
+    references, _ = _references(family)
+    norms = torch.cat([part.double().norm(dim=1) for part in references.split(1000)])
+    units = references / norms[:, None].float()
+    return (units - units.mean(0)).T.contiguous(), norms
 
 
-def _nearest(images: Tensor, references: Tensor, candidates: int = 4) -> tuple[Tensor, Tensor]:
-    """Largest cosine, float64, and its index for each image, by one matrix product.
+def _nearest(images: Tensor, family: str) -> tuple[Tensor, Tensor]:
+    """Largest cosine, float64, and the index of its reference, for each image, by one matrix product.
 
-    Single precision finds the candidates and double precision chooses among them: neighbouring references
-    differ by less than single precision resolves.
+    Neighbouring references differ by less than single precision resolves beside the background that all
+    share. The background is constant in the order of the cosines, so it is left out to find the four largest,
+    and double precision chooses among them.
     """
+    references, _ = _references(family)
+    centred, norms = _centred(family)
     cosines, indices = [], []
-    for part in images.split(1024):
-        found = (_unit(part.float()) @ references.T).topk(candidates, dim=1).indices
-        exact = torch.einsum("nd,nkd->nk", _unit(part.double()), references[found].double())
-        exact = exact / references[found].double().norm(dim=2)
-        cosine, best = exact.max(1)
+    for part in images.split(512):
+        unit = part.double() / part.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
+        found = (unit.float() @ centred).topk(4, dim=1).indices
+        products = torch.einsum("nd,nkd->nk", unit, references[found].double())
+        cosine, best = (products / norms[found]).max(1)
         cosines.append(cosine)
         indices.append(found.gather(1, best[:, None])[:, 0])
     return torch.cat(cosines), torch.cat(indices)

@@ -1,0 +1,114 @@
+"""The default feature network of metrics that compare sets of images: a small classifier of the same data.
+
+It is trained by seed on the training images, needs no download, and is identified by a fingerprint: numbers
+made with different fingerprints, or with Inception, are not comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.data import Data, Split
+
+UNITS = 64  # of the features
+STEPS, BATCH = 600, 128
+
+_trained: dict[tuple[str, int, int, str], Features] = {}
+
+
+class Classifier(nn.Module):
+    """Convolutions with stride, batch norm, and the mean over places: images to features to logits."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for c_in, c_out in ((channels, 16), (16, 32), (32, UNITS)):
+            layers += [
+                nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(c_out),
+                nn.ReLU(),
+            ]
+        layers += [nn.Conv2d(UNITS, UNITS, 3, padding=1, bias=False), nn.BatchNorm2d(UNITS), nn.ReLU()]
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(UNITS, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+class Features(NamedTuple):
+    """A feature network.
+
+    Arguments:
+        net: Images (B, C, H, W) in [-1, 1] to logits; its `body` gives the features (B, 64).
+        fingerprint: SHA-256 of its weights, first 16 digits.
+        accuracy: On the validation images, so that a reader knows how much the features know.
+    """
+
+    net: Classifier
+    fingerprint: str
+    accuracy: float
+
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, 64) and class probabilities (N, classes) of images (N, C, H, W), on the CPU."""
+        device = next(self.net.parameters()).device
+        bodies, classes = [], []
+        with torch.no_grad():
+            for part in images.split(500):
+                body = self.net.body(part.to(device))
+                bodies.append(body.cpu())
+                classes.append(self.net.head(body).softmax(1).cpu())
+        return torch.cat(bodies), torch.cat(classes)
+
+    def describe_split(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+        """As `describe`, for rows of a split."""
+        parts = [self.describe(split.pixels(i)) for i in index.to(split.images.device).split(500)]
+        return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
+
+
+def classifier(data: Data, seed: int = 0) -> Features:
+    """Train a small classifier on the training images: 600 steps of 128, Adam; kept for the next metric.
+
+    Raises:
+        ValueError: Data without labels, or with a single class.
+    """
+    split = data.train
+    if split.labels is None or len(torch.unique(split.labels)) < 2:
+        raise ValueError("the feature network is trained on labels; the data have no two classes")
+    key = (data.fingerprint, len(split), seed, str(split.images.device))
+    if key not in _trained:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = Classifier(split.images.shape[1], int(split.labels.max()) + 1)
+        _train(net.to(split.images.device), split, torch.Generator().manual_seed(seed))
+        digest = hashlib.sha256()
+        for tensor in net.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
+        features = Features(net, digest.hexdigest()[:16], 0.0)
+        _, p = features.describe_split(data.valid, torch.arange(len(data.valid)))
+        assert data.valid.labels is not None
+        accuracy = float((p.argmax(1) == data.valid.labels.cpu()).double().mean())
+        _trained.clear()  # one data set at a time
+        _trained[key] = features._replace(accuracy=accuracy)
+    return _trained[key]
+
+
+def _train(net: Classifier, split: Split, generator: torch.Generator) -> None:
+    assert split.labels is not None
+    optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
+    net.train()
+    for _ in range(STEPS):
+        index = torch.randint(len(split), (min(BATCH, len(split)),), generator=generator)
+        index = index.to(split.images.device)
+        loss = F.cross_entropy(net(split.pixels(index)), split.labels[index])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    net.eval()

@@ -1,0 +1,221 @@
+"""Realism of sets: are decoded mixes, taken together, distributed as real images are?
+
+Plain functions take features of images, shape (samples, features), from any network; real ones come first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.metrics import Score, decode, encode
+from latentmix.metrics.features import classifier
+from latentmix.metrics.mixes import Mixing, mix, mixer_of
+
+Array = NDArray[np.float64]
+
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for intervals from so many draws
+
+
+def evaluate(
+    method: Method, data: Data, *, seed: int = 0, mixing: Mixing = "own", n: int = 10_000, draws: int = 3
+) -> Score:
+    """How close the decoded mixes of test images, as a set, are to real training images.
+
+    Features are those of a small classifier trained on the same data; distances are comparable only between
+    runs with its fingerprint. For scale, the same distances are given for reconstructions and for the test
+    images.
+
+    Arguments:
+        mixing: The mixing function: the method's own (mixup where it has none), "mixup" or "bernoulli".
+        n: How many images of each side, at most.
+        draws: Independent draws of mixes, for the 95 % interval: 2 to 5.
+
+    Returns:
+        `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage`, `class_score` of mixes (means over
+        the draws), `frechet_low`, `frechet_high`; `frechet_reconstruction`, `kernel_reconstruction`;
+        `frechet_real`, `kernel_real`, `class_score_real`.
+
+    Raises:
+        ValueError: Too few images, data without labels, or draws out of range.
+    """
+    if draws not in T_95:
+        raise ValueError(f"draws={draws}: an interval takes 2 to 5 draws")
+    features = classifier(data, seed)
+    g = torch.Generator().manual_seed(seed)
+    train = torch.randperm(len(data.train), generator=g)[:n]
+    test = torch.randperm(len(data.test), generator=g)[:n]
+    real, _ = features.describe_split(data.train, train)
+    held_out, p_real = features.describe_split(data.test, test)
+    codes = encode(method, data.test, test)
+    rebuilt, _ = features.describe(decode(method, codes))
+
+    mixer = mixer_of(method, mixing)
+    found: list[dict[str, float]] = []
+    for _ in range(draws):
+        fake, p_fake = features.describe(mix(method, codes, mixer, g))
+        values = {"frechet": frechet(real, fake), "kernel": kernel(real, fake, seed=seed)}
+        found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)})
+    scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
+    half = T_95[draws] * float(np.std([v["frechet"] for v in found], ddof=1)) / math.sqrt(draws)
+    scores |= {"frechet_low": scores["frechet"] - half, "frechet_high": scores["frechet"] + half}
+    for name, other in (("reconstruction", rebuilt), ("real", held_out)):
+        scores[f"frechet_{name}"] = frechet(real, other)
+        scores[f"kernel_{name}"] = kernel(real, other, seed=seed)
+    scores["class_score_real"] = class_score(p_real)
+    protocol: dict[str, object] = {"features": "classifier of the same data", "mixer": str(mixer)}
+    protocol |= {"fingerprint": features.fingerprint, "classifier_valid_accuracy": features.accuracy}
+    protocol |= {
+        "n_real": len(real),
+        "n_mixes": len(codes),
+        "draws": draws,
+        "seed": seed,
+        "interval": "95 %, t",
+    }
+    return Score(scores, protocol | {"real": "training images", "parents": "test images", "k": [3, 5]})
+
+
+def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:
+    """Frechet distance of two Gaussians: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in double precision.
+
+    Arguments:
+        real, fake: Features, shapes (N, D) and (M, D).
+
+    Raises:
+        ValueError: Fewer than 2 D samples on a side, where the estimate is mostly bias; values not finite.
+
+    References:
+        Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017.
+    """
+    a, b = _pair(real, fake)
+    if min(len(a), len(b)) < 2 * a.shape[1]:
+        raise ValueError(
+            f"{min(len(a), len(b))} samples are too few for the Frechet distance of {a.shape[1]} features; "
+            f"give {2 * a.shape[1]} or more on each side, or take the kernel distance, which has no bias"
+        )
+    return frechet_gaussian(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T))
+
+
+def frechet_gaussian(m1: Array, s1: Array, m2: Array, s2: Array) -> float:
+    """Frechet distance of N(m1, s1) and N(m2, s2): means (D,), covariances (D, D)."""
+    s1, s2 = np.atleast_2d(s1), np.atleast_2d(s2)
+    # tr (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2).
+    values, vectors = np.linalg.eigh(s1)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    mixed = np.linalg.eigvalsh(root @ s2 @ root).clip(0)
+    return float(((m1 - m2) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(mixed).sum())
+
+
+def kernel(
+    real: ArrayLike | Tensor,
+    fake: ArrayLike | Tensor,
+    *,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Kernel distance: mean over random subsets of the unbiased squared MMD with kernel (x . y / D + 1)^3.
+
+    Not multiplied by 1000. It is unbiased at every size, so it may be negative.
+
+    Arguments:
+        real, fake: Features, shapes (N, D) and (M, D).
+        subsets, subset_size: How many subsets of how many samples a side, at most what there are.
+
+    Raises:
+        ValueError: Fewer than 10 samples on a side; values not finite.
+
+    References:
+        Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
+    """
+    a, b = _pair(real, fake)
+    size = min(subset_size, len(a), len(b))
+    if size < 10:
+        raise ValueError(f"{size} samples are too few for the kernel distance; give 10 or more on each side")
+    rng = np.random.default_rng(seed)
+
+    def discrepancy(x: Array, y: Array) -> float:
+        xx, yy, xy = ((u @ v.T / a.shape[1] + 1) ** 3 for u, v in ((x, x), (y, y), (x, y)))
+        within = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (size * (size - 1))
+        return float(within - 2 * xy.mean())
+
+    chosen = ((rng.permutation(len(a))[:size], rng.permutation(len(b))[:size]) for _ in range(subsets))
+    return float(np.mean([discrepancy(a[i], b[j]) for i, j in chosen]))
+
+
+def precision_recall(
+    real: ArrayLike | Tensor, fake: ArrayLike | Tensor, *, k: int = 3, k_density: int = 5
+) -> dict[str, float]:
+    """How many fakes lie among the real (precision, density), how many reals are reached (recall, coverage).
+
+    A set's support is the union of balls around its samples, each reaching to its k-th neighbour in the set.
+    Precision is the share of fakes in the support of the real ones; recall the share of reals in that of the
+    fakes; density counts the real balls that each fake lies in, over k; coverage is the share of reals with a
+    fake in their ball.
+
+    Arguments:
+        real, fake: Features, shapes (N, D) and (M, D).
+        k: Neighbours for precision and recall.
+        k_density: Neighbours for density and coverage.
+
+    Raises:
+        ValueError: No more samples than neighbours; values not finite.
+
+    References:
+        Kynkaanniemi et al., NeurIPS 2019; Naeem et al., "Reliable fidelity and diversity metrics", ICML 2020.
+    """
+    a, b = _pair(real, fake)
+    if min(len(a), len(b)) <= max(k, k_density):
+        raise ValueError(f"{min(len(a), len(b))} samples are too few for {max(k, k_density)} neighbours")
+    x, y = torch.from_numpy(a), torch.from_numpy(b)
+    real_near, real_far, fake_near = radius(x, k), radius(x, k_density), radius(y, k)
+    precise = density = 0.0
+    recalled = torch.zeros(len(x), dtype=torch.bool)
+    covered = torch.zeros(len(x), dtype=torch.bool)
+    for part, near in zip(y.split(1000), fake_near.split(1000)):
+        distance = torch.cdist(part, x)
+        precise += float((distance <= real_near).any(1).sum())
+        density += float((distance <= real_far).sum()) / k_density
+        recalled |= (distance <= near[:, None]).any(0)
+        covered |= (distance <= real_far).any(0)
+    return {
+        "precision": precise / len(y),
+        "recall": float(recalled.double().mean()),
+        "density": density / len(y),
+        "coverage": float(covered.double().mean()),
+    }
+
+
+def radius(x: Tensor, k: int) -> Tensor:
+    """Distance of each sample, shape (N, D), to its k-th neighbour among the others: (N,)."""
+    return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in x.split(1000)])
+
+
+def class_score(p: Tensor) -> float:
+    """The inception score with another classifier: exp E KL(p(y|x) || p(y)), 1 up to the number of classes.
+
+    Arguments:
+        p: Class probabilities, shape (N, classes).
+
+    References:
+        Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
+    """
+    p = p.double().clamp_min(1e-12)
+    return float((p * (p.log() - p.mean(0).log())).sum(1).mean().exp())
+
+
+def _pair(real: Any, fake: Any) -> tuple[Array, Array]:
+    a, b = (np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64) for x in (real, fake))
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"features need shapes (N, D) and (M, D), got {a.shape} and {b.shape}")
+    for name, x in (("real", a), ("fake", b)):
+        if not np.isfinite(x).all():
+            raise ValueError(f"{name} features hold NaN or infinite values")
+    return a, b

@@ -1,0 +1,65 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from latentmix.metrics import clusters
+
+
+def blobs(n=300, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(classes, size=n)
+    return rng.normal(size=(n, 4)) + 20 * np.eye(4)[y], y
+
+
+def test_separate_classes_score_one_and_noise_at_chance():
+    h, y = blobs()
+    assert clusters.accuracy(h, y) == 1
+    assert clusters.accuracy(torch.from_numpy(h).float(), torch.from_numpy(y * 7)) == 1
+    shuffled = np.random.default_rng(1).permutation(y)
+    assert clusters.accuracy(h, shuffled) == pytest.approx(1 / 3, abs=0.12)
+
+
+def test_matching_is_the_best_of_all_permutations():
+    rng = np.random.default_rng(0)
+    found, y = rng.integers(5, size=200), rng.integers(5, size=200)
+    best = max((np.asarray(p)[found] == y).sum() for p in itertools.permutations(range(5)))
+    mapping = clusters.matching(found, y, 5)
+    assert sorted(mapping) == list(range(5))
+    assert (mapping[found] == y).sum() == best
+
+
+def test_any_invertible_linear_map_of_the_codes_changes_nothing():
+    """That is what whitening is for: even units of wildly different scale."""
+    h, y = blobs()
+    wild = h @ np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0] * [1e-2, 1, 50, 1e3] + 5
+    assert clusters.accuracy(wild, y) == 1
+
+
+def test_units_that_never_vary_are_no_trouble():
+    h, y = blobs()
+    assert clusters.accuracy(np.concatenate([h, np.ones((len(h), 3))], 1), y) == 1
+
+
+def test_evaluate_on_separate_classes(toy_data, toy_method):
+    score = clusters.evaluate(toy_method, toy_data)
+    assert score.values["cluster_accuracy_matched_on_test"] >= score.values["cluster_accuracy"] > 0.95
+    assert score.values["nmi"] > 0.9
+    assert score.values["ari"] > 0.9
+    assert clusters.evaluate(toy_method, toy_data) == score
+    assert score.protocol["n_train"] == 600
+
+
+@pytest.mark.parametrize(
+    ("codes", "labels", "message"),
+    [
+        (np.zeros((20, 2)), np.zeros(20), "two classes"),
+        (np.zeros((6, 2)), np.arange(6) % 2, "4 samples"),
+        (np.full((20, 2), np.nan), np.arange(20) % 2, "NaN"),
+        (np.zeros((20, 2)), np.arange(19) % 2, "19 labels"),
+    ],
+)
+def test_bad_input_is_refused(codes, labels, message):
+    with pytest.raises(ValueError, match=message):
+        clusters.accuracy(codes, labels)
