@@ -1,0 +1,78 @@
+"""Ones and sevens of two strokes, drawn from known factors and turned: the synthetic task of Manifold Mixup.
+
+An image is a function of its factors, so that factors may be mixed and drawn again. The strokes lie on a
+white square, and turning the square fills its corners with black, as published: the corners show the angle.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+FACTORS = ("x", "y", "bar", "slope", "foot", "stroke", "angle")
+CANVAS, SIDE = 256, 64
+ONE, SEVEN = (0.0, 20.0), (40.0, 100.0)  # ranges of the bar on top, which makes the difference
+
+Task = Literal["A", "B", "C"]
+# Ranges of the angle in degrees, label 0 then label 1, each half of the images. In task C the label is the
+# digit and says nothing about the angle.
+TRAIN_ANGLES = ((-70.0, -50.0), (50.0, 80.0))
+TEST_ANGLES: dict[Task, tuple[tuple[float, float], tuple[float, float]]] = {
+    "A": ((-30.0, -10.0), (10.0, 30.0)),
+    "B": ((-30.0, -20.0), (-10.0, 30.0)),
+    "C": ((-30.0, 30.0), (-30.0, 30.0)),
+}
+
+
+def draw_factors(
+    count: int, task: Task, *, test: bool = False, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Draw the factors and labels of a task.
+
+    Tasks A and B ask for the sign of the angle in training, and test on angles between; whether a glyph is a
+    one or a seven is then independent of the label, which the paper leaves open. Task C asks for the digit.
+
+    Returns:
+        Factors (count, 7), in pixels of the 256-pixel canvas and degrees, in the order of `FACTORS`; labels
+        (count,), 0 or 1, float32. Manifold Mixup v1, appendix E, with the ranges of the published code.
+    """
+
+    def uniform(low: Tensor | float, high: Tensor | float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    digit = torch.randint(2, (count,), generator=generator)
+    side = torch.randint(2, (count,), generator=generator)
+    bars, angles = torch.tensor([ONE, SEVEN]), torch.tensor(TEST_ANGLES[task] if test else TRAIN_ANGLES)
+    columns = {
+        "x": uniform(30, 150),
+        "y": uniform(20, 50),
+        "bar": uniform(bars[digit, 0], bars[digit, 1]),
+        "slope": uniform(-10, 10),
+        "foot": uniform(-30, 5),
+        "stroke": torch.randint(15, 36, (count,), generator=generator).float(),
+        "angle": uniform(angles[side, 0], angles[side, 1]),
+    }
+    label = digit if task == "C" else side
+    return torch.stack([columns[name] for name in FACTORS], 1), label.float()
+
+
+def render(factors: Tensor) -> NDArray[np.uint8]:
+    """Draw images of factors (N, 7): paper 255, strokes 76, corners 0, shape (N, 64, 64)."""
+    return np.stack([_glyph(*row) for row in factors.tolist()])
+
+
+def _glyph(
+    x: float, y: float, bar: float, slope: float, foot: float, stroke: float, angle: float
+) -> NDArray[np.uint8]:
+    image = Image.new("RGBA", (CANVAS, CANVAS), "white")
+    pen, elbow = ImageDraw.Draw(image), (x + bar, y + slope)
+    pen.line([(x, y), elbow], fill="red", width=int(stroke))
+    pen.line([elbow, (x + bar + foot, y + 200)], fill="red", width=int(stroke))
+    image = image.rotate(angle)
+    image.thumbnail((SIDE, SIDE))
+    return np.asarray(image.convert("L"))
