@@ -141,8 +141,12 @@ def kernel(
         raise ValueError(f"{size} samples are too few for the kernel distance; give 10 or more on each side")
     rng = np.random.default_rng(seed)
 
+    def cubic(u: Array, v: Array) -> Array:
+        product = u @ v.T / a.shape[1] + 1
+        return product * product * product  # a tenth of the time of **
+
     def discrepancy(x: Array, y: Array) -> float:
-        xx, yy, xy = ((u @ v.T / a.shape[1] + 1) ** 3 for u, v in ((x, x), (y, y), (x, y)))
+        xx, yy, xy = cubic(x, x), cubic(y, y), cubic(x, y)
         within = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (size * (size - 1))
         return float(within - 2 * xy.mean())
 

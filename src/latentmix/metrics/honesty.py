@@ -1,0 +1,221 @@
+"""The honesty meter: is a mix a realistic image, a double exposure, a copy of one parent, or remembered?
+
+One row per mix. With parents x_j, their shares a_j, the pixel blend b = sum_j a_j x_j, and s = min_j |b -
+x_j| the distance from the blend to the nearest parent (root mean square over pixels):
+
+    ghosting = max(0, 1 - |m - b| / s)          1: the mix is the blend, a double exposure
+    collapse = max(0, 1 - min_j |m - x_j| / s)  1: the mix is one of its parents
+
+A mix that is neither, an image of its own, has little of both. The parents of decoded mixes are decoded too:
+a decoder's blur is then no merit.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.metrics import Score, decode, device_of, encode
+from latentmix.metrics.features import Features, classifier
+from latentmix.metrics.frechet import radius
+from latentmix.mixing import crossover, lerp, slerp
+
+K = 5  # neighbours of the density
+
+
+def evaluate(
+    method: Method,
+    data: Data,
+    *,
+    seed: int = 0,
+    path: Literal["lerp", "slerp", "crossover", "pixels"] = "lerp",
+    t: float = 0.5,
+    n: int = 1000,
+    n_real: int = 5000,
+) -> Score:
+    """How realistic single mixes of test images are, and how far double exposures, copies, or remembered.
+
+    Pairs of test images of different classes are mixed at one point between them. The table of rows is the
+    plain function `rows`; these are its means. `pixels` judges the blend of the images themselves, for
+    comparison.
+
+    Arguments:
+        path: The walk between two codes: straight line, great circle, or nested random masks; or no codes at
+            all.
+        t: How far along it, 0 to 1; mixes are hardest to make at 0.5.
+        n: Pairs.
+        n_real: Training images that realism is measured against.
+
+    Returns:
+        Means of `density` (1 for real images), `realistic` (the share with density above 0), `ghosting`,
+        `collapse`, `confidence` (largest class probability), `parent_classes` (probability of the parents'
+        classes), `memory` (distance to the nearest training image over that of test images; well below 1
+        means remembered), `critic` (probability of real, where the method has a critic); `density_real` and
+        `critic_real` for the parents themselves.
+
+    Raises:
+        ValueError: Data without labels or with one class in test; t outside 0..1.
+    """
+    if not 0 <= t <= 1:
+        raise ValueError(f"t={t}: lies in 0..1")
+    features = classifier(data, seed)
+    g = torch.Generator().manual_seed(seed)
+    first, second = pairs(data, n, g)
+    reference = torch.randperm(len(data.train), generator=g)[:n_real]
+    a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
+    where = torch.tensor([t])
+    if path == "pixels":
+        mixes, parents = lerp(a, b, where)[:, 0], torch.stack([a, b])
+    else:
+        shape = method.autoencoder.code_shape
+        h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
+        order = torch.randperm(shape[0], generator=g)
+        walked = {
+            "lerp": lambda: lerp(h1, h2, where),
+            "slerp": lambda: slerp(h1, h2, where),
+            "crossover": lambda: crossover(h1, h2, where, order),
+        }[path]()[:, 0]
+        mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])
+    shares = torch.tensor([1 - t, t])[:, None].expand(2, len(mixes))
+
+    judge = Judge(data, features, reference)
+    table = judge.rows(mixes, parents, shares)
+    assert data.test.labels is not None
+    labels = data.test.labels.cpu()
+    of_parents = torch.stack([labels[first], labels[second]], 1)
+    _, p = features.describe(mixes)
+    numbers = {name: column for name, column in table.items() if name not in IDENTITIES}
+    values = {name: float(column.double().nanmean()) for name, column in numbers.items()}
+    values["realistic"] = float((table["density"] > 0).double().mean())
+    values["parent_classes"] = float(p.gather(1, of_parents).sum(1).mean())
+    of_real = judge.rows(a, torch.stack([a, b]), shares)
+    values["memory"] /= max(float(of_real["memory"].double().mean()), 1e-12)
+    values["density_real"] = float(of_real["density"].mean())
+    critic = getattr(method, "critic", None)
+    if critic is not None:
+        for name, images in (("critic", mixes), ("critic_real", a)):
+            values[name] = float(_opinion(critic, images, device_of(method)).double().mean())
+    protocol: dict[str, object] = {"path": path, "t": t, "n": len(mixes), "n_real": len(reference), "k": K}
+    protocol |= {"parents": "test images of different classes", "seed": seed}
+    protocol |= {"fingerprint": features.fingerprint, "classifier_valid_accuracy": features.accuracy}
+    return Score(values, protocol)
+
+
+IDENTITIES = ("class", "nearest")
+
+
+class Judge(NamedTuple):
+    """Measures mixes against a data set.
+
+    Arguments:
+        data: Where the real images are.
+        features: The feature network.
+        reference: Which training images stand for what is real, shape (R,).
+    """
+
+    data: Data
+    features: Features
+    reference: Tensor
+
+    def rows(self, mixes: Tensor, parents: Tensor, shares: Tensor) -> dict[str, Tensor]:
+        """Judge each mix: one entry of each column a mix.
+
+        Arguments:
+            mixes: Images (N, C, H, W).
+            parents: Images (K, N, C, H, W), as the decoder makes them where the mixes are decoded.
+            shares: How much of each parent, (K, N).
+
+        Returns:
+            Columns (N,): `density`, `ghosting`, `collapse`, `confidence`, `class`, `memory` (root mean square
+            distance to the nearest training image) and `nearest` (its index).
+        """
+        real, _ = self.features.describe_split(self.data.train, self.reference)
+        found, p = self.features.describe(mixes)
+        ghosting, collapse = exposures(mixes, parents, shares)
+        memory, nearest = nearest_training(mixes, self.data)
+        return {
+            "density": density(real, found),
+            "ghosting": ghosting,
+            "collapse": collapse,
+            "confidence": p.max(1).values,
+            "class": p.argmax(1),
+            "memory": memory,
+            "nearest": nearest,
+        }
+
+
+def exposures(mixes: Tensor, parents: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Ghosting and collapse of each mix, shapes (N,), in 0..1; NaN where the parents are the same image.
+
+    Arguments:
+        mixes: Images (N, C, H, W).
+        parents: Images (K, N, C, H, W).
+        shares: How much of each parent, (K, N), summing to one over K.
+
+    Raises:
+        ValueError: Shapes that do not fit.
+    """
+    if parents.shape[1:] != mixes.shape or shares.shape != parents.shape[:2]:
+        raise ValueError(
+            f"need mixes (N, C, H, W), parents (K, N, C, H, W) and shares (K, N), got {tuple(mixes.shape)}, "
+            f"{tuple(parents.shape)}, {tuple(shares.shape)}"
+        )
+    m, x = mixes.double().flatten(1), parents.double().flatten(2)
+    blend = (shares.double()[..., None] * x).sum(0)
+    scale = (blend - x).square().mean(2).sqrt().min(0).values
+    to_blend = (m - blend).square().mean(1).sqrt()
+    to_parent = (m - x).square().mean(2).sqrt().min(0).values
+    apart = scale > 1e-9
+    scale = torch.where(apart, scale, torch.nan)
+    return tuple((1 - d / scale).clamp_min(0) for d in (to_blend, to_parent))  # type: ignore[return-value]
+
+
+def density(real: Tensor, fake: Tensor, k: int = K) -> Tensor:
+    """In how many balls of real features each fake lies, over k: (M,), about 1 on average for real images.
+
+    Each ball reaches to its real image's k-th neighbour (Naeem et al., ICML 2020), features are (N, D), (M,
+    D).
+    """
+    if len(real) <= k:
+        raise ValueError(f"{len(real)} real images are too few for {k} neighbours")
+    near = radius(real, k)
+    return torch.cat([(torch.cdist(part, real) <= near).double().sum(1) / k for part in fake.split(1000)])
+
+
+def nearest_training(images: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+    """Root mean square distance to the nearest training image, and its index: shapes (N,), (N,)."""
+    flat = images.flatten(1)
+    best = torch.full((len(flat),), torch.inf)
+    index = torch.zeros(len(flat), dtype=torch.long)
+    for start in range(0, len(data.train), 5000):
+        part = data.train.pixels(slice(start, start + 5000)).cpu().flatten(1)
+        distance, found = torch.cdist(flat, part).min(1)
+        closer = distance < best
+        best = torch.where(closer, distance, best)
+        index = torch.where(closer, found + start, index)
+    return best / flat.shape[1] ** 0.5, index
+
+
+def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Indices of n pairs of test images of different classes.
+
+    Raises:
+        ValueError: The test images have no labels, or one class.
+    """
+    if data.test.labels is None or len(torch.unique(data.test.labels)) < 2:
+        raise ValueError("this metric needs test images of two classes or more")
+    labels = data.test.labels.cpu()
+    first = torch.randint(len(labels), (n,), generator=generator)
+    second = torch.randint(len(labels), (n,), generator=generator)
+    while (same := labels[first] == labels[second]).any():
+        second[same] = torch.randint(len(labels), (int(same.sum()),), generator=generator)
+    return first, second
+
+
+@torch.no_grad()
+def _opinion(critic: torch.nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    return torch.cat([critic(part.to(device)).sigmoid().cpu() for part in images.split(500)])

@@ -1,0 +1,86 @@
+"""The walk between two real images, as a profile: where along it do decoded images change?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.metrics import Score, decode, encode
+from latentmix.metrics.features import classifier
+from latentmix.metrics.honesty import pairs
+from latentmix.mixing import lerp, slerp
+
+
+def evaluate(
+    method: Method,
+    data: Data,
+    *,
+    seed: int = 0,
+    path: Literal["lerp", "slerp"] = "lerp",
+    n: int = 200,
+    steps: int = 17,
+) -> Score:
+    """How long and how uneven decoded walks between test images of different classes are, in features.
+
+    The features are those of a small classifier of the same data. A walk of even speed straight from one
+    image to the other has length 1 and peak 1; a jump in the middle has peak steps - 1.
+
+    Arguments:
+        path: A straight line or a great circle between the codes.
+        n: Pairs of images.
+        steps: Images of a walk, ends included.
+
+    Returns:
+        `length` of the walk over the distance of its ends; `peak`, the fastest step over the mean one;
+        `peak_position`, where it is, 0 to 1; `asymmetry`, by how much the first half differs from the second
+        as a share of the length. Means over pairs; the mean profile, step by step, is in the protocol.
+
+    Raises:
+        ValueError: Data without labels or with one class; fewer than 3 steps.
+    """
+    if steps < 3:
+        raise ValueError(f"steps={steps}: a profile takes 3 or more")
+    features = classifier(data, seed)
+    first, second = pairs(data, n, torch.Generator().manual_seed(seed))
+    shape = method.autoencoder.code_shape
+    h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
+    walk = {"lerp": lerp, "slerp": slerp}[path]
+    found = []
+    for a, b in zip(h1.split(100), h2.split(100)):
+        images = decode(method, walk(a, b, torch.linspace(0, 1, steps)).flatten(0, 1))
+        found.append(features.describe(images)[0].unflatten(0, (len(a), steps)))
+    values, speed = profile(torch.cat(found))
+    protocol: dict[str, object] = {"path": path, "n": n, "steps": steps, "seed": seed}
+    protocol |= {"profile": speed.tolist(), "fingerprint": features.fingerprint}
+    return Score(values, protocol)
+
+
+def profile(features: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Summarise walks: features (pairs, steps, D) to the values of `evaluate`, and mean speeds (steps - 1,).
+
+    Speeds are relative to the distance of a walk's ends; walks whose ends coincide are left out.
+
+    Raises:
+        ValueError: No walk has two ends.
+    """
+    moves = features.double().diff(dim=1).norm(dim=2)
+    chord = (features[:, -1] - features[:, 0]).double().norm(dim=1)
+    apart = chord > 1e-9
+    if not apart.any():
+        raise ValueError("every walk ends where it begins: the decoder gives the same image for every code")
+    speed = moves[apart] / chord[apart][:, None] * moves.shape[1]
+    length = speed.mean(1)
+    steps = speed.shape[1]
+    half = steps // 2
+    early, late = speed[:, :half].sum(1), speed[:, steps - half :].sum(1)
+    values = {
+        "length": length,
+        "peak": speed.max(1).values / length,
+        "peak_position": (speed.argmax(1) + 0.5) / steps,
+        "asymmetry": (early - late).abs() / speed.sum(1),
+    }
+    return {name: float(v.double().mean()) for name, v in values.items()}, speed.mean(0)
