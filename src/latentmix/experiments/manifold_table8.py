@@ -87,7 +87,7 @@ def train(task: Task, mixing: Mixing, seed: int, steps: int = STEPS) -> nn.Seque
 
 
 @torch.no_grad()
-def score(model: nn.Module, task: Task, images: int = TEST_IMAGES) -> dict[str, float]:
+def score(model: nn.Module, task: Task, images: int) -> dict[str, float]:
     """Accuracy in percent and negative log-likelihood (cut at 100) on new images at the test angles."""
     factors, y = draw_factors(images, task, test=True, generator=torch.Generator().manual_seed(1000))
     p = torch.cat([model(pixels(part))[:, 0].sigmoid() for part in factors.split(BATCH)])
@@ -112,7 +112,7 @@ def run(out: Path, steps: int = STEPS) -> None:
                 name = f"{task} {mixing} {seed}"
                 if name not in rows:
                     started = time.monotonic()
-                    rows[name] = score(train(task, mixing, seed, steps), task)
+                    rows[name] = score(train(task, mixing, seed, steps), task, TEST_IMAGES)
                     rows[name]["seconds"] = time.monotonic() - started
                     write_atomically(path, json.dumps({"steps": steps, "rows": rows}, indent=2) + "\n")
             accuracy, nll = (
