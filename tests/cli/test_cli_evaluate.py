@@ -1,0 +1,50 @@
+"""`latentmix evaluate` and `latentmix parts` as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from latentmix import parts
+from terminal import refusal, typed
+
+
+def test_a_score_is_kept_and_not_computed_twice(spoilt_run: Path) -> None:
+    before = (spoilt_run / "report.html").read_bytes()
+    first = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
+    assert first.code == 0, first.err
+    assert first.err.startswith("probe: ")
+    kept = json.loads((spoilt_run / "scores.json").read_text())
+    assert kept.keys() == {"online_probe", "probe"}
+    assert {"values", "protocol", "seconds", "weights_sha256", "seed"} <= kept["probe"].keys()
+    assert f"offline_accuracy                 {kept['probe']['values']['offline_accuracy']:.4f}" in first.out
+    assert (spoilt_run / "report.html").read_bytes() != before
+
+    again = typed("evaluate", "tiny", cwd=spoilt_run.parent)  # probe is the default
+    assert again == (0, first.out, "")
+    assert json.loads((spoilt_run / "scores.json").read_text()) == kept
+
+    other = typed("evaluate", "tiny", "probe", "--seed", "1", cwd=spoilt_run.parent)
+    assert other.err.startswith("probe: ")
+
+
+def test_a_metric_that_does_not_apply_says_why_and_stops_no_other(spoilt_run: Path) -> None:
+    done = typed("evaluate", "tiny", "knn", "probe", cwd=spoilt_run.parent)
+    assert "knn: k=200 neighbours asked of 128 training codes" in refusal(done)
+    assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
+    assert json.loads((spoilt_run / "scores.json").read_text()).keys() == {"online_probe", "probe"}
+
+
+def test_parts_lists_everything_by_name(tmp_path: Path) -> None:
+    done = typed("parts", cwd=tmp_path)
+    assert done.code == 0, done.err
+    words = {line.split()[0] for line in done.out.splitlines() if line.startswith("  ") and line[2] != " "}
+    everything = [part for kind in parts.FOLDERS for part in parts.find(kind).values()]
+    assert words == {part.name for part in everything}
+    for part in everything:
+        assert part.summary, part.name
+        assert part.summary in done.out
+    one = typed("parts", "mixer", cwd=tmp_path)
+    assert one.out.startswith("mixers\n  bernoulli ")
+    assert "k=2, p=sample, self_pairs=True" in one.out
+    assert one.out in done.out

@@ -1,0 +1,111 @@
+"""`latentmix mix` as a person types it, on images of odd sizes and modes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from terminal import refusal, typed
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    """Three files: tall grey, wide with transparency, sixteen-bit; in a folder with a blank in its name."""
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (41, 23, 4), dtype=np.uint8)
+    Image.fromarray(noise[..., 0]).save(folder / "one.jpg")
+    Image.fromarray(noise.transpose(1, 0, 2)).save(folder / "two.PNG")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "three.png")
+    return [f"my images/{name}" for name in ("one.jpg", "two.PNG", "three.png")]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_two_images_make_a_strip_with_a_receipt(tiny_run: Path, tmp_path: Path, images: list[str]) -> None:
+    command = ["mix", tiny_run, *images[:2], "--steps", 9, "--out", "strip.png"]
+    done = typed(*command, cwd=tmp_path)
+    assert done == (0, "strip.png\nstrip.png.json\n", "")
+    strip = Image.open(tmp_path / "strip.png")
+    assert strip.width > 9 * strip.height / 4  # nine cells and both parents beside each other
+
+    receipt = json.loads((tmp_path / "strip.png.json").read_text())
+    weights = tiny_run / "checkpoints" / "best" / "model.safetensors"
+    assert (
+        receipt["model"] | {"run": "tiny", "checkpoint": "best", "weights_sha256": sha256(weights)}
+        == receipt["model"]
+    )
+    assert receipt["parents"] == [{"file": Path(i).name, "sha256": sha256(tmp_path / i)} for i in images[:2]]
+    assert [cell["weights"] for cell in receipt["cells"]] == [[1 - t / 8, t / 8] for t in range(9)]
+    assert receipt["output"] == {"file": "strip.png", "sha256": sha256(tmp_path / "strip.png")}
+
+    again = typed(*command[:-1], "again.png", cwd=tmp_path)
+    assert again.code == 0
+    assert (np.asarray(Image.open(tmp_path / "again.png")) == np.asarray(strip)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "layout", "cells"),
+    [
+        ([], "triangle", 45),
+        (["--steps", "4"], "triangle", 10),
+        (["--layout", "strip"], "strip", 18),
+        (["--layout", "grid"], "grid", 9),
+        (["--path", "slerp"], "strip", 18),
+        (["--path", "crossover"], "strip", 18),
+        (["--out", "film.gif", "--steps", "3"], "gif", 6),
+    ],
+)
+def test_three_images(
+    tiny_run: Path, tmp_path: Path, images: list[str], options: list[str], layout: str, cells: int
+) -> None:
+    done = typed("mix", tiny_run, *images, *options, cwd=tmp_path)
+    assert done.code == 0, done.err
+    picture, receipt_file = done.out.split()
+    receipt = json.loads((tmp_path / receipt_file).read_text())
+    assert (receipt["layout"], len(receipt["cells"])) == (layout, cells)
+    assert len(receipt["parents"]) == 3
+    assert Image.open(tmp_path / picture).size > (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["my images/one.jpg"], "mixing takes at least 2 images, got 1"),
+        (["my images/one.jpg", "my images/gone.png"], "my images/gone.png: no such image file"),
+        (["my images/one.jpg", "my images"], "my images is a folder; name image files"),
+        (["my images/one.jpg", "bad.png"], "bad.png cannot be used as an image"),
+        (["my images/one.jpg", "wide.png"], "40000 x 2 pixels, too large"),
+        (["my images/one.jpg", "my images/two.PNG", "--steps", "1"], "steps=1"),
+        (["my images/one.jpg", "my images/two.PNG", "--out", "a.xyz"], "unknown kind of picture '.xyz'"),
+        (
+            ["my images/one.jpg", "my images/two.PNG", "--out", "no/a.png"],
+            "no: no such folder to write a.png to",
+        ),
+        (
+            ["my images/one.jpg", "my images/two.PNG", "--layout", "triangle"],
+            "a triangle mixes 3 images, got 2",
+        ),
+        (["my images/one.jpg", "my images/two.PNG", "--path", "walk"], "walk"),
+    ],
+)
+def test_mistakes(
+    tiny_run: Path, tmp_path: Path, images: list[str], arguments: list[str], words: str
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nand then nothing")
+    Image.new("1", (40_000, 2)).save(tmp_path / "wide.png")
+    before = sorted(tmp_path.rglob("*"))
+    assert words in refusal(typed("mix", tiny_run, *arguments, cwd=tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path, images: list[str]) -> None:
+    message = refusal(typed("mix", "my images", *images[:2], cwd=tmp_path))
+    assert "my images is no run (it has no config.yaml); a run is a folder that `latentmix train`" in message

@@ -1,0 +1,79 @@
+"""Training that runs away: it stops, names the player and the step, and keeps the last good checkpoint."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from latentmix import runs
+from terminal import SCREEN, Finished, typed
+
+METHOD = '''
+"""An autoencoder that something happens to in one step."""
+
+import torch
+from latentmix.methods.autoencoder import Autoencoder
+
+
+class Unlucky(Autoencoder):
+    label = "Unlucky"
+    done = 0
+
+    def losses(self, batch):
+        losses, values = super().losses(batch)
+        zero = self.autoencoder.encoder[0].weight.sum() * 0
+        self.done += 1
+        if self.done == {step} + 1:
+            losses["{player}"] = losses["{player}"] + {addend}
+        return losses, values
+'''
+
+
+def add_methods(folder: Path) -> None:
+    import latentmix.methods
+
+    latentmix.methods.__path__.append(str(folder))
+
+
+def train(folder: Path, settings: list[str], player: str, step: int, addend: str) -> Finished:
+    """Train three epochs of four steps, with something added to a player's loss in one step."""
+    (folder / "methods").mkdir()
+    (folder / "methods" / "unlucky.py").write_text(METHOD.format(player=player, step=step, addend=addend))
+    command = ["train", *settings, "method=unlucky", "epochs=3", "out=a"]
+    done = typed(*command, cwd=folder, first=functools.partial(add_methods, folder / "methods"))
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    assert len(done.err.splitlines()) < SCREEN[0]
+    return done
+
+
+@pytest.mark.parametrize("player", ["autoencoder", "probe"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite(tmp_path: Path, tiny_settings: list[str], player: str, value: str) -> None:
+    done = train(tmp_path, tiny_settings, player, 6, f'float("{value}")')
+    assert f"loss of {player} not finite at step 6 (epoch 1); a keeps the last good checkpoint" in done.err
+    assert "try a smaller lr" in done.err
+    loaded = runs.load_checkpoint(tmp_path / "a", ("last",))
+    assert loaded is not None
+    assert loaded[3] is not None
+    assert loaded[3]["state"]["step"] == 4
+    assert all(weight.isfinite().all() for weight in loaded[1].values())
+    assert [(r["kind"], r["epoch"]) for r in runs.read_log(tmp_path / "a")] == [("train", 0), ("valid", 0)]
+
+
+def test_weights_that_the_last_step_of_an_epoch_has_spoilt(tmp_path: Path, tiny_settings: list[str]) -> None:
+    done = train(tmp_path, tiny_settings, "autoencoder", 7, "zero.sqrt()")  # 0, and its gradient not a number
+    assert (
+        "weights of autoencoder not finite at step 7 (epoch 1); a keeps the last good checkpoint" in done.err
+    )
+    for name in ("last", "best"):
+        loaded = runs.load_checkpoint(tmp_path / "a", (name,))
+        assert loaded is not None
+        assert all(weight.isfinite().all() for weight in loaded[1].values())
+
+
+def test_before_the_first_checkpoint(tmp_path: Path, tiny_settings: list[str]) -> None:
+    done = train(tmp_path, tiny_settings, "autoencoder", 0, 'float("nan")')
+    assert "loss of autoencoder not finite at step 0 (epoch 0); a has no checkpoint yet" in done.err
