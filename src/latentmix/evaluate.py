@@ -12,6 +12,7 @@ from typing import Any
 from latentmix import config, parts, runs
 from latentmix.data import Data
 from latentmix.data import load as load_data
+from latentmix.runtime import keep_freed_memory
 
 
 def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
@@ -62,6 +63,7 @@ def evaluate(
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise ValueError(f"no metric is named {name!r}{hint}; there are {', '.join(known)}")
     run = runs.open_run(folder, device, warn=say)
+    keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
     for name in metrics:

@@ -278,7 +278,8 @@ def open_run(
     method = config.build("method", description["method"], **context)
     method.load_state_dict(weights)
     sha256 = _sha256(folder / "checkpoints" / name / WEIGHTS)
-    return OpenRun(folder, settings, method.eval().to(device), shape, name, sha256)
+    method = method.eval().to(device).to(memory_format=torch.channels_last)
+    return OpenRun(folder, settings, method, shape, name, sha256)
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
