@@ -22,9 +22,8 @@ from latentmix.networks.mlp import MLP
 from latentmix.runs import write_atomically
 from latentmix.train import make_optimisers, step
 
-# From the paper: lambda, the betas, the epochs, mixup. Everything else it leaves open, and is chosen here; the
-# critic has no spectral norm, with which its slope of at most one cannot tell an arm of the spiral from the
-# gap beside it.
+# From the paper: lambda, the betas, the epochs, mixup. Everything else it leaves open, and is chosen here.
+# The critic has no spectral norm: with a slope of at most one it hardly tells an arm from the gap beside it.
 LAMB, BETAS, EPOCHS = 10.0, (0.0, 0.1, 10.0, 100.0), 100
 POINTS, BATCH, LR = 2000, 64, 1e-3
 NETWORK = MLP(d_h=2, width=128, depth=2, spectral=False)
@@ -48,7 +47,7 @@ def train(beta: float, seed: int, epochs: int = EPOCHS) -> AMR:
 
 @torch.no_grad()
 def decoded(method: AMR, count: int = 2000) -> tuple[Tensor, Tensor, Tensor]:
-    """New points of the spiral, their reconstructions, and decoded mixes of random pairs: (count, 2, 1, 1)."""
+    """New points of the spiral, their reconstructions, decoded mixes of pairs: each (count, 2, 1, 1)."""
     generator = torch.Generator().manual_seed(1000)
     x = spiral.draw(count, generator=generator)
     h = method.encode(x)
