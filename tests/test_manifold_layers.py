@@ -176,9 +176,11 @@ def test_layers_that_do_not_exist(layers: list[str] | str, message: str) -> None
 
 
 def test_a_module_called_input_is_not_taken_for_the_input() -> None:
-    model = nn.ModuleDict({"input": nn.Linear(3, 3)})
-    with pytest.raises(ValueError, match="called 'input' too"):
-        ManifoldMixup(model, ["input"])
+    model = nn.ModuleDict({"input": nn.Linear(3, 3), "input_norm": nn.LayerNorm(3)})
+    for layers in (["input"], "input", "input.*"):
+        with pytest.raises(ValueError, match="called 'input' too"):
+            ManifoldMixup(model, layers)
+    assert ManifoldMixup(model, "input_.*").layers == ["input_norm"]
 
 
 def test_a_layer_that_runs_twice_or_never_is_an_error_and_not_silent() -> None:

@@ -54,10 +54,6 @@ def find_layers(model: nn.Module, layers: Sequence[str] | str, example: Any = No
         ValueError: Nothing found, a name twice or of a module that has another name among them.
     """
     modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-    if INPUT in modules and (layers == INPUT or INPUT in layers):
-        raise ValueError(
-            "a module of this network is called 'input' too: rename it, or name what it contains"
-        )
     known = [INPUT, *modules]
     if layers == "auto":
         return _whole_blocks(model, example)
@@ -70,7 +66,7 @@ def find_layers(model: nn.Module, layers: Sequence[str] | str, example: Any = No
         found = [name for name in known if name in distinct and pattern.fullmatch(name)]
         if not found:
             raise ValueError(f"no layer matches {layers!r}; {_nearest(layers, known)}")
-        return found
+        return _unambiguous(found, modules)
     if not layers:
         raise ValueError("layers is empty: name at least one")
     seen: dict[Any, str] = {}
@@ -79,7 +75,7 @@ def find_layers(model: nn.Module, layers: Sequence[str] | str, example: Any = No
             raise ValueError(f"no layer is called {name!r}; {_nearest(name, known)}")
         if (same := seen.setdefault(modules.get(name, INPUT), name)) != name or layers.count(name) > 1:
             raise ValueError(f"{name!r} and {same!r} are one and the same layer; name it once")
-    return list(layers)
+    return _unambiguous(list(layers), modules)
 
 
 def inspect_layers(
@@ -121,8 +117,7 @@ def probabilities(probs: Sequence[float] | None, layers: Sequence[str]) -> Tenso
 
 
 def _whole_blocks(model: nn.Module, example: Any) -> list[str]:
-    """The outermost stack of sibling blocks of one type that are whole and run once, without the last of
-    them.
+    """The outermost stack of sibling blocks of one type that are whole and run once, without its last.
 
     Behind the last block there is little left to learn from a mix; the paper, too, leaves it out.
     """
@@ -250,6 +245,14 @@ def _rolled(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _rolled(v) for key, v in value.items()}
     return type(value)(map(_rolled, value)) if isinstance(value, tuple | list) else value
+
+
+def _unambiguous(found: list[str], modules: Mapping[str, nn.Module]) -> list[str]:
+    if INPUT in found and INPUT in modules:
+        raise ValueError(
+            "a module of this network is called 'input' too: rename it, or name what it contains"
+        )
+    return found
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
