@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import random
+import shutil
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +161,43 @@ def test_other_checkpoints_are_not_the_same(
         (uninterrupted / "checkpoints" / name / runs.WEIGHTS).read_bytes() for name in ("previous", "last")
     )
     assert before != after
+
+
+@pytest.mark.parametrize("damaged", ["nothing", "last", "previous"])
+@pytest.mark.parametrize("instant", range(6))
+def test_no_instant_of_saving_is_without_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, instant: int
+) -> None:
+    run = config.resolve({"out": str(tmp_path / "run")})
+    folder = runs.prepare(run, {})
+
+    def save(value: float) -> None:
+        runs.save_checkpoint(folder, "last", {"w": torch.tensor([value])}, {}, {})
+
+    save(1.0)
+    save(2.0)
+    if damaged != "nothing":
+        (folder / "checkpoints" / damaged / runs.WEIGHTS).write_bytes(b"")
+    calls = iter(range(6))
+
+    def killed(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(calls) == instant:
+                raise KeyboardInterrupt
+            return operation(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed(Path.rename))
+        patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
+        save(3.0)
+    runs.prepare(run, {})
+    loaded = runs.load_checkpoint(folder)
+    assert loaded is not None
+    before = 1.0 if damaged == "last" else 2.0
+    assert loaded[1]["w"].item() == (before if instant < 2 else 3.0)
+    assert {p.name for p in (folder / "checkpoints").iterdir()} <= {"last", "previous"}
 
 
 class Silent:

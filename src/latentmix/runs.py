@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # a run holds a method without knowing what it is
     from latentmix.methods import Method
 
 WEIGHTS, CONFIG, RESUME, CHECKSUMS = "model.safetensors", "config.json", "resume.pt", "checksums.json"
+REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taking the place of
 
 
 class RunError(ValueError):
@@ -106,7 +107,11 @@ def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
         raise RunError(f"{folder} exists and is no run; choose another out=FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("checkpoints/.*"):  # of a run that was killed while it wrote one
-        shutil.rmtree(leftover)
+        home = leftover.with_name(leftover.name[1:].removesuffix(REPLACED))
+        if leftover.name.endswith(REPLACED) and not home.exists():
+            leftover.rename(home)
+        else:
+            shutil.rmtree(leftover)
     write_atomically(path, yaml.safe_dump(new, sort_keys=False))
     if not (folder / "environment.json").exists():
         write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -207,12 +212,15 @@ def save_checkpoint(
             raise
         # safetensors and torch.save wrap what the operating system said
         raise OSError(f"checkpoint {name!r} could not be written to {parent}: {error}") from error
-    target, previous = parent / name, parent / "previous"
+    # "previous" goes last: where "last" turned out damaged, it is the one that training continued from.
+    target, replaced = parent / name, parent / f".{name}{REPLACED}"
     if target.exists():
-        shutil.rmtree(previous, ignore_errors=True) if name == "last" else shutil.rmtree(target)
-        if name == "last":
-            target.rename(previous)
+        target.rename(replaced)
     temporary.rename(target)
+    if replaced.exists():
+        shutil.rmtree(parent / "previous" if name == "last" else replaced, ignore_errors=True)
+        if name == "last":
+            replaced.rename(parent / "previous")
     _sync(parent)
 
 
