@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from latentmix.networks.conv import Conv, parameter_count
+from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 
 COUNTS = [  # d_h, channels, encoder, decoder, both, critic, its buffers: measured on the published classes
     (32, 1, 150_850, 75_745, 226_595, 150_146, 3_666),
@@ -42,16 +43,30 @@ def test_shapes(size: int, channels: int) -> None:
     assert network.critic((channels, size, size))(x).shape == (2,)
 
 
-def test_normalisation_is_instance_norm() -> None:
-    """Group norm with a group a channel: checked against PyTorch's own instance norm."""
-    model = Conv(width=4).autoencoder((1, 32, 32))
-    norm = next(m for m in model.modules() if isinstance(m, nn.GroupNorm))
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(3, 5, 7, 7), (2, 16, 34, 34), (4, 3, 1, 2)])
+def test_norm_and_activation_equal_pytorchs_own(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNormLeakyReLU(shape[1], slope=0.2).double()
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
-    reference = nn.InstanceNorm2d(norm.num_channels, affine=True)
-    reference.load_state_dict(norm.state_dict())
-    x = torch.randn(3, norm.num_channels, 7, 7)
-    torch.testing.assert_close(norm(x), reference(x), rtol=1e-5, atol=1e-5)
+    reference = nn.Sequential(nn.InstanceNorm2d(shape[1], affine=True), nn.LeakyReLU(0.2)).double()
+    reference[0].load_state_dict(norm.state_dict())
+    x, upstream = torch.randn(2, *shape, dtype=torch.float64)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    y, expected = norm(x), reference(x)
+    torch.testing.assert_close(y, expected)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    got = torch.autograd.grad(y, [x, norm.weight, norm.bias], upstream)
+    wanted = torch.autograd.grad(expected, [x, *reference[0].parameters()], upstream)
+    for a, b in zip(got, wanted):
+        torch.testing.assert_close(a, b)
+
+
+def test_norm_in_half_precision_takes_pytorchs_own_road() -> None:
+    norm, x = InstanceNormLeakyReLU(4), torch.randn(2, 4, 5, 5)
+    half = norm(x.bfloat16())
+    torch.testing.assert_close(half.float(), norm(x), rtol=0.05, atol=0.05)
 
 
 def test_the_decoder_is_blind_to_the_scale_of_the_code() -> None:
@@ -71,7 +86,7 @@ def test_clean_initialisation_is_he_and_unit_gain() -> None:
                 math.sqrt(2 / (1 + 0.01**2) / fan_in), rel=0.05
             )
             assert (module.bias == 0).all()
-        if isinstance(module, nn.GroupNorm):
+        if isinstance(module, InstanceNormLeakyReLU):
             assert (module.weight == 1).all()
 
 
@@ -84,7 +99,7 @@ def test_paper_initialisation_has_the_published_oddities() -> None:
     for conv in convs:
         if (std := expected.get(tuple(conv.weight.shape[:2]))) is not None:
             assert conv.weight.std().item() == pytest.approx(std, rel=0.05)
-    gains = torch.cat([m.weight for m in model.modules() if isinstance(m, nn.GroupNorm)])
+    gains = torch.cat([m.weight for m in model.modules() if isinstance(m, InstanceNormLeakyReLU)])
     assert len(gains) == 592
     assert gains.std().item() == pytest.approx(0.98, rel=0.1)
     assert (gains < 0).float().mean().item() == pytest.approx(0.5, abs=0.08)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import EncoderDecoder
+from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
 SLOPE = 0.01  # of the leaky ReLU; not ACAI's 0.2
@@ -50,7 +52,7 @@ class Conv:
             ValueError: The image is not square, or its side is no power of two from 16 on.
         """
         maps, scales = self.d_h // LATENT_WIDTH**2, _scales(shape)
-        encoder = _encoder(shape[0], maps, scales, self.width, _normed)
+        encoder = _encoder(shape[0], maps, scales, self.width, _normed_leaky)
         decoder = _decoder(shape[0], maps, scales, self.width)
         model = EncoderDecoder(encoder, decoder, (maps, LATENT_WIDTH, LATENT_WIDTH))
         _initialise(model, self.variant)
@@ -59,7 +61,7 @@ class Conv:
     def critic(self, shape: tuple[int, int, int]) -> nn.Module:
         """Build the critic: the encoder's topology, spectral norm, the mean of its last maps as logit."""
         maps = self.d_h // LATENT_WIDTH**2
-        body = _encoder(shape[0], maps, _scales(shape), self.width, nn.Identity)
+        body = _encoder(shape[0], maps, _scales(shape), self.width, _leaky)
         _initialise(body if self.variant == "clean" else body[0], self.variant)
         for module in body:
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
@@ -74,11 +76,6 @@ class MeanLogit(nn.Module):
         return h.flatten(1).mean(1)
 
 
-def _normed(channels: int) -> nn.Module:
-    # Instance norm. As group norm with one channel a group it runs in the memory layout of the convolutions.
-    return nn.GroupNorm(channels, channels)
-
-
 def _scales(shape: tuple[int, int, int]) -> int:
     _, height, width = shape
     scales = round(math.log2(max(height, 1) / LATENT_WIDTH))
@@ -89,20 +86,31 @@ def _scales(shape: tuple[int, int, int]) -> int:
     return scales
 
 
-def _conv3(c_in: int, c_out: int, norm: type[nn.Identity] | object) -> list[nn.Module]:
-    return [nn.Conv2d(c_in, c_out, 3, padding=1), norm(c_out), nn.LeakyReLU(SLOPE, inplace=True)]  # type: ignore[operator]
+Activation = Callable[[int], nn.Module]
 
 
-def _encoder(channels: int, maps: int, scales: int, width: int, norm: object) -> nn.Sequential:
+def _leaky(channels: int) -> nn.Module:
+    return nn.LeakyReLU(SLOPE, inplace=True)
+
+
+def _normed_leaky(channels: int) -> nn.Module:
+    return InstanceNormLeakyReLU(channels, SLOPE)
+
+
+def _conv3(c_in: int, c_out: int, activation: Activation) -> list[nn.Module]:
+    return [nn.Conv2d(c_in, c_out, 3, padding=1), activation(c_out)]
+
+
+def _encoder(channels: int, maps: int, scales: int, width: int, activation: Activation) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(channels, width, 1, padding=1)
     ]  # the pad of 1 frames 32 to 34 pixels
     c_in = width
     for scale in range(scales):
         c_out = width * 2**scale
-        layers += [*_conv3(c_in, c_out, norm), *_conv3(c_out, c_out, norm), nn.AvgPool2d(2)]
+        layers += [*_conv3(c_in, c_out, activation), *_conv3(c_out, c_out, activation), nn.AvgPool2d(2)]
         c_in = c_out
-    layers += [*_conv3(c_in, 2 * c_in, norm), nn.Conv2d(2 * c_in, maps, 3, padding=1)]
+    layers += [*_conv3(c_in, 2 * c_in, activation), nn.Conv2d(2 * c_in, maps, 3, padding=1)]
     return nn.Sequential(*layers)
 
 
@@ -111,9 +119,13 @@ def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential
     c_in = maps
     for scale in reversed(range(scales)):
         c_out = width * 2**scale
-        layers += [*_conv3(c_in, c_out, _normed), *_conv3(c_out, c_out, _normed), nn.Upsample(scale_factor=2)]
+        layers += [
+            *_conv3(c_in, c_out, _normed_leaky),
+            *_conv3(c_out, c_out, _normed_leaky),
+            nn.Upsample(scale_factor=2),
+        ]
         c_in = c_out
-    layers += [*_conv3(c_in, c_in, _normed), nn.Conv2d(c_in, channels, 3, padding=1)]
+    layers += [*_conv3(c_in, c_in, _normed_leaky), nn.Conv2d(c_in, channels, 3, padding=1)]
     return nn.Sequential(*layers)
 
 
@@ -127,7 +139,7 @@ def _initialise(model: nn.Module, variant: str) -> None:
                 fan_in = math.prod(module.weight.shape[:3])
                 nn.init.normal_(module.weight, std=1 / math.sqrt(1.04 * fan_in))
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        elif isinstance(module, nn.GroupNorm) and variant == "paper":
+        elif isinstance(module, InstanceNormLeakyReLU) and variant == "paper":
             nn.init.normal_(module.weight, std=0.98)
 
 
