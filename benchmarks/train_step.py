@@ -127,10 +127,12 @@ def peak_memory(data: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter) parser.add_argument("--peer", type=Path, help="a
-    checkout of the published code") parser.add_argument("--data", type=Path, help="a folder of MNIST in
-    parquet, for the memory of a run") parser.add_argument("--rounds", type=int, default=20)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer", type=Path, help="a checkout of the published code")
+    parser.add_argument("--data", type=Path, help="a folder of MNIST in parquet, for the memory of a run")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--worker", choices=["ours", "theirs"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -152,9 +154,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     for name, median in medians.items():
         print(f"{name:7} {BATCH / median:7.1f} images/s")
-    share = BATCH / medians["ours"] * FLOP_PER_IMAGE / statistics.median(peaks)
-    peak = statistics.median(peaks) / 1e9
-    print(f"fp32 matrix-product peak {peak:.0f} GFLOP/s, our share {100 * share:.0f} %")
+    peak = statistics.median(peaks)
+    share = BATCH / medians["ours"] * FLOP_PER_IMAGE / peak
+    print(f"fp32 matrix-product peak {peak / 1e9:.0f} GFLOP/s, our share {100 * share:.0f} %")
     if options.peer:
         print(f"ratio {medians['theirs'] / medians['ours']:.2f}")
     if options.data:

@@ -17,8 +17,7 @@ EPS = 1e-5
 
 
 class InstanceNormLeakyReLU(nn.Module):
-    """y = leaky_relu(gain (x - mean) / sqrt(var + 1e-5) + bias), mean and variance over the places of each
-    map.
+    """y = leaky_relu(gain (x - mean) / sqrt(var + 1e-5) + bias), moments over the places of each map.
 
     No running statistics: training and evaluation are the same.
 
