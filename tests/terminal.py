@@ -1,7 +1,7 @@
 """Commands as a person types them: each in a process, a folder and streams of its own.
 
-`script` starts the installed command. `typed` does the same, in a tenth of the time, in a process forked from a
-server that has imported what commands import.
+`script` starts the installed command. `typed` does the same, in a tenth of the time, in a process forked
+from a server that has imported what commands import.
 """
 
 from __future__ import annotations
