@@ -12,7 +12,7 @@ from latentmix.evaluate import evaluate
 from latentmix.progress import progress
 from latentmix.train import train
 
-SHARED = {"data": "digits", "image_size": 16, "epochs": 25}
+SHARED = {"data": "digits", "image_size": 16, "epochs": 35}
 METHODS = {
     "ae": {"name": "autoencoder"},
     "ae_gan": {"name": "ae_gan"},
