@@ -141,5 +141,5 @@ def test_bad_walks_are_refused(images, message):
 
 
 def test_methods_for_other_images_are_refused(toy_data, toy_method):
-    with pytest.raises(ValueError, match=r"draws lines of shape \(1, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"lines need a method for images of shape \(1, 32, 32\)"):
         lines.evaluate(toy_method, toy_data)

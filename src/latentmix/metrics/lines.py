@@ -73,7 +73,7 @@ def evaluate(
     images = images[:, None] if images.ndim == 3 else images
     wanted, given = tuple(images.shape[1:]), tuple(data.train.images.shape[1:])
     if given != wanted:
-        raise ValueError(f"this metric draws {family} of shape {wanted}; the method has images {given}")
+        raise ValueError(f"{family} need a method for images of shape {wanted}; this one has {given}")
     walk = {"lerp": lerp, "slerp": slerp, "crossover": crossover}[path]
     with torch.no_grad():
         h = method.encode(images.to(device_of(method)))
@@ -177,28 +177,46 @@ def _references(family: str) -> tuple[Tensor, Tensor]:
     return torch.cat([known.draw(part).float().flatten(1) for part in theta.split(1000)]), theta
 
 
+class _Centred(NamedTuple):
+    """The references as unit vectors less their mean; pixels that never change are folded into one.
+
+    Arguments:
+        columns: Shape (moving pixels + 1, 10,000), float32.
+        moving: Which pixels change, (pixels,).
+        still: The values of the others.
+        norms: Of the references, (10,000,), float64.
+    """
+
+    columns: Tensor
+    moving: Tensor
+    still: Tensor
+    norms: Tensor
+
+
 @functools.cache
-def _centred(family: str) -> tuple[Tensor, Tensor]:
-    """The references as unit vectors less their mean, (pixels, 10,000), float32, and their norms, float64."""
+def _centred(family: str) -> _Centred:
     references, _ = _references(family)
     norms = torch.cat([part.double().norm(dim=1) for part in references.split(1000)])
-    units = references / norms[:, None].float()
-    return (units - units.mean(0)).T.contiguous(), norms
+    moving = (references != references[0]).any(0)
+    units = torch.cat([references[:, moving], torch.ones(len(references), 1)], 1) / norms[:, None].float()
+    columns = (units - units.mean(0)).T.contiguous()
+    return _Centred(columns, moving, references[0, ~moving].double(), norms)
 
 
 def _nearest(images: Tensor, family: str) -> tuple[Tensor, Tensor]:
     """Largest cosine, float64, and the index of its reference, for each image, by one matrix product.
 
     Neighbouring references differ by less than single precision resolves beside the background that all
-    share. The background is constant in the order of the cosines, so it is left out to find the four largest,
-    and double precision chooses among them.
+    share. Their mean is left out, which keeps the order of the cosines, to find the four largest in single
+    precision; double precision chooses among them.
     """
     references, _ = _references(family)
-    centred, norms = _centred(family)
+    columns, moving, still, norms = _centred(family)
     cosines, indices = [], []
     for part in images.split(512):
         unit = part.double() / part.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
-        found = (unit.float() @ centred).topk(4, dim=1).indices
+        folded = torch.cat([unit[:, moving], (unit[:, ~moving] @ still)[:, None]], 1)
+        found = (folded.float() @ columns).topk(4, dim=1).indices
         products = torch.einsum("nd,nkd->nk", unit, references[found].double())
         cosine, best = (products / norms[found]).max(1)
         cosines.append(cosine)
