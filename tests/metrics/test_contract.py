@@ -10,9 +10,7 @@ import pytest
 from latentmix import metrics
 from latentmix.metrics import features
 
-MODULES = [
-    importlib.import_module(f"latentmix.metrics.{m.name}") for m in pkgutil.iter_modules(metrics.__path__)
-]
+NAMES = [m.name for m in pkgutil.iter_modules(metrics.__path__)]
 MODULES = [importlib.import_module(f"latentmix.metrics.{name}") for name in NAMES]
 METRICS = [module for module in MODULES if hasattr(module, "evaluate")]
 
