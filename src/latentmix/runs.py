@@ -207,11 +207,13 @@ def save_checkpoint(
         for file in temporary.iterdir():
             _sync(file)
     except Exception as error:
+        free = shutil.disk_usage(parent).free
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
             raise
-        # safetensors and torch.save wrap what the operating system said
-        raise OSError(f"checkpoint {name!r} could not be written to {parent}: {error}") from error
+        # safetensors and torch.save wrap or swallow what the operating system said
+        where = f"{parent}, where {free / 1e6:.1f} MB are free"
+        raise OSError(f"checkpoint {name!r} could not be written to {where}: {error}") from error
     # "previous" goes last: where "last" turned out damaged, it is the one that training continued from.
     target, replaced = parent / name, parent / f".{name}{REPLACED}"
     if target.exists():
