@@ -106,9 +106,11 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[
     return folder / "run"
 
 
-# Step 1 is inside the first epoch, 3 its last; 4 the first of the second, before and after its checkpoint.
-@pytest.mark.parametrize("save_every", [0, 60])
-@pytest.mark.parametrize("step", [1, 3, 4, random.Random(0).randrange(5, EPOCHS * STEPS - 1)])
+# Step 1 is inside the first epoch, 3 its last, 4 the first of the second.
+@pytest.mark.parametrize(
+    ("step", "save_every"),
+    [(1, 0), (3, 60), (4, 0), *((random.Random(0).randrange(5, 11), e) for e in (0, 60))],
+)
 def test_killed_in_a_step(
     uninterrupted: Path, tmp_path: Path, tiny_settings: list[str], step: int, save_every: float
 ) -> None:
@@ -121,7 +123,7 @@ def test_killed_in_a_step(
     assert_same(uninterrupted, tmp_path / "run")
 
 
-@pytest.mark.parametrize("step", [0, 3, 6])
+@pytest.mark.parametrize("step", [0, 3])
 def test_terminated_in_a_step(
     uninterrupted: Path, tmp_path: Path, tiny_settings: list[str], step: int
 ) -> None:
@@ -213,11 +215,21 @@ class Silent:
 
 
 @pytest.mark.parametrize("name", parts.find("method"))
-def test_every_method_continues_inside_an_epoch(tmp_path: Path, name: str) -> None:
+def test_every_method_continues_inside_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """Whatever a method draws or keeps is in the checkpoint; it stops after the first and the second step."""
     common = {"method": name, "image_size": 32, "batch_size": 4, "epochs": 1, "device": "cpu"}
     data = load(Digits(), image_size=32, train_size=12)
     data = dataclasses.replace(data, valid=data.valid.take(slice(10)), test=data.test.take(slice(10)))
+
+    take = training.step
+
+    def take_and_draw(*args: Any) -> Any:
+        torch.rand(1)  # as a module that knows no generator does
+        return take(*args)
+
+    monkeypatch.setattr(training, "step", take_and_draw)
 
     def fit(out: str, stop: bool) -> None:
         run = config.resolve({**common, "out": str(tmp_path / out)})
@@ -228,6 +240,5 @@ def test_every_method_continues_inside_an_epoch(tmp_path: Path, name: str) -> No
     for _ in range(2):
         with pytest.raises(training.Interrupted):
             fit("stopped", stop=True)
-        torch.rand(3)  # draws of others
     fit("stopped", stop=False)
     assert_same(tmp_path / "whole", tmp_path / "stopped")
