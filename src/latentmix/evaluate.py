@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from latentmix import config, parts, runs
 from latentmix.data import Data
 from latentmix.data import load as load_data
+from latentmix.metrics import codes_kept
 from latentmix.runtime import keep_freed_memory
 
 
@@ -66,30 +66,24 @@ def evaluate(
     keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
-    for name in metrics:
-        accepted = {k: v for k, v in (options or {}).items() if k in known[name].options}
-        identity = {"weights_sha256": run.weights_sha256, "seed": seed, "options": accepted}
-        kept = runs.read_scores(folder).get(name)
-        if kept and {k: kept.get(k) for k in identity} == identity:
-            scores[name] = kept
-            continue
-        say(f"{name}: {known[name].summary}")
-        start = time.monotonic()
-        try:
-            data = data or data_of(run, device)
-            values, protocol = known[name].make(run.method, data, seed=seed, **accepted)
-        except (ValueError, OSError) as error:
-            failures[name] = str(error)
-            continue
-        seconds = round(time.monotonic() - start, 2)
-        source = {"checkpoint": run.checkpoint, "data": data.fingerprint}
-        scores[name] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
-        runs.add_score(folder, name, scores[name])
+    with codes_kept():  # encoded once for all metrics of this call
+        for name in metrics:
+            accepted = {k: v for k, v in (options or {}).items() if k in known[name].options}
+            identity = {"weights_sha256": run.weights_sha256, "seed": seed, "options": accepted}
+            kept = runs.read_scores(folder).get(name)
+            if kept and {k: kept.get(k) for k in identity} == identity:
+                scores[name] = kept
+                continue
+            say(f"{name}: {known[name].summary}")
+            start = time.monotonic()
+            try:
+                data = data or data_of(run, device)
+                values, protocol = known[name].make(run.method, data, seed=seed, **accepted)
+            except (ValueError, OSError) as error:
+                failures[name] = str(error)
+                continue
+            seconds = round(time.monotonic() - start, 2)
+            source = {"checkpoint": run.checkpoint, "data": data.fingerprint}
+            scores[name] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
+            runs.add_score(folder, name, scores[name])
     return scores, failures
-
-
-def metric_options(name: str) -> str:
-    """``k=200, temperature=0.1``: the options of a metric with their defaults."""
-    options = parts.find("metric")[name].options
-    shown = {k: d for k, (_, d) in options.items() if k != "seed" and d is not inspect.Parameter.empty}
-    return ", ".join(f"{k}={v}" for k, v in shown.items())
