@@ -21,7 +21,11 @@ CONFIG = {
     "image_size": 16,
     "train_size": 1000,
     "epochs": 2,
+    "batch_size": 64,
+    "lr": 0.001,
     "seed": 4,
+    "precision": "fp32",
+    "device": "cpu",
     "out": "runs/mine",
 }
 LOG = [

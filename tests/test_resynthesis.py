@@ -24,7 +24,7 @@ def make_run(folder: Path, channels: int = 3, d_h: int = 64) -> runs.OpenRun:
     torch.manual_seed(0)
     method = AMR((channels, SIDE, SIDE), network=Conv(d_h=d_h, width=4)).eval()
     return runs.OpenRun(
-        folder, {"method": {"name": "amr"}}, method, (channels, SIDE, SIDE), "best", "5e" * 32
+        folder, {"method": {"name": "amr"}, "seed": 4}, method, (channels, SIDE, SIDE), "best", "5e" * 32
     )
 
 
@@ -180,6 +180,7 @@ def test_the_receipt_names_what_anybody_can_check(run, images, tmp_path):
     assert receipt["model"] == {
         "run": "mine",
         "method": "amr",
+        "seed": 4,
         "checkpoint": "best",
         "weights_sha256": "5e" * 32,
     }
