@@ -64,6 +64,15 @@ def test_new_weights_are_scored_anew(run: Path) -> None:
     assert len(said) == 1
 
 
+def test_weights_of_other_networks_are_refused_in_a_sentence(run: Path) -> None:
+    loaded = runs.load_checkpoint(run, ("best",))
+    assert loaded is not None
+    weights = {k.replace("encoder.0", "stem"): v for k, v in loaded[1].items()}
+    runs.save_checkpoint(run, "best", weights, loaded[2])
+    with pytest.raises(runs.RunError, match="trained by a version of latentmix whose networks differ"):
+        runs.open_run(run)
+
+
 def test_the_images_shown_come_from_all_classes() -> None:
     labels = torch.arange(40) % 4
     rows = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), labels), 8, seed=0)

@@ -286,10 +286,25 @@ def open_run(
     shape = tuple(description["shape"])
     context = {"shape": shape, "labels": description["labels"], "attributes": description["attributes"]}
     method = config.build("method", description["method"], **context)
-    method.load_state_dict(weights)
+    fill(method, weights, folder)
     sha256 = _sha256(folder / "checkpoints" / name / WEIGHTS)
     method = method.eval().to(device).to(memory_format=torch.channels_last)
     return OpenRun(folder, settings, method, shape, name, sha256)
+
+
+def fill(method: Method, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Put a checkpoint's weights into a method.
+
+    Raises:
+        RunError: They are those of other networks: another version of latentmix wrote them.
+    """
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            f"{folder} was trained by a version of latentmix whose networks differ from this one's; "
+            f"environment.json there names it"
+        ) from error
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

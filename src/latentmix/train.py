@@ -323,7 +323,7 @@ class Trainer:
             raise runs.RunError(
                 f"the data have changed since {self.folder} was begun; choose another out=FOLDER"
             )
-        self.method.load_state_dict(weights)
+        runs.fill(self.method, weights, self.folder)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(resume["optimisers"][name])
         self.generator.set_state(resume["generator"])
