@@ -128,6 +128,17 @@ def test_binary_cross_entropy_squashes_what_is_decoded() -> None:
     assert decoded.abs().max() <= 1
 
 
+def test_saturated_pixels_have_a_finite_cross_entropy_and_gradient() -> None:
+    """tanh of a large logit is 1 exactly: right or wrong, the error and its gradient stay finite."""
+    method = Autoencoder((1, 1, 1), network=Toy(), reconstruction="bce")
+    h = torch.tensor([1e3, -1e3, 1e3, -1e3]).reshape(4, 1, 1, 1).requires_grad_()
+    x = torch.tensor([1.0, -1.0, -1.0, 1.0]).reshape(4, 1, 1, 1)
+    error = method.reconstruction_error(method.decode(h), x)
+    assert error.item() == pytest.approx(-math.log(1e-7) / 2, rel=0.02)  # two right, two wrong
+    (gradient,) = torch.autograd.grad(error, [h])
+    assert torch.isfinite(gradient).all()
+
+
 def test_the_published_schedule() -> None:
     method = AMR((1, 16, 16), every={"autoencoder": 5})
     assert method.players() == {"autoencoder": 5, "critic": 1}

@@ -114,9 +114,10 @@ class Method(nn.Module):
             return F.l1_loss(x_hat, x)
         if self.reconstruction == "l2":
             return F.mse_loss(x_hat, x)
-        # Not F.binary_cross_entropy, which autocast refuses; logs are cut at -100 as there.
-        p, t = (x_hat.float() + 1) / 2, (x.float() + 1) / 2
-        return -(t * p.log().clamp_min(-100) + (1 - t) * (1 - p).log().clamp_min(-100)).mean()
+        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an infinite
+        # logarithm, whose gradient is not a number; one part in ten million away it is large and finite.
+        p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
+        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
 
     def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
         """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1."""
