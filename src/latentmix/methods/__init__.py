@@ -114,8 +114,8 @@ class Method(nn.Module):
             return F.l1_loss(x_hat, x)
         if self.reconstruction == "l2":
             return F.mse_loss(x_hat, x)
-        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an infinite
-        # logarithm, whose gradient is not a number; one part in ten million away it is large and finite.
+        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an
+        # infinite logarithm, whose gradient is not a number; a ten-millionth away it is large and finite.
         p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
         return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
 
