@@ -101,12 +101,15 @@ def test_batch_norm_takes_two_passes() -> None:
 def test_graphs_of_frozen_players_are_not_built() -> None:
     critic, scale = critic_of("mlp"), torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     game = duel(critic, images(5), [x.detach() for x in fakes_from(scale)])  # the autoencoder does not step
-    assert not game.fool[0].requires_grad or game.fool[0].grad_fn is not None
-    assert game.judge.requires_grad
+    assert torch.autograd.grad(game.fool[0], [scale], allow_unused=True, retain_graph=True) == (None,)
+    assert all(g.abs().sum() > 0 for g in torch.autograd.grad(game.judge, list(critic.parameters())))
     critic.requires_grad_(False)
     game = duel(critic, images(5), fakes_from(scale))  # the critic does not
     assert game.fool[0].requires_grad
-    torch.autograd.grad(game.fool[0], [scale])
+    (gradient,) = torch.autograd.grad(game.fool[0], [scale], retain_graph=True)
+    assert gradient != 0
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(game.judge, list(critic.parameters()))
 
 
 def test_the_critic_sees_each_image_once() -> None:

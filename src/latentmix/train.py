@@ -265,23 +265,23 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Reconstruction error on the validation split, online probe accuracy there and on the test split."""
         self.method.eval()
-        values: dict[str, float] = {}
-        for name, split in (("", self.data.valid), ("test_", self.data.test)):
-            error, correct = self._evaluate(split)
-            if not name:
-                values["reconstruction"] = error
-            if correct is not None:
-                values[f"{name}probe_accuracy"] = correct
+        error, accuracy = self._evaluate(self.data.valid)
+        values = {"reconstruction": error}
+        if accuracy is not None:
+            values["probe_accuracy"] = accuracy
+            _, values["test_probe_accuracy"] = self._evaluate(self.data.test, decode=False)
         return values
 
-    def _evaluate(self, split: Split) -> tuple[float, float | None]:
+    def _evaluate(self, split: Split, decode: bool = True) -> tuple[float, Any]:
+        """Mean reconstruction error (0 without decoding), and the probe's accuracy, None without labels."""
         error, correct = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
         probe = self.method.probe if split.labels is not None else None
         for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
             x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
             with self.runtime.autocast():
                 h = self.method.encode(x)
-                error += self.method.reconstruction_error(self.method.decode(h), x).cpu() * len(rows)
+                if decode:
+                    error += self.method.reconstruction_error(self.method.decode(h), x).cpu() * len(rows)
                 if probe is not None and split.labels is not None:
                     correct += (probe(h).argmax(1) == split.labels[rows]).sum().cpu()
         return (error / len(split)).item(), None if probe is None else correct.item() / len(split)
