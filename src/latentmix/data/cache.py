@@ -24,6 +24,12 @@ def folder() -> Path:
     return Path(os.environ.get("LATENTMIX_CACHE") or Path.home() / ".cache" / "latentmix")
 
 
+def stamp(root: Path, *files: Path) -> str:
+    """Identify files by their names below `root`, sizes and times of change: for the key of a source."""
+    stats = [(f, f.stat()) for f in files]
+    return str([(f.relative_to(root).as_posix(), s.st_size, s.st_mtime_ns) for f, s in stats])
+
+
 def through_cache(source: Source, image_size: int) -> tuple[Decoded, str]:
     """Read a source and its fingerprint, from the cache where it has been decoded before.
 

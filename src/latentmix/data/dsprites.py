@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmix.data import Decoded, sprites
+from latentmix.data.cache import stamp
 
 ROWS = 4096  # read at a time: 16 MB
 
@@ -56,8 +57,8 @@ class DSprites:
         return Decoded(images, labels, class_names=sprites.SHAPES)
 
     def key(self) -> str:
-        stat = self._file().stat()
-        return f"{Path(self.path).name} {stat.st_size} {stat.st_mtime_ns}"
+        file = self._file()
+        return stamp(file.parent, file)
 
     def _file(self) -> Path:
         file = Path(self.path)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latentmix.data import EXTENSIONS, Decoded
+from latentmix.data.cache import stamp
 from latentmix.data.images import decode, settle
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
@@ -53,8 +54,7 @@ class Folder:
     def key(self) -> str:
         root = self._root()
         rows = [f for rows in self._files().values() for f, _ in rows]
-        stats = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in rows]
-        return f"{stats} {self.skip_bad}"
+        return f"{stamp(root, *rows)} {self.skip_bad}"
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser()

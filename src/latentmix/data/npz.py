@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentmix.data import Decoded
+from latentmix.data.cache import stamp
 from latentmix.data.images import fit
 from latentmix.data.labels import class_indices
 
@@ -55,8 +56,8 @@ class Npz:
         return Decoded(images, indices["train"], class_names=names)
 
     def key(self) -> str:
-        stat = self._file().stat()
-        return f"{Path(self.path).name} {stat.st_size} {stat.st_mtime_ns}"
+        file = self._file()
+        return stamp(file.parent, file)
 
     def _file(self) -> Path:
         file = Path(self.path)

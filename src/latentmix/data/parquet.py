@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmix.data import Decoded
+from latentmix.data.cache import stamp
 from latentmix.data.tables import decode_tables
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Parquet:
 
     def key(self) -> str:
         files = [file for files in self._files().values() for file in files]
-        stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-        return f"{stats} {self.image_column} {self.label_column} {self.skip_bad}"
+        root = Path(self.path).expanduser()
+        return f"{stamp(root, *files)} {self.image_column} {self.label_column} {self.skip_bad}"
 
     def _files(self) -> dict[str, list[Path]]:
         root = Path(self.path).expanduser()
