@@ -215,3 +215,9 @@ class TestSpiral:
         x = spiral.INNER + 0.4 * (2 * math.pi + 0) / (2 * math.pi)
         point = torch.tensor([[x + 0.2, 0.0]])
         assert spiral.distance(point).item() == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_cache_tells_the_options_of_a_source_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("LATENTMIX_CACHE", str(tmp_path))
+    few, more = (load(Lines(images=n, test_images=10), image_size=32) for n in (50, 60))
+    assert (len(few.train) + len(few.valid), len(more.train) + len(more.valid)) == (50, 60)

@@ -134,7 +134,7 @@ class Source(Protocol):
         ...
 
     def key(self) -> str:
-        """Identify the content that `read` would decode, so that the cache notices a change."""
+        """Identify the files that `read` would decode, so that the cache notices a change."""
         ...
 
 

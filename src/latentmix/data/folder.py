@@ -54,7 +54,7 @@ class Folder:
     def key(self) -> str:
         root = self._root()
         rows = [f for rows in self._files().values() for f, _ in rows]
-        return f"{stamp(root, *rows)} {self.skip_bad}"
+        return stamp(root, *rows)
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser()

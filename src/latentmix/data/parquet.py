@@ -64,8 +64,7 @@ class Parquet:
 
     def key(self) -> str:
         files = [file for files in self._files().values() for file in files]
-        root = Path(self.path).expanduser()
-        return f"{stamp(root, *files)} {self.image_column} {self.label_column} {self.skip_bad}"
+        return stamp(Path(self.path).expanduser(), *files)
 
     def _files(self) -> dict[str, list[Path]]:
         root = Path(self.path).expanduser()
