@@ -1,4 +1,4 @@
-"""Data drawn by the project: ACAI's lines as published, sprites with known factors, the spiral."""
+"""Data drawn by the project: families with one parameter, sprites with known factors, the spiral."""
 
 import math
 import zipfile
@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentmix.data import load, spiral, sprites
+from latentmix.data import families, load, spiral, sprites
 from latentmix.data.dsprites import DSprites
-from latentmix.data.lines import Lines, draw
+from latentmix.data.families import FAMILIES, Discs, Hues, Lines, Squares
+from latentmix.data.lines import draw
 from latentmix.data.sprites import COUNT, SIZES, Sprites
 
 
@@ -67,6 +68,82 @@ class TestLines:
         theta = torch.arange(3600, dtype=torch.float64) * 2 * math.pi / 3600
         best = (data.test.pixels().flatten(1) @ draw(theta).flatten(1).T).argmax(1)
         assert (best // 360 == data.test.labels).float().mean() > 0.97
+
+
+class TestFamilies:
+    """Squares that slide, discs that grow, hues that turn: by what can be measured in the pictures."""
+
+    SOURCES = (Lines, Squares, Discs, Hues)
+
+    @pytest.mark.parametrize("size", [16, 32, 50])
+    def test_a_square_is_where_it_should_be(self, size):
+        position = torch.linspace(0, 24, 31, dtype=torch.float64)
+        ink = (families.draw_square(position, size) + 1) / 2
+        side = size / 4
+        torch.testing.assert_close(ink.sum((1, 2)), torch.full_like(position, side**2))
+        pixel = torch.arange(size, dtype=torch.float64) + 0.5
+        across, down = (ink.sum(axis) @ pixel / side**2 for axis in (1, 2))
+        # An anti-aliased edge lies within its pixel, not at its middle: up to an eighth of a pixel off.
+        torch.testing.assert_close(across, (position + 4) * size / 32, atol=0.13 / side + 1e-9, rtol=0)
+        torch.testing.assert_close(down, torch.full_like(position, size / 2))
+
+    @pytest.mark.parametrize("size", [32, 64])
+    def test_a_disc_has_its_area(self, size):
+        radius = torch.linspace(3, 15, 25, dtype=torch.float64)
+        ink = (families.draw_disc(radius, size) + 1) / 2
+        torch.testing.assert_close(ink.sum((1, 2)), math.pi * (radius * size / 32) ** 2, rtol=0.02, atol=0)
+        assert torch.equal(ink, ink.flip(1))
+        assert torch.equal(ink, ink.mT)
+
+    def test_hues_are_the_colour_wheel(self):
+        middle = families.draw_hue(torch.tensor([0, 1 / 6, 1 / 3, 2 / 3, 1.0]))[:, :, 16, 16]
+        expected = torch.tensor([[1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, -1]])
+        torch.testing.assert_close(middle, expected.to(middle), atol=1e-5, rtol=0)
+
+    def test_hues_keep_the_disc(self):
+        disc = families.draw_disc(torch.tensor(12.0, dtype=torch.float64))
+        hues = families.draw_hue(torch.linspace(0, 1, 7, dtype=torch.float64))
+        torch.testing.assert_close(hues.amax(1), disc.expand(7, 32, 32), atol=1e-6, rtol=0)
+        torch.testing.assert_close(hues.amin(1), torch.full((7, 32, 32), -1.0).double(), atol=1e-6, rtol=0)
+
+    @pytest.mark.parametrize("name", FAMILIES)
+    def test_periods_are_true_and_the_others_never_repeat(self, name):
+        known = FAMILIES[name]
+        # Not at the ends, where both are the same, nor at multiples of 45 degrees, where lines turn over.
+        at = known.low + (known.high - known.low) * (torch.arange(9, dtype=torch.float64) / 9 + 0.017)
+        images = known.draw(at).flatten(1)
+        assert torch.cdist(images, images).fill_diagonal_(math.inf).min() > 1
+        if known.period is not None:
+            assert known.period == known.high - known.low
+            torch.testing.assert_close(known.draw(at + known.period).flatten(1), images, atol=1e-6, rtol=0)
+
+    @pytest.mark.parametrize("source", SOURCES)
+    def test_every_family_is_a_source_whose_labels_are_tenths(self, source):
+        data = load(source(images=300, test_images=80), image_size=32)
+        assert data.name in FAMILIES
+        assert data.shape == ((3 if source is Hues else 1), 32, 32)
+        assert (len(data.train) + len(data.valid), len(data.test)) == (300, 80)
+        assert len(set(data.class_names)) == data.labels == 10
+        # The nearest of many images of the family lies in the tenth that the label names.
+        known = FAMILIES[data.name]
+        at = known.low + (known.high - known.low) * (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+        best = torch.cdist(data.test.pixels().flatten(1), known.draw(at).float().flatten(1)).argmin(1)
+        assert (best // 200 == data.test.labels).float().mean() > 0.95
+
+    def test_classes_are_named_by_their_ranges(self):
+        names = {source: source(2, 1).read(8).class_names for source in self.SOURCES}
+        assert (names[Lines][0], names[Hues][9]) == ("0 to 36 degrees", "324 to 360 degrees")
+        assert (names[Discs][0], names[Squares][9]) == (
+            "2 to 3.3 32nds of the side",
+            "21.6 to 24 32nds of the side",
+        )
+
+    @pytest.mark.parametrize("source", SOURCES)
+    def test_bad_counts_are_refused(self, source):
+        with pytest.raises(ValueError, match="images=0"):
+            source(images=0)
+        with pytest.raises(ValueError, match="test_images=-1"):
+            source(test_images=-1)
 
 
 factor_rows = st.tuples(*[st.integers(0, n - 1) for n in SIZES])

@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -93,12 +94,6 @@ def test_every_family_knows_a_true_walk_from_a_blend(family):
     assert mixed["mean_smoothness"] > true["mean_smoothness"]
 
 
-def test_hues_are_the_colour_wheel():
-    middle = lines.draw_hue(torch.tensor([0, 1 / 6, 1 / 3, 2 / 3, 1.0]))[:, :, 16, 16]
-    expected = torch.tensor([[1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, -1]])
-    torch.testing.assert_close(middle, expected.to(middle), atol=1e-5, rtol=0)
-
-
 class Angle(torch.nn.Module):
     """Knows the angle of a line by its nearest reference, and draws it again."""
 
@@ -117,7 +112,7 @@ class Angle(torch.nn.Module):
 
 def test_a_method_that_knows_the_angle_is_perfect_and_masks_are_abrupt(toy_data, monkeypatch):
     monkeypatch.setattr(lines, "PAIRS", 24)
-    data = replace(toy_data, train=replace(toy_data.train, images=torch.zeros(1, 1, 32, 32)))
+    data = replace(toy_data, name="lines", train=replace(toy_data.train, images=torch.zeros(1, 1, 32, 32)))
     score = lines.evaluate(Angle(), data)
     assert score.values["mean_distance"] < 1e-6
     assert score.values["mean_smoothness"] < 0.02
@@ -140,6 +135,16 @@ def test_bad_walks_are_refused(images, message):
         lines.score(images)
 
 
-def test_methods_for_other_images_are_refused(toy_data, toy_method):
-    with pytest.raises(ValueError, match=r"lines need a method for images of shape \(1, 32, 32\)"):
+@pytest.mark.parametrize("family", lines.FAMILIES)
+def test_the_family_is_that_of_the_data(family, toy_data, toy_method):
+    """Seen by the shape that it asks for: these images are of 4x4 pixels."""
+    shape = (3, 32, 32) if family == "hues" else (1, 32, 32)
+    with pytest.raises(ValueError, match=re.escape(f"{family} need a method for images of shape {shape}")):
+        lines.evaluate(toy_method, replace(toy_data, name=family))
+    with pytest.raises(ValueError, match=re.escape(f"{family} need a method for images of shape {shape}")):
+        lines.evaluate(toy_method, toy_data, family=family)
+
+
+def test_data_without_a_known_path_are_refused(toy_data, toy_method):
+    with pytest.raises(ValueError, match=r"data=lines, squares, discs, hues; these are blobs"):
         lines.evaluate(toy_method, toy_data)

@@ -1,57 +1,11 @@
-"""Lines at every angle, ACAI's benchmark of interpolation: an exact path between any two images is known."""
+"""ACAI's lines at every angle, as its published code draws them."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from latentmix.data import Decoded
-
 WIDTH = 2.0  # of a line, in pixels along the minor axis
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Anti-aliased lines from the centre at uniformly random angles; the label is the tenth of the circle.
-
-    Training and test images are fixed draws, where the published code drew new ones for ever.
-
-    Arguments:
-        images: How many to draw for training and validation.
-        test_images: How many to draw for testing.
-
-    References:
-        Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
-        regularizer", ICLR 2019.
-    """
-
-    images: int = 50_000
-    test_images: int = 5_000
-
-    def __post_init__(self) -> None:
-        for name in ("images", "test_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-
-    def read(self, image_size: int) -> Decoded:
-        random = np.random.RandomState(0)
-        train, test = (
-            torch.from_numpy(random.rand(n)) * 2 * math.pi for n in (self.images, self.test_images)
-        )
-        return Decoded(
-            _bytes(train, image_size),
-            _tenth(train),
-            test_images=_bytes(test, image_size),
-            test_labels=_tenth(test),
-            class_names=tuple(f"{36 * i} to {36 * (i + 1)} degrees" for i in range(10)),
-        )
-
-    def key(self) -> str:
-        return "lines 1"
 
 
 def draw(theta: Tensor, size: int = 32) -> Tensor:
@@ -66,6 +20,10 @@ def draw(theta: Tensor, size: int = 32) -> Tensor:
 
     Returns:
         Images in [-1, 1], -1 the background, shape (..., size, size), float32.
+
+    References:
+        Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
+        regularizer", ICLR 2019.
     """
     angle = theta.reshape(-1).double()
     middle, length = size / 2, size / 2 - 1
@@ -88,15 +46,3 @@ def draw(theta: Tensor, size: int = 32) -> Tensor:
     covered = (upper - torch.maximum(columns, left[..., None])).clamp(0, 1) * weight[..., None]
     images = torch.where(flip[:, None, None], covered.mT, covered)
     return (2 * images - 1).float().reshape(*theta.shape, size, size)
-
-
-def _bytes(theta: Tensor, size: int) -> np.ndarray:
-    images = np.empty((len(theta), 1, size, size), np.uint8)
-    for i in range(0, len(theta), 1000):
-        pixels = (draw(theta[i : i + 1000], size) + 1) * 127.5
-        images[i : i + 1000, 0] = pixels.round().byte().numpy()
-    return images
-
-
-def _tenth(theta: Tensor) -> np.ndarray:
-    return (theta * 10 / (2 * math.pi)).long().clamp_max(9).numpy()

@@ -12,35 +12,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from latentmix.data import Data
+from latentmix.data.families import FAMILIES
 from latentmix.data.lines import draw as draw
 from latentmix.methods import Method
 from latentmix.metrics import Score, decode, device_of, require_finite
 from latentmix.mixing import crossover, lerp, slerp
 
-SIZE = 32
+Name = Literal["lines", "squares", "discs", "hues"]
 PAIRS, STEPS, REFERENCES = 256, 16, 10_000  # ACAI's evaluation
-
-
-class Family(NamedTuple):
-    """Images with one parameter.
-
-    Arguments:
-        draw: Parameters of any shape (...) to images (..., 32, 32), or (..., 3, 32, 32) in colour.
-        low, high: The range of the parameter.
-        period: After how much the images repeat, None where they do not.
-    """
-
-    draw: Callable[[Tensor], Tensor]
-    low: float
-    high: float
-    period: float | None
 
 
 def evaluate(
@@ -48,7 +33,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    family: Literal["lines", "squares", "discs", "hues"] = "lines",
+    family: Name | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
 ) -> Score:
     """How far decoded walks between images are from real ones (distance) and how evenly they move.
@@ -57,15 +42,16 @@ def evaluate(
     Both numbers are 0 at best; for lines, a blend of pixels has 0.0064 and 0.89.
 
     Arguments:
-        family: What the method was trained on.
+        family: What the walks are through; that of the data if None.
         path: The walk: a straight line, a great circle, or nested masks (for Bernoulli mixup).
 
     Returns:
         `mean_distance`, `mean_smoothness`, `mean_smoothness_published` and `undefined`; see `score`.
 
     Raises:
-        ValueError: A method for images of another shape.
+        ValueError: Data of none of the families, or a method for images of another shape.
     """
+    family = family or _family_of(data)
     known = FAMILIES[family]
     g = torch.Generator().manual_seed(seed)
     theta = known.low + (known.high - known.low) * torch.rand(2 * PAIRS, generator=g, dtype=torch.float64)
@@ -85,9 +71,7 @@ def evaluate(
     return Score(score(decoded, family=family), protocol)
 
 
-def score(
-    images: Tensor, *, family: Literal["lines", "squares", "discs", "hues"] = "lines"
-) -> dict[str, float]:
+def score(images: Tensor, *, family: Name = "lines") -> dict[str, float]:
     """ACAI's mean distance and smoothness of walks, against 10,000 evenly spaced images of the family.
 
     The distance of an image is 1 - cos to the nearest reference q, whose parameter is theta*. Along a walk,
@@ -132,40 +116,12 @@ def score(
     }
 
 
-def draw_square(position: Tensor) -> Tensor:
-    """Draw a square of 8 pixels in the middle row, its left edge at `position` in 0..24; (..., 32, 32)."""
-    left = torch.as_tensor(position, dtype=torch.float64)[..., None]
-    pixel = torch.arange(SIZE, dtype=torch.float64)
-    columns = (torch.minimum(pixel + 1, left + 8) - torch.maximum(pixel, left)).clamp(0, 1)
-    rows = ((pixel >= 12) & (pixel < 20)).double()
-    return 2 * rows[:, None] * columns[..., None, :] - 1
-
-
-def draw_disc(radius: Tensor) -> Tensor:
-    """Draw a centred disc of a radius in 2..15 pixels, its edge one pixel soft; (..., 32, 32)."""
-    r = torch.as_tensor(radius, dtype=torch.float64)[..., None, None]
-    return 2 * (r - _from_centre() + 0.5).clamp(0, 1) - 1
-
-
-def draw_hue(hue: Tensor) -> Tensor:
-    """Draw a centred disc of 12 pixels on black whose colour is a full hue, in 0..1; (..., 3, 32, 32)."""
-    turn = torch.as_tensor(hue, dtype=torch.float64)[..., None] + torch.tensor([0, 2 / 3, 1 / 3])
-    colour = (6 * (turn - turn.round()).abs()).clamp(0, 3)  # distance around the wheel from each primary
-    ink = (2 - colour).clamp(0, 1)[..., None, None]
-    return 2 * ink * (12 - _from_centre() + 0.5).clamp(0, 1) - 1
-
-
-def _from_centre() -> Tensor:
-    pixel = torch.arange(SIZE, dtype=torch.float64) + 0.5 - SIZE / 2
-    return torch.hypot(pixel[:, None], pixel[None, :])
-
-
-FAMILIES = {
-    "lines": Family(draw, 0, 2 * math.pi, 2 * math.pi),
-    "squares": Family(draw_square, 0, 24, None),
-    "discs": Family(draw_disc, 2, 15, None),
-    "hues": Family(draw_hue, 0, 1, 1),
-}
+def _family_of(data: Data) -> Name:
+    if data.name not in FAMILIES:
+        raise ValueError(
+            f"this needs data of which every path is known, data={', '.join(FAMILIES)}; these are {data.name}"
+        )
+    return cast(Name, data.name)
 
 
 @functools.cache
