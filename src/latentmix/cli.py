@@ -82,8 +82,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, image_size, train_size, epochs, batch_size, lr, seed, precision, device and out;
-    options of parts follow with dots: method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist.
+    Keys are method, data, image_size, train_size, labelled, attributes, hold_out, epochs, batch_size, lr,
+    seed, precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
+    method.mixer.k=3 data=../mnist.
     `latentmix parts` lists what can be named. The same command again continues where it stopped.
 
     Parameters

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from latentmix import parts
 
 Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[
+    list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+]
 
 
 class ConfigError(ValueError):
@@ -33,6 +36,9 @@ class Run:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
         image_size: Side of the square images, in pixels.
         train_size: How many training images to keep, chosen by `seed`; None for all.
+        labelled: How many of them keep their label, evenly over the classes; None for all.
+        attributes: Names of the attributes to train with, in this order; None for all.
+        hold_out: {factor, attribute or "label": value}: the combination that is kept for testing.
         epochs: Passes over the training images.
         batch_size: Images a step; a last smaller batch of an epoch is dropped.
         lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
@@ -46,6 +52,9 @@ class Run:
     data: dict[str, Any]
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
     train_size: Positive | None = None
+    labelled: Positive | None = None
+    attributes: Names | None = None
+    hold_out: dict[str, int] | None = None
     epochs: Positive = 10
     batch_size: Annotated[int, Field(ge=2)] = 64
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3

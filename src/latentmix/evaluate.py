@@ -16,7 +16,7 @@ from latentmix.runtime import keep_freed_memory
 
 
 def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
-    """The data that a run was trained on, in the same splits.
+    """The data that a run was trained on, in the same splits, with all labels.
 
     Raises:
         ValueError, FileNotFoundError: They are gone, or have changed shape.
@@ -26,6 +26,8 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
         config.build("data", settings["data"]),
         image_size=settings["image_size"],
         train_size=settings["train_size"],
+        attributes=settings.get("attributes"),
+        hold_out=settings.get("hold_out"),
         seed=settings["seed"],
         device=device,
     )

@@ -69,7 +69,7 @@ def make_optimisers(method: Method, lr: float) -> dict[str, torch.optim.Optimize
     for name in method.players():
         parameters = list(getattr(method, name).parameters())
         optimisers[name] = torch.optim.Adam(
-            parameters,
+            [{"params": parameters, "initial_lr": lr}],
             lr=lr,
             betas=method.betas,
             weight_decay=method.weight_decay,
@@ -103,6 +103,9 @@ def step(
         gradients = torch.autograd.grad(losses[name], parameters, retain_graph=name != stepping[-1])
         for parameter, gradient in zip(parameters, gradients):
             parameter.grad = gradient
+    for name, share in method.rates(values).items():
+        group = optimisers[name].param_groups[0]
+        group["lr"] = group["initial_lr"] * share
     for name in stepping:
         optimisers[name].step()
     return losses, values
@@ -123,7 +126,14 @@ def train(run: config.Run, progress: Progress) -> Path:
     runtime = Runtime(run.device, run.precision)
     source = config.build("data", run.data)
     data = load_data(
-        source, image_size=run.image_size, train_size=run.train_size, seed=run.seed, device=runtime.device
+        source,
+        image_size=run.image_size,
+        train_size=run.train_size,
+        labelled=run.labelled,
+        attributes=run.attributes,
+        hold_out=run.hold_out,
+        seed=run.seed,
+        device=runtime.device,
     )
     trainer = Trainer(run, data, runtime, progress)
     with _stop_on_signal() as stop:

@@ -15,6 +15,7 @@ from latentmix.mixing import Mix
 from latentmix.networks.conv import parameter_count
 from latentmix.networks.gaia import ContentStyle
 from latentmix.networks.mlp import MLP
+from latentmix.train import make_optimisers, step
 
 SHAPE = (1, 4, 4)
 
@@ -85,6 +86,20 @@ def test_whoever_is_ahead_slows_down(real, fake, slower):
     share = torch.sigmoid(torch.tensor(20 * (real - fake)))
     rates = method.rates({"rate_critic": share})
     assert min(rates, key=rates.get) == slower
+
+
+def test_the_loop_splits_the_learning_rate_between_the_two():
+    """One step of Adam moves each weight by about the rate: together the two move by the whole of it."""
+    method = build()
+    before = {n: p.detach().clone() for n, p in method.named_parameters()}
+    optimisers = make_optimisers(method, lr=1e-3)
+    _, values = step(method, batch(), optimisers)
+    share = values["rate_critic"].item()
+    for player, expected in (("critic", share), ("autoencoder", 1 - share)):
+        weights = {n: p for n, p in method.named_parameters() if n.startswith(player)}
+        moved = max((p - before[n]).abs().max().item() for n, p in weights.items())
+        assert moved == pytest.approx(1e-3 * expected, rel=1e-2)
+        assert optimisers[player].param_groups[0]["initial_lr"] == 1e-3
 
 
 class TestStructureLoss:

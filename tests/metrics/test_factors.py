@@ -215,7 +215,7 @@ def test_sprites_come_from_the_whole_grid_with_their_factors(toy_data):
     images, names = factors.labelled(sprites)
     assert names == ("shape", "scale", "orientation", "x", "y")
     assert images.images.shape == (factors.POOL, 1, 32, 32)
-    assert (images.attributes.max(0).values + 1).tolist() == [3, 6, 40, 32, 32]
+    assert (images.factors.max(0).values + 1).tolist() == [3, 6, 40, 32, 32]
     column = images.images.float().mean((1, 2))  # the shape's place from left to right
     centre = (column * torch.arange(32)).sum(1) / column.sum(1)
-    assert np.corrcoef(centre, images.attributes[:, 3])[0, 1] > 0.99
+    assert np.corrcoef(centre, images.factors[:, 3])[0, 1] > 0.99

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -33,11 +33,13 @@ class Split:
         images: Shape (N, C, H, W), uint8.
         labels: Class indices, shape (N,), int64, or None.
         attributes: Binary attributes, shape (N, A), uint8, or None.
+        factors: What generated each image, shape (N, F), int64, or None.
     """
 
     images: Tensor
     labels: Tensor | None = None
     attributes: Tensor | None = None
+    factors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,8 +58,8 @@ class Split:
         return images.to(torch.float32).div_(127.5).sub_(1)
 
     def _each(self, f: Callable[[Tensor], Tensor]) -> Split:
-        labels, attributes = (None if t is None else f(t) for t in (self.labels, self.attributes))
-        return Split(f(self.images), labels, attributes)
+        columns = (self.labels, self.attributes, self.factors)
+        return Split(f(self.images), *(None if column is None else f(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Data:
         class_names: One for each class; empty without labels.
         attribute_names: One for each column of `Split.attributes`.
         fingerprint: SHA-256 of everything that the source decoded to at this size, in hexadecimal.
+        factor_names: One for each column of `Split.factors`.
+        held_out: The combination of values that no training and no validation image has.
     """
 
     name: str
@@ -79,6 +83,8 @@ class Data:
     class_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
     fingerprint: str
+    factor_names: tuple[str, ...] = ()
+    held_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,7 +110,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a source reads: images (N, C, H, W), labels (N,) and attributes (N, A) of each of its splits.
+    """What a source reads: images (N, C, H, W), labels (N,), attributes (N, A), factors (N, F) of its splits.
 
     Arguments:
         valid_images, test_images: None where the source has no such split; `load` then holds it out of the
@@ -115,14 +121,18 @@ class Decoded:
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64] | None = None
     train_attributes: NDArray[np.uint8] | None = None
+    train_factors: NDArray[np.int64] | None = None
     valid_images: NDArray[np.uint8] | None = None
     valid_labels: NDArray[np.int64] | None = None
     valid_attributes: NDArray[np.uint8] | None = None
+    valid_factors: NDArray[np.int64] | None = None
     test_images: NDArray[np.uint8] | None = None
     test_labels: NDArray[np.int64] | None = None
     test_attributes: NDArray[np.uint8] | None = None
+    test_factors: NDArray[np.int64] | None = None
     class_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
     valid_size: int | None = None
 
 
@@ -143,6 +153,9 @@ def load(
     *,
     image_size: int,
     train_size: int | None = None,
+    labelled: int | None = None,
+    attributes: Sequence[str] | None = None,
+    hold_out: Mapping[str, int] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Data:
@@ -156,11 +169,18 @@ def load(
         image_size: Side of the square images, in pixels.
         train_size: How many training images to keep, chosen by `seed` (smaller sets nest in larger ones); all
             if None. Validation and test images do not depend on it.
+        labelled: How many of them keep their label, as many of each class as can be, chosen by `seed`; the
+            others get the label -1. All if None.
+        attributes: Names of the attributes to keep, in this order; all if None.
+        hold_out: {name of a factor, an attribute or "label": value}: images that have all of these values are
+            left out of the training and validation images, and stay among the test images.
 
     Raises:
-        ValueError: Bad images or columns, too few images to split, or fewer of them than `train_size`.
+        ValueError: Bad images or columns, too few images to split or of a class, fewer of them than
+            `train_size` or `labelled`, or names and values that the data do not have.
         FileNotFoundError: The source is not there.
     """
+    from latentmix.data import subset
     from latentmix.data.cache import through_cache
 
     decoded, fingerprint = through_cache(source, image_size)
@@ -175,14 +195,25 @@ def load(
         train, test = _hold_out(train, None)
     if valid is None:
         train, valid = _hold_out(train, decoded.valid_size)
+    data = Data(
+        _name(source),
+        train,
+        valid,
+        test,
+        decoded.class_names,
+        decoded.attribute_names,
+        fingerprint,
+        decoded.factor_names,
+    )
+    if attributes is not None:
+        data = subset.keep_attributes(data, attributes)
+    if hold_out:
+        data = subset.hold_out(data, hold_out)
     if train_size is not None:
-        if not 1 <= train_size <= len(train):
-            raise ValueError(f"train_size={train_size}: {_name(source)} has {len(train)} training images")
-        chosen = np.random.RandomState(seed).permutation(len(train))[:train_size]
-        train = train.take(torch.from_numpy(chosen))
-    return Data(
-        _name(source), train, valid, test, decoded.class_names, decoded.attribute_names, fingerprint
-    ).to(device)
+        data = subset.keep_images(data, train_size, seed)
+    if labelled is not None:
+        data = subset.keep_labels(data, labelled, seed)
+    return data.to(device)
 
 
 def from_path(path: str | Path) -> Source:
@@ -221,9 +252,9 @@ def _contents(entries: Iterable[Path]) -> str:
 
 
 def _split(decoded: Decoded, split: str) -> Split | None:
-    arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes"))
-    images, labels, attributes = (None if a is None else torch.from_numpy(a) for a in arrays)
-    return None if images is None else Split(images, labels, attributes)
+    arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes", "factors"))
+    images, *columns = (None if a is None else torch.from_numpy(a) for a in arrays)
+    return None if images is None else Split(images, *columns)
 
 
 def _hold_out(rows: Split, size: int | None) -> tuple[Split, Split]:

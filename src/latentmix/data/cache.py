@@ -16,7 +16,7 @@ import numpy as np
 
 from latentmix.data import Decoded, Source
 
-FORMAT = 1  # raise when decoding changes, so that nobody keeps pixels of the older kind
+FORMAT = 2  # raise when decoding changes, so that nobody keeps pixels of the older kind
 
 
 def folder() -> Path:
@@ -76,7 +76,7 @@ def _read(entry: Path) -> tuple[Decoded, str] | None:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
             values |= {k: stored[k] for k in stored.files if k != "meta"}
             return Decoded(**values), mark
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
         return None
 
 

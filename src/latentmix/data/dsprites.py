@@ -54,7 +54,13 @@ class DSprites:
             raise ValueError(f"{self.path} cannot be used as dSprites: {error}") from error
         images = sprites.shrink(taken * np.uint8(255), image_size)[:, None]
         labels = classes[index, 1].astype(np.int64)  # column 0 is the colour, which is constant
-        return Decoded(images, labels, class_names=sprites.SHAPES)
+        return Decoded(
+            images,
+            labels,
+            train_factors=classes[index, 1:].astype(np.int64),
+            class_names=sprites.SHAPES,
+            factor_names=sprites.FACTORS,
+        )
 
     def key(self) -> str:
         file = self._file()

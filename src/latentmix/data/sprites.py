@@ -48,10 +48,13 @@ class Sprites:
     def read(self, image_size: int) -> Decoded:
         index = chosen(self.images)
         images = shrink(render(index), image_size)[:, None]
-        return Decoded(images, factors(index)[:, 0].copy(), class_names=SHAPES)
+        known = factors(index)
+        return Decoded(
+            images, known[:, 0].copy(), train_factors=known, class_names=SHAPES, factor_names=FACTORS
+        )
 
     def key(self) -> str:
-        return "sprites 1"
+        return "sprites 2"
 
 
 def chosen(images: int) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from latentmix.networks import EncoderDecoder
 Shape = tuple[int, int, int]
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 Reconstruction = Literal["l1", "l2", "bce"]
+UNLABELLED = -1
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Batch:
 
     Arguments:
         x: Images, shape (B, C, H, W), in [-1, 1].
-        y: Class indices, shape (B,), or None.
+        y: Class indices, shape (B,), -1 where unlabelled, or None.
         attributes: Binary attributes, shape (B, A), or None.
         generator: Where all random numbers of the step come from; torch's own if None.
     """
@@ -99,6 +100,10 @@ class Method(nn.Module):
                 )
         return {name: self.every.get(name, 1) for name in names}
 
+    def rates(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{player: share of the learning rate that it steps with}, from the step's values; 1 where unsaid."""
+        return {}
+
     def encode(self, x: Tensor) -> Tensor:
         """h = f(x), deterministic: images (B, C, H, W) in [-1, 1] to codes (B, ...)."""
         return self.autoencoder.encode(x)
@@ -120,7 +125,12 @@ class Method(nn.Module):
         return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
 
     def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1."""
+        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1.
+
+        Images with the label -1 do not count; a batch of them alone costs 0.
+        """
         if self.probe is None or batch.y is None:
             return {}
-        return {"probe": F.cross_entropy(self.probe(h.detach()), batch.y)}
+        known = (batch.y != UNLABELLED).sum().clamp_min(1)
+        cross = F.cross_entropy(self.probe(h.detach()), batch.y, ignore_index=UNLABELLED, reduction="sum")
+        return {"probe": cross / known}

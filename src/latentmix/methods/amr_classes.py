@@ -165,6 +165,11 @@ class AMRClasses(Method):
 
     def _attributes(self, batch: Batch) -> Tensor:
         if self.from_labels and batch.y is not None:
+            # Only where looking does not wait for a device, which refuses such labels itself.
+            if batch.y.device.type == "cpu" and (batch.y < 0).any():
+                raise ValueError(
+                    "method amr_classes needs the label of every image; amr_labels takes unlabelled ones too"
+                )
             return F.one_hot(batch.y, self.wanted).to(batch.x.dtype)
         if batch.attributes is None:
             raise ValueError("method amr_classes got a batch without attributes or labels")

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import UNLABELLED, Batch, Losses, Method, Reconstruction, Shape
 from latentmix.methods.duel import duel
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 from latentmix.networks.mlp import perceptron
-
-UNLABELLED = -1
 
 
 class AMRLabels(Method):
@@ -91,10 +89,7 @@ class AMRLabels(Method):
             "classification": classified,
             "accuracy": (logits.argmax(1) == y).sum() / labelled,
         }
-        if self.probe is not None:
-            cross = F.cross_entropy(self.probe(h.detach()), y, ignore_index=UNLABELLED, reduction="sum")
-            losses["probe"] = cross / labelled
-        return losses, values
+        return losses | self.probe_losses(h, batch), values
 
     def _checked(self, y: Tensor | None) -> Tensor:
         if y is None:

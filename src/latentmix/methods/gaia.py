@@ -87,7 +87,7 @@ class GAIA(Method):
         return {"autoencoder": fool, "critic": judge} | self.probe_losses(h, batch), values
 
     def rates(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{player: share of the learning rate in this step}, from the step's values; they sum to one."""
+        """The shares of critic and autoencoder, which sum to one."""
         share = values["rate_critic"].detach()
         return {"critic": share, "autoencoder": 1 - share}
 

@@ -308,7 +308,7 @@ def _require_units(h: Array) -> None:
 
 
 def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]:
-    """Up to 20,000 images in random order with their factors as attribute columns, and the factors' names.
+    """Up to 20,000 images in random order, and the names of their factors, or of attributes in their place.
 
     Sprites come from their whole grid, other images from the split, or of `Data` from the training images.
 
@@ -318,19 +318,22 @@ def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]
     if isinstance(data, Data) and data.name == "sprites":
         number = np.random.default_rng(seed).integers(sprites.COUNT, size=POOL)
         images = sprites.shrink(sprites.render(number), data.shape[1])[:, None]
-        factors = sprites.factors(number).astype(np.uint8)
-        return Split(torch.from_numpy(images), None, torch.from_numpy(factors)), sprites.FACTORS
+        known = torch.from_numpy(sprites.factors(number))
+        return Split(torch.from_numpy(images), factors=known), sprites.FACTORS
     split = data.train if isinstance(data, Data) else data
     columns = _columns(split)
     index = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:POOL]
-    names = data.attribute_names if isinstance(data, Data) else tuple(map(str, range(columns.shape[1])))
+    names = tuple(map(str, range(columns.shape[1])))
+    if isinstance(data, Data):
+        names = data.attribute_names if split.factors is None else data.factor_names
     return split.take(index.to(split.images.device)), names
 
 
 def _columns(split: Split) -> Tensor:
-    if split.attributes is None:
+    columns = split.attributes if split.factors is None else split.factors
+    if columns is None:
         raise ValueError("this metric needs data with factors: sprites, or attribute columns as CelebA has")
-    return split.attributes.cpu()
+    return columns.cpu()
 
 
 @torch.no_grad()

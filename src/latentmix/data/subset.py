@@ -1,0 +1,139 @@
+"""Which images, labels and columns of a data set a run is trained on; validation and test images stay."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentmix.data import Data, Split
+
+
+def keep_attributes(data: Data, names: Sequence[str]) -> Data:
+    """Keep some of the attributes, in the order of `names`.
+
+    Raises:
+        ValueError: A name that the data do not have, or the same twice.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"attributes={','.join(names)}: one is named twice")
+    columns = [_position(name, data.attribute_names, data, "attribute") for name in names]
+
+    def chosen(split: Split) -> Split:
+        kept = None if split.attributes is None else split.attributes[:, columns]
+        return dataclasses.replace(split, attributes=kept)
+
+    return dataclasses.replace(
+        data,
+        train=chosen(data.train),
+        valid=chosen(data.valid),
+        test=chosen(data.test),
+        attribute_names=tuple(names),
+    )
+
+
+def column(data: Data, name: str, split: Split) -> Tensor:
+    """A factor, an attribute, or "label", for every image of a split: shape (N,).
+
+    Raises:
+        ValueError: The data have no such column.
+    """
+    known = _columns(data)
+    if name == "label" and split.labels is not None:
+        return split.labels
+    position = _position(name, known, data, "column")
+    if position < len(data.factor_names) and split.factors is not None:
+        return split.factors[:, position]
+    assert split.attributes is not None
+    return split.attributes[:, position - len(data.factor_names)]
+
+
+def hold_out(data: Data, values: Mapping[str, int]) -> Data:
+    """Leave images that have all of `values` out of training and validation, so that only tests have them.
+
+    Arguments:
+        values: {column: value}, two columns or more, each a factor, an attribute or "label".
+
+    Raises:
+        ValueError: One column alone, unknown columns, or values so common or so rare that training or test
+            images lack them.
+    """
+    if len(values) < 2:
+        raise ValueError(
+            f"hold_out.{next(iter(values))}: a combination has two columns or more, of {_columns(data)}"
+        )
+    for name, value in values.items():
+        if not (column(data, name, data.train) == value).any():
+            raise ValueError(f"hold_out.{name}={value}: no training image has this value")
+    if not has(data, values, data.test).any():
+        raise ValueError(f"hold_out: no test image of {data.name} has {_described(values)}")
+    train, valid = (split.take(~has(data, values, split)) for split in (data.train, data.valid))
+    for name, value in values.items():
+        if not (column(data, name, train) == value).any():
+            raise ValueError(f"hold_out.{name}={value}: every such training image has {_described(values)}")
+    return dataclasses.replace(data, train=train, valid=valid, held_out=dict(values))
+
+
+def has(data: Data, values: Mapping[str, int], split: Split) -> Tensor:
+    """Which images of a split have all of these values: shape (N,), bool."""
+    found = torch.ones(len(split), dtype=torch.bool, device=split.images.device)
+    for name, value in values.items():
+        found &= column(data, name, split) == value
+    return found
+
+
+def keep_images(data: Data, size: int, seed: int) -> Data:
+    """Keep some of the training images, chosen by `seed`; smaller sets nest in larger ones.
+
+    Raises:
+        ValueError: More than there are.
+    """
+    if not 1 <= size <= len(data.train):
+        raise ValueError(f"train_size={size}: {data.name} has {len(data.train)} training images")
+    chosen = np.random.RandomState(seed).permutation(len(data.train))[:size]
+    return dataclasses.replace(data, train=data.train.take(torch.from_numpy(chosen)))
+
+
+def keep_labels(data: Data, size: int, seed: int) -> Data:
+    """Keep the labels of `size` training images, evenly over the classes; the others get the label -1.
+
+    Raises:
+        ValueError: Data without labels, or too few images of a class.
+    """
+    labels = data.train.labels
+    if labels is None:
+        raise ValueError(f"labelled={size}: {data.name} has no labels to keep")
+    classes = len(data.class_names)
+    if size < classes:
+        raise ValueError(f"labelled={size}: there are {classes} classes, and each needs a label")
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(labels)))
+    hidden = torch.full_like(labels, -1)
+    for c in range(classes):
+        wanted = size // classes + (c < size % classes)
+        rows = order[labels[order] == c]
+        if len(rows) < wanted:
+            raise ValueError(
+                f"labelled={size}: class {data.class_names[c]} has {len(rows)} images, {wanted} are wanted"
+            )
+        hidden[rows[:wanted]] = c
+    return dataclasses.replace(data, train=dataclasses.replace(data.train, labels=hidden))
+
+
+def _columns(data: Data) -> tuple[str, ...]:
+    return (*data.factor_names, *data.attribute_names)
+
+
+def _position(name: str, known: Sequence[str], data: Data, what: str) -> int:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"{data.name} has no {what} {name!r}{hint}; there are {', '.join(known) or 'none'}")
+    return list(known).index(name)
+
+
+def _described(values: Mapping[str, int]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in values.items())
