@@ -1,0 +1,187 @@
+"""AMR and what it is compared with, on several data sets, by every metric: mean and deviation over seeds.
+
+python -m latentmix.experiments.comparison OUT [DATA ...]
+
+DATA are names or paths of data sets with labels; by default sprites, which need no download. Every system
+sees the same number of images at 16 pixels, on the same network. A run that is finished is not trained
+again, and a score that is kept is not computed again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from latentmix import config, runs
+from latentmix.data import load
+from latentmix.evaluate import evaluate
+from latentmix.runs import write_atomically
+from latentmix.train import train
+
+IMAGE_SIZE, TRAIN_SIZE, IMAGES, LR = 16, 6_000, 12_000, 1e-3  # IMAGES are seen by each system in training
+SEEDS = (0, 1, 2)
+SPRITES = {
+    "data": {"name": "sprites", "images": 20_000},
+    "hold_out": {"shape": 2, "scale": 5},  # the largest hearts
+}
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "AE": {"name": "autoencoder"},
+    "VAE": {"name": "vae"},
+    "AE+GAN": {"name": "ae_gan"},
+    "ACAI (as AMR ran it)": {"name": "acai_of_amr"},
+    "AMR mixup 2": {"name": "amr", "mixer": {"name": "mixup", "k": 2}},
+    "AMR mixup 3": {"name": "amr", "mixer": {"name": "mixup", "k": 3}},
+    "AMR Bernoulli 2": {"name": "amr", "mixer": {"name": "bernoulli", "k": 2}},
+    "AMR Bernoulli 3": {"name": "amr", "mixer": {"name": "bernoulli", "k": 3}},
+}
+METRICS = ("probe", "knn", "deep_probe", "few_labels", "clusters", "frechet", "honesty", "path")
+FACTOR_METRICS = ("factors", "composition")
+# Smaller than the defaults, for the sake of many runs on a processor; each protocol says so.
+OPTIONS: dict[str, Any] = {"n": 1_000, "steps": 1_000, "restarts": 5, "draws": 3, "fast": True}
+PATH = {"steps": 17, "n": 200}
+TABLES = {
+    "usefulness of codes": {
+        "online": ("online_probe", "online_test_accuracy"),
+        "offline": ("probe", "offline_accuracy"),
+        "kNN": ("knn", "knn_accuracy"),
+        "deep": ("deep_probe", "deep_accuracy"),
+        "100 labels": ("few_labels", "accuracy_100"),
+        "1,000 labels": ("few_labels", "accuracy_1000"),
+        "clusters": ("clusters", "cluster_accuracy"),
+        "NMI": ("clusters", "nmi"),
+        "ARI": ("clusters", "ari"),
+    },
+    "sets of mixes": {
+        "Frechet": ("frechet", "frechet"),
+        "of reconstructions": ("frechet", "frechet_reconstruction"),
+        "kernel": ("frechet", "kernel"),
+        "precision": ("frechet", "precision"),
+        "recall": ("frechet", "recall"),
+        "density": ("frechet", "density"),
+        "coverage": ("frechet", "coverage"),
+        "class score": ("frechet", "class_score"),
+    },
+    "single mixes (honesty) and walks": {
+        "density": ("honesty", "density"),
+        "realistic": ("honesty", "realistic"),
+        "ghosting": ("honesty", "ghosting"),
+        "collapse": ("honesty", "collapse"),
+        "confidence": ("honesty", "confidence"),
+        "memory": ("honesty", "memory"),
+        "length": ("path", "length"),
+        "peak": ("path", "peak"),
+    },
+    "factors (fast settings)": {
+        "FactorVAE": ("factors", "factor_vae_eval_accuracy_fast"),
+        "AMR's variant": ("factors", "factor_vae_published_fast"),
+        "beta-VAE": ("factors", "beta_vae_eval_accuracy_fast"),
+        "MIG": ("factors", "discrete_mig_fast"),
+        "SAP": ("factors", "SAP_score_fast"),
+        "DCI d": ("factors", "disentanglement_fast"),
+        "DCI c": ("factors", "completeness_fast"),
+        "modularity": ("factors", "modularity_score_fast"),
+    },
+    "composition": {
+        "reached": ("composition", "reached"),
+        "and real": ("composition", "reached_and_real"),
+        "once on the walk": ("composition", "reached_once"),
+        "of pixel blends": ("composition", "reached_pixels"),
+        "and real, blends": ("composition", "reached_and_real_pixels"),
+        "reconstructed": ("composition", "reconstructed"),
+        "judge": ("composition", "judge"),
+    },
+}
+
+
+class Quiet:
+    """A progress that shows nothing."""
+
+    def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
+
+    def step(self, done: int, epoch: int, values: dict[str, float]) -> None: ...
+
+    def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None: ...
+
+    def say(self, text: str) -> None:
+        print(text)
+
+
+def settings_of(data: str) -> dict[str, Any]:
+    """What all runs on a data set share: as many epochs as make IMAGES images."""
+    shared = dict(SPRITES) if data == "sprites" else {"data": data}
+    shared |= {"image_size": IMAGE_SIZE, "lr": LR}
+    run = config.resolve(shared)
+    loaded = load(config.build("data", run.data), image_size=run.image_size, hold_out=run.hold_out)
+    size = min(TRAIN_SIZE, len(loaded.train))
+    return shared | {"train_size": size, "epochs": max(1, round(IMAGES / size))}
+
+
+def run(out: Path, data: Sequence[str]) -> None:
+    """Train, score and tabulate; comparison.md in `out` holds the tables of what is done so far."""
+    shared_by = {name: settings_of(name) for name in data}
+    for seed in SEEDS:
+        for name, shared in shared_by.items():
+            stem = Path(name).name
+            for system, method in SYSTEMS.items():
+                folder = out / stem / f"{system} {seed}"
+                resolved = config.resolve(shared | {"method": method, "seed": seed, "out": str(folder)})
+                train(resolved, Quiet())
+                score(folder, method, stem == "sprites")
+                print(f"{stem}, seed {seed}, {system}", flush=True)
+            write_atomically(out / "comparison.md", tables(out, [Path(n).name for n in data]))
+
+
+def score(folder: Path, method: Mapping[str, Any], factors: bool) -> None:
+    """Compute all metrics of a run; walks go by masks where the method mixes by masks.
+
+    Raises:
+        ValueError: A metric cannot be computed.
+    """
+    masks = method.get("mixer", {}).get("name") == "bernoulli"
+    options = OPTIONS | ({"path": "crossover"} if masks else {})
+    groups: list[tuple[Sequence[str], Mapping[str, Any]]] = [
+        ([m for m in METRICS if m != "path"] + list(FACTOR_METRICS) * factors, options),
+        (["path"], PATH),
+    ]
+    for names, chosen in groups:
+        _, failures = evaluate(folder, names, options=chosen, say=lambda text: None)
+        if failures:
+            raise ValueError("; ".join(f"{folder}: {name}: {why}" for name, why in failures.items()))
+
+
+def tables(out: Path, data: Sequence[str]) -> str:
+    """Markdown tables of the finished runs below `out`: mean and deviation over seeds."""
+    text = []
+    for name in data:
+        scores = {
+            system: [
+                runs.read_scores(folder)
+                for seed in SEEDS
+                if (folder := out / name / f"{system} {seed}").exists()
+            ]
+            for system in SYSTEMS
+        }
+        for title, columns in TABLES.items():
+            rows = [
+                f"| {system} | " + " | ".join(cell(found, *column) for column in columns.values()) + " |"
+                for system, found in scores.items()
+            ]
+            if any(character.isdigit() for row in rows for character in row.split("|", 2)[2]):
+                head = f"| {name}: {title} | " + " | ".join(columns) + " |"
+                text += [head, "|---" * (len(columns) + 1) + "|", *rows, ""]
+    return "\n".join(text)
+
+
+def cell(scores: Sequence[Mapping[str, Any]], metric: str, value: str) -> str:
+    """Mean and deviation of one value over the seeds that have it."""
+    found = [s[metric]["values"][value] for s in scores if value in s.get(metric, {}).get("values", {})]
+    if not found:
+        return ""
+    return f"{fmean(found):.3f}" + (f" ± {stdev(found):.3f}" if len(found) > 1 else "")
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/comparison"), sys.argv[2:] or ["sprites"])
