@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from latentmix.networks.resnet import PreActResNet
 
@@ -51,6 +52,24 @@ def test_a_block_adds_to_its_raw_input_and_its_shortcut_sees_the_activated_one()
     torch.nn.init.zeros_(widening.conv2.weight)
     assert torch.equal(same(x), x)
     torch.testing.assert_close(widening(x), widening.shortcut(widening.norm1(x).relu()))
+
+
+@pytest.mark.parametrize("width", [2, 8])
+def test_shortcuts_are_strided_convolutions_also_with_few_channels_last(width: int) -> None:
+    """PyTorch's own strided one, 2 to 4 channels, channels last, ends the process in its backward pass."""
+    torch.manual_seed(0)
+    shortcut = PreActResNet(18, width).classifier((3, 32, 32), 3).layer2[0].shortcut
+    x = torch.randn(8, width, 16, 16, requires_grad=True)
+    expected = F.conv2d(x, shortcut.weight, stride=2)
+    gradients = list(torch.autograd.grad(expected.square().sum(), [x, shortcut.weight]))
+    last = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    shortcut.to(memory_format=torch.channels_last)
+    for _ in range(20):
+        shortcut.weight.grad = last.grad = None
+        found = shortcut(last)
+        found.square().sum().backward()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close([last.grad, shortcut.weight.grad], gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_width_scales_every_layer_and_odd_requests_are_refused() -> None:
