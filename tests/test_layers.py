@@ -19,7 +19,7 @@ gallery
 report resynthesis tables augment explore export
 figures
 evaluate
-train
+train supervised
 attributes
 metrics
 methods
