@@ -261,6 +261,20 @@ def test_baselines_stand_above_the_run_and_are_remembered(tmp_path, folder):
     assert "Compared" not in Page(report.write(folder)).text
 
 
+def test_mixes_of_runs_and_of_pixels_stand_in_one_table(tmp_path, folder):
+    def judged(ghosting):
+        values = {"density": 0.8, "ghosting": ghosting, "density_pixels": 0.25, "ghosting_pixels": 1.0}
+        return {"honesty": {"values": values, "protocol": {}, "seconds": 1.0}}
+
+    ae = make_run(tmp_path / "ae", CONFIG | {"method": {"name": "autoencoder"}}, LOG, judged(0.75))
+    amr = make_run(tmp_path / "amr", CONFIG, LOG, judged(0.5))
+    text = Page(report.write(amr, others=[ae])).text
+    table = text.split("Are its mixes honest?")[1].split("What it makes")[0]
+    assert re.search(r"blend of pixels 0\.25 – 1\.00 – .*AE 0\.80 – 0\.75 – .*AMR 0\.80 – 0\.50 –", table)
+    assert "ghosting pixels" not in text.split("Compared")[1]
+    assert "honest?" not in Page(report.write(folder, others=[])).text
+
+
 def test_runs_of_one_method_are_told_apart_by_their_folders(tmp_path, folder):
     text = Page(report.write(folder, others=[make_run(tmp_path / "other")])).text
     assert "AMR (other)" in text

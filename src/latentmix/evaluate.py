@@ -26,8 +26,8 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
         config.build("data", settings["data"]),
         image_size=settings["image_size"],
         train_size=settings["train_size"],
-        attributes=settings.get("attributes"),
-        hold_out=settings.get("hold_out"),
+        attributes=settings["attributes"],
+        hold_out=settings["hold_out"],
         seed=settings["seed"],
         device=device,
     )

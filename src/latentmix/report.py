@@ -58,6 +58,15 @@ FIGURES = {
         "vanish nor run away are a healthy game.",
     ),
 }
+HONESTY = {
+    "density": "how many balls of real images a mix lies in, about 1 for real ones",
+    "realistic": "the share that lies in any",
+    "ghosting": "1 for a double exposure, the blend of its parents",
+    "collapse": "1 for a copy of one parent",
+    "confidence": "how sure a classifier is of some class",
+    "parent_classes": "how sure it is of those of the parents",
+    "memory": "distance to the nearest training image, over that of test images; well below 1 is remembered",
+}
 MEANINGS = {
     "online_probe": "Accuracy of a linear classifier of the codes that was trained along with the "
     "autoencoder, without any influence on it.",
@@ -93,6 +102,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
     sections = [
         ("Scores", _scores(run)),
         ("Compared", _comparison([*baselines, run]) if baselines else ""),
+        ("Are its mixes honest?", _honesty([*baselines, run])),
         ("What it makes", _figures(run, baselines)),
         ("Make it again", _commands(run)),
         ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
@@ -169,7 +179,7 @@ def _scores(run: _Facts) -> str:
 def _comparison(compared: Sequence[_Facts]) -> str:
     """A row for each run, this one last; a column for each number that any has, but not for validation's."""
     numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
-    columns = dict.fromkeys((metric, name) for metric, name in numbers if "valid" not in name)
+    columns = dict.fromkeys((m, name) for m, name in numbers if "valid" not in name and m != "honesty")
     head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
     rows = []
     for run in compared:
@@ -189,6 +199,28 @@ def _comparison(compared: Sequence[_Facts]) -> str:
         "<div class=wide><table><thead><tr><th scope=col>Method</th><th scope=col>reconstruction error<br>"
         f"validation</th><th scope=col>training<br>time</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _honesty(compared: Sequence[_Facts]) -> str:
+    """A row for each run with the metric `honesty`, under one for blends of the same pixels."""
+    judged = [run for run in compared if "honesty" in run.scores]
+    if not judged:
+        return ""
+    own = judged[-1].scores["honesty"]["values"]
+    blends = {name: own[f"{name}_pixels"] for name in HONESTY if f"{name}_pixels" in own}
+    table = [("blend of pixels", blends), *((r.label, r.scores["honesty"]["values"]) for r in judged)]
+    rows = "".join(
+        f"<tr><th scope=row>{escape(label)}</th>"
+        + "".join(f"<td>{values[name]:.2f}</td>" if name in values else "<td>&ndash;</td>" for name in HONESTY)
+        + "</tr>"
+        for label, values in table
+    )
+    head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
+    meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
+    return (
+        f"<p>Mixes halfway between test images of different classes. {meanings}.</p>\n<div class=wide><table>"
+        f"<thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -133,6 +133,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is damaged: it is not readable as YAML") from error
     found = settings if isinstance(settings, dict) else {}
+    # A setting that is None by default may be younger than the run: without it things are as they were.
+    younger = {field.name: None for field in dataclasses.fields(config.Run) if field.default is None}
+    found = younger | found
     missing = [field.name for field in dataclasses.fields(config.Run) if field.name not in found]
     if missing:
         raise RunError(f"{path} is damaged: it lacks {', '.join(missing)}")

@@ -28,7 +28,7 @@ def run(out: Path, seed: int) -> Path:
         with progress() as shown:
             folders.append(train(config.resolve(settings), shown))
     for folder in folders:
-        evaluate(folder, ["probe"], say=lambda text: None)
+        evaluate(folder, ["probe", "honesty"], say=lambda text: None)
     page = gallery.exhibit(folders[-1], others=folders[:-1])
     print("linear probe, accuracy on test images (offline: frozen codes; online: trained along)")
     for folder in folders:

@@ -32,7 +32,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    path: Literal["lerp", "slerp", "crossover", "pixels"] = "lerp",
+    path: Literal["lerp", "slerp", "crossover"] = "lerp",
     t: float = 0.5,
     n: int = 1000,
     n_real: int = 5000,
@@ -40,12 +40,11 @@ def evaluate(
     """How realistic single mixes of test images are, and how far double exposures, copies, or remembered.
 
     Pairs of test images of different classes are mixed at one point between them. The table of rows is the
-    plain function `rows`; these are its means. `pixels` judges the blend of the images themselves, for
-    comparison.
+    plain function `Judge.rows`; these are its means, beside those of blends of the same images, pixel by
+    pixel.
 
     Arguments:
-        path: The walk between two codes: straight line, great circle, or nested random masks; or no codes at
-            all.
+        path: The walk between two codes: straight line, great circle, or nested random masks.
         t: How far along it, 0 to 1; mixes are hardest to make at 0.5.
         n: Pairs.
         n_real: Training images that realism is measured against.
@@ -54,8 +53,8 @@ def evaluate(
         Means of `density` (1 for real images), `realistic` (the share with density above 0), `ghosting`,
         `collapse`, `confidence` (largest class probability), `parent_classes` (probability of the parents'
         classes), `memory` (distance to the nearest training image over that of test images; well below 1
-        means remembered), `critic` (probability of real, where the method has a critic); `density_real` and
-        `critic_real` for the parents themselves.
+        means remembered), `critic` (probability of real, where the method has a critic); the same with
+        `_pixels` for the blends; `density_real` and `critic_real` for the parents themselves.
 
     Raises:
         ValueError: Data without labels or with one class in test; t outside 0..1.
@@ -68,37 +67,39 @@ def evaluate(
     reference = torch.randperm(len(data.train), generator=g)[:n_real]
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     where = torch.tensor([t])
-    if path == "pixels":
-        mixes, parents = lerp(a, b, where)[:, 0], torch.stack([a, b])
-    else:
-        shape = method.autoencoder.code_shape
-        h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
-        order = torch.randperm(shape[0], generator=g)
-        walked = {
-            "lerp": lambda: lerp(h1, h2, where),
-            "slerp": lambda: slerp(h1, h2, where),
-            "crossover": lambda: crossover(h1, h2, where, order),
-        }[path]()[:, 0]
-        mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])
+    shape = method.autoencoder.code_shape
+    h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
+    order = torch.randperm(shape[0], generator=g)
+    walked = {
+        "lerp": lambda: lerp(h1, h2, where),
+        "slerp": lambda: slerp(h1, h2, where),
+        "crossover": lambda: crossover(h1, h2, where, order),
+    }[path]()[:, 0]
+    mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])
+    blends = lerp(a, b, where)[:, 0]
     shares = torch.tensor([1 - t, t])[:, None].expand(2, len(mixes))
 
     judge = Judge(data, features, reference)
-    table = judge.rows(mixes, parents, shares)
     assert data.test.labels is not None
     labels = data.test.labels.cpu()
     of_parents = torch.stack([labels[first], labels[second]], 1)
-    _, p = features.describe(mixes)
-    numbers = {name: column for name, column in table.items() if name not in IDENTITIES}
-    values = {name: float(column.double().nanmean()) for name, column in numbers.items()}
-    values["realistic"] = float((table["density"] > 0).double().mean())
-    values["parent_classes"] = float(p.gather(1, of_parents).sum(1).mean())
     of_real = judge.rows(a, torch.stack([a, b]), shares)
-    values["memory"] /= max(float(of_real["memory"].double().mean()), 1e-12)
-    values["density_real"] = float(of_real["density"].mean())
+    usual = max(float(of_real["memory"].double().mean()), 1e-12)
     critic = getattr(method, "critic", None)
+    values: dict[str, float] = {}
+    for suffix, images, known in (("", mixes, parents), ("_pixels", blends, torch.stack([a, b]))):
+        table = judge.rows(images, known, shares)
+        numbers = {name: column for name, column in table.items() if name not in IDENTITIES}
+        values |= {name + suffix: float(column.double().nanmean()) for name, column in numbers.items()}
+        values["realistic" + suffix] = float((table["density"] > 0).double().mean())
+        _, p = features.describe(images)
+        values["parent_classes" + suffix] = float(p.gather(1, of_parents).sum(1).mean())
+        values["memory" + suffix] /= usual
+        if critic is not None:
+            values["critic" + suffix] = float(_opinion(critic, images, device_of(method)).double().mean())
+    values["density_real"] = float(of_real["density"].mean())
     if critic is not None:
-        for name, images in (("critic", mixes), ("critic_real", a)):
-            values[name] = float(_opinion(critic, images, device_of(method)).double().mean())
+        values["critic_real"] = float(_opinion(critic, a, device_of(method)).double().mean())
     protocol: dict[str, object] = {"path": path, "t": t, "n": len(mixes), "n_real": len(reference), "k": K}
     protocol |= {"parents": "test images of different classes", "seed": seed}
     protocol |= {"fingerprint": features.fingerprint, "classifier_valid_accuracy": features.accuracy}
