@@ -1,6 +1,9 @@
 """Data drawn by the project: families with one parameter, sprites with known factors, the spiral."""
 
 import math
+import subprocess
+import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentmix.data import families, load, spiral, sprites
+from latentmix.data import Decoded, families, load, spiral, sprites
 from latentmix.data.dsprites import DSprites
 from latentmix.data.families import FAMILIES, Discs, Hues, Lines, Squares
 from latentmix.data.lines import draw
@@ -206,6 +209,9 @@ class TestSprites:
         assert sorted(whole.flatten(1).sum(1).tolist()) == sorted(
             sprites.render(index).sum((1, 2), dtype=int).tolist()
         )
+        assert torch.equal(data.train.labels, data.train.factors[:, 0])
+        drawn = sprites.render(sprites.number(data.train.factors.numpy()))
+        assert np.array_equal(data.train.images[:, 0], drawn)
         small = load(Sprites(images=300), image_size=32).train.images
         torch.testing.assert_close(
             small.float(),
@@ -214,12 +220,44 @@ class TestSprites:
             rtol=0,
         )
 
+    def test_splits_are_those_that_load_would_cut(self, cache):
+        class Whole:
+            def read(self, image_size):
+                return Decoded(sprites.render(sprites.chosen(70))[:, None])
+
+            def key(self):
+                return None
+
+        whole, data = load(Whole(), image_size=64), load(Sprites(images=70), image_size=64)
+        for split in ("train", "valid", "test"):
+            assert torch.equal(getattr(data, split).images, getattr(whole, split).images)
+        assert not cache.exists()  # drawn anew, not kept
+
+    def test_loading_holds_the_images_once(self):
+        sprites.grid()
+        tracemalloc.start()
+        data = load(Sprites(images=5000), image_size=64)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # The random choice among all numbers takes 6 MB, and twice that while it is sorted.
+        assert peak < 1.2 * 5000 * 64 * 64 + 14e6
+        assert len(data.train) == 3200
+
+    def test_drawing_does_without_torch(self):
+        """So that the whole grid takes little more than its 3.02 GB."""
+        code = (
+            "import sys; from latentmix.data import sprites; sprites.render(7); print('torch' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "False"
+
     @pytest.mark.parametrize(
         ("make", "message"),
         [
             (lambda: Sprites(images=0), "images=0"),
             (lambda: Sprites(images=COUNT + 1), "737280"),
-            (lambda: Sprites(images=2).read(28), "image_size=28"),
+            (lambda: Sprites(images=9).read(28), "image_size=28"),
+            (lambda: Sprites(images=2).read(64), "cannot hold 1 of 1"),
             (lambda: sprites.render(np.array([COUNT])), "0 to 737279"),
             (lambda: sprites.render(np.array([-1])), "0 to 737279"),
             (lambda: sprites.number(np.array([[3, 0, 0, 0, 0]])), "invalid"),

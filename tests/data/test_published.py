@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentmix.data import load
+from latentmix.data import from_path, load
 from latentmix.data.celeba_folder import CelebAFolder
 from latentmix.data.zappos import Zappos
 
@@ -63,6 +63,7 @@ class TestCelebA:
     def test_faces_attributes_and_labels_are_those_of_the_lists(self, tmp_path: Path, layout: str) -> None:
         root = faces(tmp_path / "celeba", layout)
         assert CelebAFolder.fits(root)
+        assert from_path(root) == CelebAFolder(str(root))
         data = load(CelebAFolder(str(root)), image_size=16)
         assert (data.name, data.shape, data.attribute_names) == ("celeba", (3, 16, 16), ATTRIBUTES)
         assert data.class_names == ("not Male", "Male")
@@ -234,6 +235,7 @@ class TestZappos:
         root = shoes(tmp_path / self.SQUARE)
         path = root if inside else tmp_path
         assert Zappos.fits(path)
+        assert from_path(path) == Zappos(str(path))
         decoded = Zappos(str(path)).read(128)
         assert decoded.train_images.shape == (6, 3, 128, 128)
         assert [round(int(v) / 20) for v in decoded.train_images[:, 0, 64, 64]] == list(range(6))

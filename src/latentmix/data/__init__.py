@@ -11,14 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SPLITS = ("train", "valid", "test")
 LAYOUTS = (
     "a folder with *.parquet files in the hub's layout, a folder of images (flat, or one folder per class, "
     "or train/ and test/ folders), or an .npz file with an array `images`"
@@ -55,7 +58,7 @@ class Split:
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
         """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W)."""
         images = self.images if index is None else self.images[index]
-        return images.to(torch.float32).div_(127.5).sub_(1)
+        return images.float().div_(127.5).sub_(1)
 
     def _each(self, f: Callable[[Tensor], Tensor]) -> Split:
         columns = (self.labels, self.attributes, self.factors)
@@ -104,7 +107,7 @@ class Data:
 
     def to(self, device: torch.device | str) -> Data:
         """The same data on another device."""
-        splits = {s: getattr(self, s).to(device) for s in ("train", "valid", "test")}
+        splits = {s: getattr(self, s).to(device) for s in SPLITS}
         return dataclasses.replace(self, **splits)
 
 
@@ -143,8 +146,11 @@ class Source(Protocol):
         """Decode everything, every image resized and centre-cropped to `image_size` pixels a side."""
         ...
 
-    def key(self) -> str:
-        """Identify the files that `read` would decode, so that the cache notices a change."""
+    def key(self) -> str | None:
+        """Identify the files that `read` would decode, so that the cache notices a change.
+
+        None keeps the source out of the cache: where drawing is as fast as reading what was drawn.
+        """
         ...
 
 
@@ -180,26 +186,27 @@ def load(
             `train_size` or `labelled`, or names and values that the data do not have.
         FileNotFoundError: The source is not there.
     """
+    import torch
+
     from latentmix.data import subset
     from latentmix.data.cache import through_cache
 
     decoded, fingerprint = through_cache(source, image_size)
-    train, valid, test = (_split(decoded, s) for s in ("train", "valid", "test"))
-    assert train is not None
-    needed = 1 + (valid is None) + (test is None)
+    splits = {s: found for s in SPLITS if (found := _split(decoded, s)) is not None}
+    train, missing = splits["train"], [s for s in SPLITS if s not in splits]
+    needed = len(missing) + 1
     if len(train) < needed:
         raise ValueError(
             f"{len(train)} images in {_name(source)} are too few to split; it takes {needed} or more"
         )
-    if test is None:
-        train, test = _hold_out(train, None)
-    if valid is None:
-        train, valid = _hold_out(train, decoded.valid_size)
+    if missing:
+        rows = cut(len(train), missing, decoded.valid_size)
+        splits |= {s: train.take(torch.from_numpy(index)) for s, index in rows.items()}
     data = Data(
         _name(source),
-        train,
-        valid,
-        test,
+        splits["train"],
+        splits["valid"],
+        splits["test"],
         decoded.class_names,
         decoded.attribute_names,
         fingerprint,
@@ -216,6 +223,31 @@ def load(
     return data.to(device)
 
 
+def cut(
+    count: int, missing: Sequence[str] = ("valid", "test"), valid_size: int | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of each split where some are held out of `count` training images, as `load` does.
+
+    A source that draws its images does so split by split, and saves the copy.
+
+    Arguments:
+        missing: Which of "valid" and "test" to hold out.
+
+    Raises:
+        ValueError: No training image would be left.
+    """
+    rows = {"train": np.arange(count)}
+    for split, size in (("test", None), ("valid", valid_size)):
+        if split in missing:
+            left = rows["train"]
+            size = max(1, min(10_000, len(left) // 5)) if size is None else size
+            if size >= len(left):
+                raise ValueError(f"cannot hold {size} of {len(left)} training images out as {split} images")
+            order = np.random.RandomState(0).permutation(len(left))
+            rows["train"], rows[split] = left[order[:-size]], left[order[-size:]]
+    return rows
+
+
 def from_path(path: str | Path) -> Source:
     """The source that fits what lies at `path`.
 
@@ -223,9 +255,11 @@ def from_path(path: str | Path) -> Source:
         FileNotFoundError: Nothing is there.
         ValueError: It is none of the layouts that can be read.
     """
+    from latentmix.data.celeba_folder import CelebAFolder
     from latentmix.data.folder import Folder
     from latentmix.data.npz import Npz
     from latentmix.data.parquet import Parquet
+    from latentmix.data.zappos import Zappos
 
     root = Path(path).expanduser()
     if not root.exists():
@@ -236,6 +270,10 @@ def from_path(path: str | Path) -> Source:
         if root.suffix.lower() == ".parquet":
             raise ValueError(f"{path} is one parquet file; name the folder that holds it")
         raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
+    if CelebAFolder.fits(root):
+        return CelebAFolder(str(root))
+    if Zappos.fits(root):
+        return Zappos(str(root))
     if any(root.rglob("*.parquet")):
         return Parquet(str(root))
     if any(p.suffix.lower() in EXTENSIONS for p in root.rglob("*")):
@@ -252,17 +290,11 @@ def _contents(entries: Iterable[Path]) -> str:
 
 
 def _split(decoded: Decoded, split: str) -> Split | None:
+    import torch
+
     arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes", "factors"))
     images, *columns = (None if a is None else torch.from_numpy(a) for a in arrays)
     return None if images is None else Split(images, *columns)
-
-
-def _hold_out(rows: Split, size: int | None) -> tuple[Split, Split]:
-    size = max(1, min(10_000, len(rows) // 5)) if size is None else size
-    if size >= len(rows):
-        raise ValueError(f"cannot hold {size} of {len(rows)} training images out for validation")
-    order = torch.from_numpy(np.random.RandomState(0).permutation(len(rows)))
-    return rows.take(order[:-size]), rows.take(order[-size:])
 
 
 def _name(source: Source) -> str:

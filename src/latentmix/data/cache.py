@@ -35,10 +35,13 @@ def through_cache(source: Source, image_size: int) -> tuple[Decoded, str]:
 
     A damaged entry is decoded anew; a folder that cannot be written costs a warning and nothing else.
     """
+    if (files := source.key()) is None:
+        decoded = source.read(image_size)
+        return decoded, fingerprint(decoded)
     # The options of a source decide what it decodes; where its files lie does not, `key` knows the files.
     names = [f.name for f in dataclasses.fields(source) if f.compare and f.name != "path"]  # type: ignore[arg-type]
     options = {name: getattr(source, name) for name in names}
-    key = f"{FORMAT} {type(source).__name__} {options} {image_size} {source.key()}"
+    key = f"{FORMAT} {type(source).__name__} {options} {image_size} {files}"
     entry = folder() / f"{type(source).__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     if (found := _read(entry)) is not None:
         return found
