@@ -27,6 +27,7 @@ from latentmix.networks.resnet import PreActResNet
 from latentmix.networks.wide_resnet import WideResNet
 from latentmix.runs import write_atomically
 from latentmix.runtime import keep_freed_memory
+from latentmix.supervised import crop_and_flip
 
 # Where each variant mixes, labelled and unlabelled images alike.
 VARIANTS = {
@@ -118,25 +119,6 @@ def partition(data: Data, recipe: Recipe, seed: int) -> tuple[Split, Tensor, Spl
     return train, draw_evenly(labels[~held_out], recipe.labelled, g), valid
 
 
-def jitter(images: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Move each image by up to `shift` pixels either way, black coming in, and mirror half of them.
-
-    Arguments:
-        images: Shape (B, C, H, W).
-        generator: On the CPU.
-    """
-    n, _, height, width = images.shape
-    down, right = torch.randint(2 * shift + 1, (2, n, 1), generator=generator)
-    mirrored = flip & (torch.rand(n, 1, generator=generator) < 0.5)
-    columns = torch.arange(width).expand(n, -1)
-    columns = torch.where(mirrored, columns.flip(1), columns) + right
-    rows, columns, each = (
-        t.to(images.device) for t in (torch.arange(height) + down, columns, torch.arange(n)[:, None, None])
-    )
-    padded = F.pad(images, (shift,) * 4)
-    return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
 def training(
     recipe: Recipe,
     variant: str,
@@ -165,7 +147,9 @@ def training(
     )
 
     def see(rows: Tensor) -> Tensor:
-        return prepare(jitter(train.images[rows.to(train.images.device)], recipe.shift, recipe.flip, g))
+        return prepare(
+            crop_and_flip(train.images[rows.to(train.images.device)], recipe.shift, recipe.flip, g)
+        )
 
     batches = endless(labelled, recipe.batch, g)
     unlabelled = endless(torch.arange(len(train)), recipe.batch, g)
