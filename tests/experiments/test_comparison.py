@@ -1,0 +1,68 @@
+"""The comparison of systems: one budget for all, finished work is kept, tables say what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latentmix import runs
+from latentmix.experiments import comparison
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(comparison, "TRAIN_SIZE", 200)
+    monkeypatch.setattr(comparison, "IMAGES", 400)
+    monkeypatch.setattr(comparison, "SEEDS", (0, 1))
+    systems = {"AE": {"name": "autoencoder"}, "AMR": {"name": "amr", "mixer": {"name": "bernoulli", "k": 2}}}
+    monkeypatch.setattr(comparison, "SYSTEMS", systems)
+    monkeypatch.setattr(comparison, "METRICS", ("knn", "few_labels"))
+    monkeypatch.setattr(comparison, "FACTOR_METRICS", ())
+
+
+def test_all_systems_see_as_many_images():
+    few, many = comparison.settings_of("digits"), comparison.settings_of("sprites")
+    assert few["train_size"] * few["epochs"] == pytest.approx(comparison.IMAGES, rel=0.05)
+    assert many["train_size"] * many["epochs"] == comparison.IMAGES
+    assert many["hold_out"] == {"shape": 2, "scale": 5}
+
+
+def test_runs_once_and_tabulates_means(small, tmp_path, monkeypatch, capsys):
+    comparison.run(tmp_path, ["digits"])
+    assert capsys.readouterr().out.count("digits, seed") == 4
+    text = (tmp_path / "comparison.md").read_text()
+    folder = tmp_path / "digits"
+    found = [runs.read_scores(folder / f"AE {s}")["knn"]["values"]["knn_accuracy"] for s in (0, 1)]
+    row = next(line for line in text.splitlines() if line.startswith("| AE |"))
+    assert row.split("|")[4].strip().startswith(f"{sum(found) / 2:.3f} ± ")
+    assert row.split("|")[2].strip()  # the online probe, from training
+    assert "composition" not in text
+    masks = runs.read_scores(folder / "AMR 0")["path"]["protocol"]
+    assert masks["steps"] == 17
+
+    before = (folder / "AE 0" / "scores.json").read_bytes()
+    monkeypatch.setattr(comparison, "TABLES", {})
+    comparison.run(tmp_path, ["digits"])
+    assert (folder / "AE 0" / "scores.json").read_bytes() == before
+
+
+def test_walks_go_by_masks_where_the_method_mixes_by_masks(monkeypatch):
+    asked = []
+
+    def evaluate(folder: Path, names, *, options, say):
+        asked.append((tuple(names), options.get("path")))
+        return {}, {}
+
+    monkeypatch.setattr(comparison, "evaluate", evaluate)
+    comparison.score(Path("a"), comparison.SYSTEMS["AMR Bernoulli 3"], factors=True)
+    comparison.score(Path("a"), comparison.SYSTEMS["AMR mixup 3"], factors=False)
+    assert [path for _, path in asked] == ["crossover", None, None, None]
+    assert {"factors", "composition"} <= set(asked[0][0])
+    assert "composition" not in asked[2][0]
+
+
+def test_a_metric_that_fails_is_named(monkeypatch):
+    monkeypatch.setattr(comparison, "evaluate", lambda *args, **options: ({}, {"knn": "no labels"}))
+    with pytest.raises(ValueError, match="a: knn: no labels"):
+        comparison.score(Path("a"), {"name": "autoencoder"}, factors=False)
