@@ -219,8 +219,8 @@ def _honesty(compared: Sequence[_Facts]) -> str:
     head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
     meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
     return (
-        f"<p>Mixes halfway between test images of different classes. {meanings}.</p>\n<div class=wide><table>"
-        f"<thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<p>Mixes halfway between test images of different classes. {meanings}.</p>\n<div class=wide>"
+        f"<table><thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -8,14 +8,22 @@ import pytest
 
 from latentmix import runs
 from latentmix.experiments import comparison
+from latentmix.metrics import features
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(comparison, "TRAIN_SIZE", 200)
-    monkeypatch.setattr(comparison, "IMAGES", 400)
+    monkeypatch.setattr(comparison, "TRAIN_SIZE", 210)
+    monkeypatch.setattr(comparison, "IMAGES", 210)
+    monkeypatch.setattr(features, "STEPS", 5)
+    monkeypatch.setattr(features, "_trained", {})
     monkeypatch.setattr(comparison, "SEEDS", (0, 1))
-    systems = {"AE": {"name": "autoencoder"}, "AMR": {"name": "amr", "mixer": {"name": "bernoulli", "k": 2}}}
+    tiny = {"name": "conv", "width": 4}
+    masks = {"name": "bernoulli", "k": 2}
+    systems = {
+        "AE": {"name": "autoencoder", "network": tiny},
+        "AMR": {"name": "amr", "mixer": masks, "network": tiny},
+    }
     monkeypatch.setattr(comparison, "SYSTEMS", systems)
     monkeypatch.setattr(comparison, "METRICS", ("knn", "few_labels"))
     monkeypatch.setattr(comparison, "FACTOR_METRICS", ())

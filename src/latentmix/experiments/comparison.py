@@ -37,11 +37,11 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "AMR Bernoulli 2": {"name": "amr", "mixer": {"name": "bernoulli", "k": 2}},
     "AMR Bernoulli 3": {"name": "amr", "mixer": {"name": "bernoulli", "k": 3}},
 }
-METRICS = ("probe", "knn", "deep_probe", "few_labels", "clusters", "frechet", "honesty", "path")
+METRICS = ("probe", "knn", "deep_probe", "few_labels", "clusters", "frechet", "honesty")
 FACTOR_METRICS = ("factors", "composition")
 # Smaller than the defaults, for the sake of many runs on a processor; each protocol says so.
 OPTIONS: dict[str, Any] = {"n": 1_000, "steps": 1_000, "restarts": 5, "draws": 3, "fast": True}
-PATH = {"steps": 17, "n": 200}
+PATH: dict[str, Any] = {"steps": 17, "n": 200}
 TABLES = {
     "usefulness of codes": {
         "online": ("online_probe", "online_test_accuracy"),
@@ -111,7 +111,7 @@ class Quiet:
 
 def settings_of(data: str) -> dict[str, Any]:
     """What all runs on a data set share: as many epochs as make IMAGES images."""
-    shared = dict(SPRITES) if data == "sprites" else {"data": data}
+    shared: dict[str, Any] = dict(SPRITES) if data == "sprites" else {"data": data}
     shared |= {"image_size": IMAGE_SIZE, "lr": LR}
     run = config.resolve(shared)
     loaded = load(config.build("data", run.data), image_size=run.image_size, hold_out=run.hold_out)
@@ -141,12 +141,8 @@ def score(folder: Path, method: Mapping[str, Any], factors: bool) -> None:
         ValueError: A metric cannot be computed.
     """
     masks = method.get("mixer", {}).get("name") == "bernoulli"
-    options = OPTIONS | ({"path": "crossover"} if masks else {})
-    groups: list[tuple[Sequence[str], Mapping[str, Any]]] = [
-        ([m for m in METRICS if m != "path"] + list(FACTOR_METRICS) * factors, options),
-        (["path"], PATH),
-    ]
-    for names, chosen in groups:
+    options = {**OPTIONS, "path": "crossover"} if masks else OPTIONS
+    for names, chosen in (((*METRICS, *FACTOR_METRICS * factors), options), (("path",), PATH)):
         _, failures = evaluate(folder, names, options=chosen, say=lambda text: None)
         if failures:
             raise ValueError("; ".join(f"{folder}: {name}: {why}" for name, why in failures.items()))
