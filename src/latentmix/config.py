@@ -24,6 +24,10 @@ Names = Annotated[
 ]
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
 class ConfigError(ValueError):
     """Everything that is wrong with a configuration, one line a mistake."""
 
@@ -38,7 +42,7 @@ class Run:
         train_size: How many training images to keep, chosen by `seed`; None for all.
         labelled: How many of them keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
-        hold_out: {factor, attribute or "label": value}: the combination that is kept for testing.
+        hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
         epochs: Passes over the training images.
         batch_size: Images a step; a last smaller batch of an epoch is dropped.
         lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
@@ -54,7 +58,7 @@ class Run:
     train_size: Positive | None = None
     labelled: Positive | None = None
     attributes: Names | None = None
-    hold_out: dict[str, int] | None = None
+    hold_out: dict[str, Annotated[list[int], BeforeValidator(_listed)]] | None = None
     epochs: Positive = 10
     batch_size: Annotated[int, Field(ge=2)] = 64
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3

@@ -212,14 +212,15 @@ def _honesty(compared: Sequence[_Facts]) -> str:
     table = [("blend of pixels", blends), *((r.label, r.scores["honesty"]["values"]) for r in judged)]
     rows = "".join(
         f"<tr><th scope=row>{escape(label)}</th>"
-        + "".join(f"<td>{values[name]:.2f}</td>" if name in values else "<td>&ndash;</td>" for name in HONESTY)
+        + "".join(f"<td>{values[n]:.2f}</td>" if n in values else "<td>&ndash;</td>" for n in HONESTY)
         + "</tr>"
         for label, values in table
     )
     head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
     meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
     return (
-        f"<p>Mixes halfway between test images of different classes. {meanings}.</p>\n<div class=wide>"
+        "<p>Mixes halfway between test images of different classes. "
+        f"{meanings}.</p>\n<div class=wide>"
         f"<table><thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -13,7 +13,7 @@ from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
 from latentmix.methods import Method
 from latentmix.metrics import features
-from latentmix.metrics.composition import STEPS, combinations, evaluate, parents
+from latentmix.metrics.composition import JUDGED, STEPS, combinations, evaluate, parents, shown
 from latentmix.networks import EncoderDecoder
 
 LEFT, RIGHT = 3, 2  # values of the two factors
@@ -72,17 +72,25 @@ def split(n: int, seed: int) -> Split:
 @pytest.fixture
 def data() -> Data:
     whole = Data("halves", split(900, 0), split(200, 1), split(600, 2), (), (), "0" * 64, ("left", "right"))
-    return hold_out(whole, {"left": 2, "right": 1})
+    return hold_out(whole, {"left": [2], "right": [1]})
 
 
 def test_labels_count_all_combinations(data):
     judged, combination = combinations(data)
     factors = data.test.factors
-    assert torch.equal(judged.test.labels, factors[:, 0] * RIGHT + factors[:, 1])
-    assert combination == 5
-    assert judged.class_names[5] == "left=2 right=1"
-    assert judged.labels == 6
-    assert not (judged.train.labels == 5).any()
+    assert torch.equal(judged.test.labels, 2 * (factors[:, 0] == 2) + (factors[:, 1] == 1))
+    assert combination == 3
+    assert judged.labels == 4
+    assert not (judged.train.labels == 3).any()
+
+
+def test_the_judge_sees_as_many_of_each_combination(data):
+    judged, _ = combinations(data)
+    known = torch.arange(300)
+    seen = shown(judged, known, torch.Generator().manual_seed(0)).train
+    assert seen.labels.bincount().tolist() == [JUDGED // 4] * 4
+    top = seen.images[:, 0, 0] > 60  # the left half has pattern 2, the right one pattern 1
+    assert torch.equal(seen.labels == 3, ~top[:, 0] & ~top[:, 5])
 
 
 def test_parents_have_a_part_each_and_never_the_whole(data):
@@ -121,3 +129,14 @@ def test_what_it_needs(data):
     few = dataclasses.replace(data, test=data.test.take(slice(0, 60)))
     with pytest.raises(ValueError, match="test images of the combination are too few; it takes 40"):
         evaluate(Halves().eval(), few)
+
+
+def test_a_judge_that_cannot_tell_the_combination_refuses(data):
+    """With left=2 and right=1 drawn as anything else, nobody can know them."""
+    held = (data.test.factors == torch.tensor([2, 1])).all(1)
+    blind = data.test.images.clone()
+    blind[held] = blind[~held][: int(held.sum())]
+    with pytest.raises(ValueError, match=r"the judge knows .*% of real images"):
+        evaluate(
+            Halves().eval(), dataclasses.replace(data, test=dataclasses.replace(data.test, images=blind))
+        )

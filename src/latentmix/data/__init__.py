@@ -76,7 +76,7 @@ class Data:
         attribute_names: One for each column of `Split.attributes`.
         fingerprint: SHA-256 of everything that the source decoded to at this size, in hexadecimal.
         factor_names: One for each column of `Split.factors`.
-        held_out: The combination of values that no training and no validation image has.
+        held_out: The combination that no training and no validation image has: values of each column.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Data:
     attribute_names: tuple[str, ...]
     fingerprint: str
     factor_names: tuple[str, ...] = ()
-    held_out: Mapping[str, int] = field(default_factory=dict)
+    held_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -161,7 +161,7 @@ def load(
     train_size: int | None = None,
     labelled: int | None = None,
     attributes: Sequence[str] | None = None,
-    hold_out: Mapping[str, int] | None = None,
+    hold_out: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Data:
@@ -178,8 +178,9 @@ def load(
         labelled: How many of them keep their label, as many of each class as can be, chosen by `seed`; the
             others get the label -1. All if None.
         attributes: Names of the attributes to keep, in this order; all if None.
-        hold_out: {name of a factor, an attribute or "label": value}: images that have all of these values are
-            left out of the training and validation images, and stay among the test images.
+        hold_out: {name of a factor, an attribute or "label": values}: images that have one of the values in
+            every one of these columns are left out of the training and validation images, and stay among the
+            test images.
 
     Raises:
         ValueError: Bad images or columns, too few images to split or of a class, fewer of them than

@@ -52,11 +52,11 @@ def column(data: Data, name: str, split: Split) -> Tensor:
     return split.attributes[:, position - len(data.factor_names)]
 
 
-def hold_out(data: Data, values: Mapping[str, int]) -> Data:
-    """Leave images that have all of `values` out of training and validation, so that only tests have them.
+def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
+    """Leave a combination of values out of training and validation, so that only test images have it.
 
     Arguments:
-        values: {column: value}, two columns or more, each a factor, an attribute or "label".
+        values: {column: its values}, two columns or more, each a factor, an attribute or "label".
 
     Raises:
         ValueError: One column alone, unknown columns, or values so common or so rare that training or test
@@ -66,23 +66,27 @@ def hold_out(data: Data, values: Mapping[str, int]) -> Data:
         raise ValueError(
             f"hold_out.{next(iter(values))}: a combination has two columns or more, of {_columns(data)}"
         )
-    for name, value in values.items():
-        if not (column(data, name, data.train) == value).any():
-            raise ValueError(f"hold_out.{name}={value}: no training image has this value")
+    for name, wanted in values.items():
+        for value in wanted:
+            if not (column(data, name, data.train) == value).any():
+                raise ValueError(f"hold_out.{name}={value}: no training image has this value")
     if not has(data, values, data.test).any():
         raise ValueError(f"hold_out: no test image of {data.name} has {_described(values)}")
     train, valid = (split.take(~has(data, values, split)) for split in (data.train, data.valid))
-    for name, value in values.items():
-        if not (column(data, name, train) == value).any():
-            raise ValueError(f"hold_out.{name}={value}: every such training image has {_described(values)}")
+    for name, wanted in values.items():
+        if not has(data, {name: wanted}, train).any():
+            raise ValueError(
+                f"hold_out.{name}={_listed(wanted)}: every such training image has {_described(values)}"
+            )
     return dataclasses.replace(data, train=train, valid=valid, held_out=dict(values))
 
 
-def has(data: Data, values: Mapping[str, int], split: Split) -> Tensor:
-    """Which images of a split have all of these values: shape (N,), bool."""
+def has(data: Data, values: Mapping[str, Sequence[int]], split: Split) -> Tensor:
+    """Which images of a split have one of the values in every column: shape (N,), bool."""
     found = torch.ones(len(split), dtype=torch.bool, device=split.images.device)
-    for name, value in values.items():
-        found &= column(data, name, split) == value
+    for name, wanted in values.items():
+        given = column(data, name, split)
+        found &= torch.isin(given, torch.tensor(list(wanted), dtype=given.dtype, device=given.device))
     return found
 
 
@@ -135,5 +139,9 @@ def _position(name: str, known: Sequence[str], data: Data, what: str) -> int:
     return list(known).index(name)
 
 
-def _described(values: Mapping[str, int]) -> str:
-    return " and ".join(f"{name}={value}" for name, value in values.items())
+def _described(values: Mapping[str, Sequence[int]]) -> str:
+    return " and ".join(f"{name}={_listed(wanted)}" for name, wanted in values.items())
+
+
+def _listed(wanted: Sequence[int]) -> str:
+    return str(wanted[0]) if len(wanted) == 1 else f"[{','.join(map(str, wanted))}]"

@@ -25,7 +25,7 @@ IMAGE_SIZE, TRAIN_SIZE, IMAGES, LR = 16, 6_000, 12_000, 1e-3  # IMAGES are seen 
 SEEDS = (0, 1, 2)
 SPRITES = {
     "data": {"name": "sprites", "images": 20_000},
-    "hold_out": {"shape": 2, "scale": 5},  # the largest hearts
+    "hold_out": {"scale": [3, 4, 5], "x": list(range(16, 32))},  # whatever is large and on the right
 }
 SYSTEMS: dict[str, dict[str, Any]] = {
     "AE": {"name": "autoencoder"},

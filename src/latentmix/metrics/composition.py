@@ -1,8 +1,8 @@
 """Composition: do mixes of images that were seen reach a combination of factors that never was?
 
 The motivation of AMR, which its paper does not measure. A run is trained with `hold_out`, say shape=2
-scale=5: no image of its training has both values. A parent with the one value and a parent with the other
-are mixed, and a classifier that knows every combination says what the mixes are.
+scale=[3,4,5]: no heart in its training is large. A small heart and a large square are mixed, and a classifier
+that has seen every combination says whether the mix is a large heart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latentmix.data import Data, Split
-from latentmix.data.subset import column, has
+from latentmix.data.subset import has
 from latentmix.methods import Method
 from latentmix.metrics import Score, decode, encode
 from latentmix.metrics.features import Features, classifier
@@ -22,6 +22,7 @@ from latentmix.metrics.honesty import density
 from latentmix.mixing import crossover, lerp, slerp
 
 STEPS = 9  # places between two parents, neither end among them
+JUDGED = 12_000  # images that the judge learns from
 FEWEST = 40  # images of the combination, for the judge and for comparison
 
 
@@ -37,7 +38,7 @@ def evaluate(
 
     Parents are test images: one has the first of the held-out values and not the others, one the others and
     not the first. Nine mixes between each two are judged by a classifier of all combinations of the values,
-    trained on the training images and on half of the test images, where the held-out combination is; and
+    trained on training images and half of the test images, as many of each combination; and
     their realism by its features, against the images of the combination. `pixels` judges blends of the
     parents themselves in the same way.
 
@@ -54,12 +55,13 @@ def evaluate(
         accuracy on them.
 
     Raises:
-        ValueError: A run without `hold_out`, or too few test images of the combination or of the parents.
+        ValueError: A run without `hold_out`, too few test images of the combination or of the parents, or a
+            combination that the classifier does not learn to tell.
     """
     if not data.held_out:
         raise ValueError(
             "this metric needs a run that was trained without a combination of factors, such as "
-            "hold_out.shape=2 hold_out.scale=5 with data=sprites"
+            "hold_out.shape=2 hold_out.scale=[3,4,5] with data=sprites"
         )
     judged, combination = combinations(data)
     held = has(data, data.held_out, data.test).cpu()
@@ -68,8 +70,12 @@ def evaluate(
     g = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data.test), generator=g)
     known, fresh = order[: len(order) // 2], order[len(order) // 2 :]
-    features = classifier(shown(judged, known), seed)
+    features = classifier(shown(judged, known, g), seed, places=True)
     real = fresh[held[fresh]]
+    body, p = features.describe_split(data.test, real)
+    judge = float((p.argmax(1) == combination).double().mean())
+    if judge < 0.5:
+        raise ValueError(f"the judge knows {judge:.0%} of real images of {data.held_out}: too few to judge")
 
     first, second = parents(data, n, g)
     shape = method.autoencoder.code_shape
@@ -85,12 +91,11 @@ def evaluate(
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     blends = lerp(a, b, t).flatten(0, 1)
 
-    body, p = features.describe_split(data.test, real)
     values = reach(features, mixes, body, combination)
     values |= {f"{k}_pixels": v for k, v in reach(features, blends, body, combination).items()}
     rebuilt = decode(method, encode(method, data.test, real).reshape(-1, *shape))
     values["reconstructed"] = float((features.describe(rebuilt)[1].argmax(1) == combination).double().mean())
-    values["judge"] = float((p.argmax(1) == combination).double().mean())
+    values["judge"] = judge
     protocol: dict[str, object] = {"held_out": dict(data.held_out), "path": path, "pairs": len(first)}
     protocol |= {"t": [round(float(u), 2) for u in t], "real_of_the_combination": len(real), "seed": seed}
     protocol |= {"judge_valid_accuracy": features.accuracy, "fingerprint": features.fingerprint}
@@ -111,33 +116,38 @@ def reach(features: Features, mixes: Tensor, real: Tensor, combination: int) -> 
 
 
 def combinations(data: Data) -> tuple[Data, int]:
-    """The data with labels that count the combinations of the held-out columns, and the one held out."""
+    """The data with labels that say which of the held-out values each image has, and the label of all.
+
+    With two columns the labels are neither, the second only, the first only, both.
+    """
 
     def label(split: Split) -> Tensor:
         code = torch.zeros(len(split), dtype=torch.int64, device=split.images.device)
-        for name in data.held_out:
-            code = code * sizes[name] + column(data, name, split).long()
+        for name, wanted in data.held_out.items():
+            code = 2 * code + has(data, {name: wanted}, split).long()
         return code
 
-    splits = (data.train, data.valid, data.test)
-    sizes = {name: 1 + max(int(column(data, name, s).max()) for s in splits) for name in data.held_out}
-    combination, names = 0, [""]
-    for name, value in data.held_out.items():
-        combination = combination * sizes[name] + value
-        names = [f"{before} {name}={i}".strip() for before in names for i in range(sizes[name])]
-    train, valid, test = (dataclasses.replace(split, labels=label(split)) for split in splits)
-    named = dataclasses.replace(data, train=train, valid=valid, test=test, class_names=tuple(names))
-    return named, combination
+    train, valid, test = (
+        dataclasses.replace(split, labels=label(split)) for split in (data.train, data.valid, data.test)
+    )
+    count = 2 ** len(data.held_out)
+    names = tuple(map(str, range(count)))
+    return dataclasses.replace(data, train=train, valid=valid, test=test, class_names=names), count - 1
 
 
-def shown(data: Data, known: Tensor) -> Data:
-    """The data with some test images, by their rows, among the training images."""
+def shown(data: Data, known: Tensor, generator: torch.Generator) -> Data:
+    """The data with some test images, by their rows, among the training images, as many of every label."""
     known = known.to(data.test.images.device)
     images = torch.cat([data.train.images, data.test.images[known]])
     assert data.train.labels is not None
     assert data.test.labels is not None
     labels = torch.cat([data.train.labels, data.test.labels[known]])
-    return dataclasses.replace(data, train=Split(images, labels))
+    rows = []
+    for label in labels.unique():
+        index = (labels == label).nonzero()[:, 0]
+        drawn = torch.randint(len(index), (JUDGED // len(data.class_names),), generator=generator)
+        rows.append(index[drawn.to(index.device)])
+    return dataclasses.replace(data, train=Split(images, labels).take(torch.cat(rows)))
 
 
 def parents(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -146,13 +156,15 @@ def parents(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Ten
     Raises:
         ValueError: No test image of one of the two kinds.
     """
-    (name, value), *others = data.held_out.items()
-    one = has(data, {name: value}, data.test).cpu()
+    (name, wanted), *others = data.held_out.items()
+    one = has(data, {name: wanted}, data.test).cpu()
     other = has(data, dict(others), data.test).cpu()
     rows = []
-    for kind, what in ((one & ~other, {name: value}), (other & ~one, dict(others))):
+    for kind, what in ((one & ~other, [name]), (other & ~one, [name for name, _ in others])):
         index = kind.nonzero()[:, 0]
         if not len(index):
-            raise ValueError(f"no test image has {what} without the rest of the held-out combination")
+            raise ValueError(
+                f"no test image has the held-out {', '.join(what)} without the rest of the combination"
+            )
         rows.append(index[torch.randint(len(index), (n,), generator=generator)])
     return rows[0], rows[1]

@@ -7,6 +7,7 @@ made with different fingerprints, or with Inception, are not comparable.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,13 +19,20 @@ from latentmix.data import Data, Split
 UNITS = 64  # of the features
 STEPS, BATCH = 600, 128
 
-_trained: dict[tuple[str, int, str], Features] = {}
+_trained: dict[tuple[str, int, str, bool], Features] = {}
 
 
 class Classifier(nn.Module):
-    """Convolutions with stride, batch norm, and the mean over places: images to features to logits."""
+    """Convolutions with stride, batch norm, and the mean over places: images to features to logits.
 
-    def __init__(self, channels: int, outputs: int) -> None:
+    Arguments:
+        channels: Of the images.
+        outputs: Classes.
+        side: Of the images, in pixels, for features that know where things are: a linear layer in place of
+            the mean.
+    """
+
+    def __init__(self, channels: int, outputs: int, side: int | None = None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for c_in, c_out in ((channels, 16), (16, 32), (32, UNITS)):
@@ -34,7 +42,12 @@ class Classifier(nn.Module):
                 nn.ReLU(),
             ]
         layers += [nn.Conv2d(UNITS, UNITS, 3, padding=1, bias=False), nn.BatchNorm2d(UNITS), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        if side is None:
+            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        else:
+            places = math.ceil(side / 8) ** 2
+            layers += [nn.Flatten(), nn.Linear(UNITS * places, UNITS), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(UNITS, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +84,11 @@ class Features(NamedTuple):
         return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
 
 
-def classifier(data: Data, seed: int = 0) -> Features:
+def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
     """Train a small classifier on the training images: 600 steps of 128, Adam; kept for the next metric.
+
+    Arguments:
+        places: Whether its features should know where things are.
 
     Raises:
         ValueError: Data without labels, or with a single class.
@@ -82,11 +98,12 @@ def classifier(data: Data, seed: int = 0) -> Features:
         raise ValueError("the feature network is trained on labels; the data have no two classes")
     rows = hashlib.sha256(split.images.cpu().numpy().data)
     rows.update(split.labels.cpu().numpy().data)
-    key = (rows.hexdigest(), seed, str(split.images.device))
+    key = (rows.hexdigest(), seed, str(split.images.device), places)
     if key not in _trained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = Classifier(split.images.shape[1], int(split.labels.max()) + 1)
+            side = split.images.shape[2] if places else None
+            net = Classifier(split.images.shape[1], int(split.labels.max()) + 1, side)
         _train(net.to(split.images.device), split, torch.Generator().manual_seed(seed))
         digest = hashlib.sha256()
         for tensor in net.state_dict().values():
