@@ -80,3 +80,6 @@ def test_the_images_shown_come_from_all_classes() -> None:
     assert labels[rows[:4]].unique().numel() == 4
     unlabelled = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8)), 8, seed=0)
     assert unlabelled.unique().numel() == 8
+    few = gallery.choose(Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)), 8, seed=0).tolist()
+    assert few == few[:3] * 2 + few[:2]
+    assert sorted(few[:3]) == [0, 1, 2]

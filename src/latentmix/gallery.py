@@ -51,8 +51,13 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
 
 
 def choose(split: Split, count: int, seed: int) -> Tensor:
-    """Rows to show: with labels, each next one of a class that has been shown least; else at random."""
+    """Rows to show: with labels, each next one of a class that has been shown least; else at random.
+
+    Where there are fewer than `count`, they come again in the same order.
+    """
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed)).tolist()
+    if len(order) < count:
+        return torch.tensor(order).repeat(count)[:count]
     if split.labels is None:
         return torch.tensor(order[:count])
     labels = split.labels.tolist()
