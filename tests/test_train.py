@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from latentmix import config, runs
+from latentmix.evaluate import data_of
 from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
 from latentmix.networks.conv import Conv
@@ -67,6 +68,31 @@ def test_a_run_logs_scores_and_keeps_its_weights(tmp_path: Path) -> None:
     assert list(folder.glob("events.out.tfevents*"))
     opened = runs.open_run(folder)
     assert not opened.method.training
+
+
+def test_a_run_sees_the_labels_it_may_see_and_scores_know_all(tmp_path: Path) -> None:
+    method = {"name": "amr_labels", "network": {"width": 4}}
+    folder, _ = trained(tmp_path, labelled=20, method=method, epochs=1)
+    assert runs.read_config(folder)["labelled"] == 20
+    _, weights, _, _ = runs.load_checkpoint(folder)  # type: ignore[misc]
+    assert all(tensor.isfinite().all() for tensor in weights.values())  # though whole batches had no label
+    data = data_of(runs.open_run(folder))
+    assert data.train.labels is not None
+    assert (data.train.labels >= 0).all()
+
+
+def test_a_class_method_refuses_images_without_labels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="amr_classes needs the label of every image; amr_labels takes"):
+        trained(tmp_path, labelled=20, method={"name": "amr_classes", "network": {"width": 4}})
+
+
+def test_a_run_remembers_what_it_held_out(tmp_path: Path) -> None:
+    data = {"name": "sprites", "images": 600}
+    hold_out = {"shape": 2, "scale": [4, 5]}
+    folder, _ = trained(tmp_path, data=data, hold_out=hold_out, method="autoencoder", epochs=1)
+    found = data_of(runs.open_run(folder))
+    assert found.held_out == {"shape": [2], "scale": [4, 5]}
+    assert runs.read_config(folder)["hold_out"] == found.held_out
 
 
 def test_same_seed_same_bits_other_seed_other_bits(tmp_path: Path) -> None:

@@ -63,9 +63,8 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
             images lack them.
     """
     if len(values) < 2:
-        raise ValueError(
-            f"hold_out.{next(iter(values))}: a combination has two columns or more, of {_columns(data)}"
-        )
+        known = ", ".join(_columns(data)) or "which there are none"
+        raise ValueError(f"hold_out.{next(iter(values))}: a combination has two columns or more, of {known}")
     for name, wanted in values.items():
         for value in wanted:
             if not (column(data, name, data.train) == value).any():
