@@ -72,10 +72,10 @@ def test_a_run_logs_scores_and_keeps_its_weights(tmp_path: Path) -> None:
 
 def test_a_run_sees_the_labels_it_may_see_and_scores_know_all(tmp_path: Path) -> None:
     method = {"name": "amr_labels", "network": {"width": 4}}
-    folder, _ = trained(tmp_path, labelled=20, method=method, epochs=1)
-    assert runs.read_config(folder)["labelled"] == 20
+    folder, _ = trained(tmp_path, labelled=10, batch_size=4, method=method, epochs=1)
+    assert runs.read_config(folder)["labelled"] == 10
     _, weights, _, _ = runs.load_checkpoint(folder)  # type: ignore[misc]
-    assert all(tensor.isfinite().all() for tensor in weights.values())  # though whole batches had no label
+    assert all(tensor.isfinite().all() for tensor in weights.values())  # though most batches had no label
     data = data_of(runs.open_run(folder))
     assert data.train.labels is not None
     assert (data.train.labels >= 0).all()

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data import Split
+from latentmix.data.subset import draw_evenly
 from latentmix.manifold import ManifoldMixup
-from latentmix.metrics.few_labels import draw_evenly
 from latentmix.metrics.robustness import bce_on_softmax
 from latentmix.networks.resnet import PreActResNet
 

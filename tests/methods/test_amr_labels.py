@@ -90,3 +90,16 @@ def test_depth_is_the_number_of_hidden_layers(depth, layers):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_online_probe_learns_from_the_labels_that_there_are():
+    method = build()
+    data = batch(y=(0, -1, 2, -1, -1, 1))
+    h = method.encode(data.x)
+    known = data.y >= 0
+    expected = F.cross_entropy(method.probe(h[known].detach()), data.y[known])
+    torch.testing.assert_close(method.probe_losses(h, data)["probe"], expected)
+    nobody = batch(y=(-1,) * 6)
+    loss = method.probe_losses(h, nobody)["probe"]
+    assert loss == 0
+    assert not any(g.any() for g in torch.autograd.grad(loss, list(method.probe.parameters())))

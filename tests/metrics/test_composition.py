@@ -112,7 +112,7 @@ def test_masks_that_recombine_reach_it_and_others_never(data):
     assert set(found) == {0.0, round(half, 6)}
     assert found[0.0]["reached_once"] == 0
     assert found[round(half, 6)]["reached_once"] == 1
-    assert found[round(half, 6)]["density"] >= 0
+    assert found[round(half, 6)]["density"] > 0  # they lie among such images
 
 
 def test_straight_walks_change_both_halves_at_once_and_never_reach_it(data):

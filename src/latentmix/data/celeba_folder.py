@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data import Decoded
+from latentmix.data import SPLITS, Decoded
 from latentmix.data.cache import stamp
 from latentmix.data.images import decode, settle
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba", "list_eval_partition"
 PLACES = (".", "Img", "Anno", "Eval", IMAGES)
-SPLITS = ("train", "valid", "test")
 LABEL = "Male"
 
 

@@ -113,17 +113,33 @@ def keep_labels(data: Data, size: int, seed: int) -> Data:
     classes = len(data.class_names)
     if size < classes:
         raise ValueError(f"labelled={size}: there are {classes} classes, and each needs a label")
-    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(labels)))
-    hidden = torch.full_like(labels, -1)
-    for c in range(classes):
-        wanted = size // classes + (c < size % classes)
-        rows = order[labels[order] == c]
-        if len(rows) < wanted:
+    for name, count in zip(data.class_names, labels.bincount(minlength=classes).tolist()):
+        if count < size // classes:
             raise ValueError(
-                f"labelled={size}: class {data.class_names[c]} has {len(rows)} images, {wanted} are wanted"
+                f"labelled={size}: class {name} has {count} images, {size // classes} are wanted"
             )
-        hidden[rows[:wanted]] = c
+    index = draw_evenly(labels, size, torch.Generator().manual_seed(seed))
+    hidden = torch.full_like(labels, -1)
+    hidden[index] = labels[index]
     return dataclasses.replace(data, train=dataclasses.replace(data.train, labels=hidden))
+
+
+def draw_evenly(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n rows without repetition, as evenly over the classes as their sizes allow; fewer nest in more.
+
+    Arguments:
+        labels: Class indices, shape (N,), on the CPU.
+
+    Returns:
+        Rows, shape (n,), in random order of the classes within each round over them.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    rank = torch.empty(len(labels), dtype=torch.long)
+    for label in torch.unique(labels):
+        of_label = order[labels[order] == label]
+        rank[of_label] = torch.arange(len(of_label))
+    # Round by round, one image of each class a round; within a round the shuffled order decides.
+    return order[torch.argsort(rank[order], stable=True)[:n]]
 
 
 def _columns(data: Data) -> tuple[str, ...]:

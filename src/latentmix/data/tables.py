@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-SPLITS = ("train", "valid", "test")
-
 
 def decode_tables(
     tables: Mapping[str, pads.Dataset],

@@ -166,13 +166,11 @@ def tables(out: Path, data: Sequence[str]) -> str:
             for system in SYSTEMS
         }
         for title, columns in TABLES.items():
-            rows = [
-                f"| {system} | " + " | ".join(cell(found, *column) for column in columns.values()) + " |"
-                for system, found in scores.items()
-            ]
-            if any(character.isdigit() for row in rows for character in row.split("|", 2)[2]):
+            rows = {s: [cell(found, *column) for column in columns.values()] for s, found in scores.items()}
+            if any(filled for row in rows.values() for filled in row):
                 head = f"| {name}: {title} | " + " | ".join(columns) + " |"
-                text += [head, "|---" * (len(columns) + 1) + "|", *rows, ""]
+                lines = [f"| {system} | " + " | ".join(row) + " |" for system, row in rows.items()]
+                text += [head, "|---" * (len(columns) + 1) + "|", *lines, ""]
     return "\n".join(text)
 
 

@@ -19,6 +19,7 @@ from latentmix.data import Split, from_path, load
 from latentmix.manifold import ManifoldMixup
 from latentmix.metrics.robustness import bce_on_softmax
 from latentmix.runs import write_atomically
+from latentmix.supervised import mixed_loss
 
 # Where each variant mixes. The published code draws lam ~ Beta(1/2, 1/2) here, one for each batch.
 VARIANTS = {"no mixup": None, "input mixup": ["input"], "manifold mixup": ["bottleneck"]}
@@ -63,12 +64,7 @@ def train(split: Split, layers: list[str] | None, seed: int, epochs: int) -> Bot
         for rows in torch.randperm(len(split), generator=generator).split(BATCH):
             if len(rows) == 1:
                 continue  # nothing to norm by, and nobody to mix with
-            x, y = split.pixels(rows), split.labels[rows]
-            if mixup is None:
-                loss = bce_on_softmax(model(x), y)
-            else:
-                with mixup(len(rows)) as m:
-                    loss = m.loss(bce_on_softmax, model(x), y)
+            loss = mixed_loss(model, mixup, bce_on_softmax, split.pixels(rows), split.labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

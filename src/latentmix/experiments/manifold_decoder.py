@@ -24,6 +24,7 @@ from latentmix.networks.resnet import PreActResNet, Stages
 from latentmix.runs import write_atomically
 from latentmix.runtime import keep_freed_memory
 from latentmix.sheets import Label, Tile, sheet, store
+from latentmix.supervised import mixed_loss
 
 # Where each variant mixes, and alpha.
 VARIANTS: dict[str, tuple[list[str], float] | None] = {
@@ -77,12 +78,7 @@ def classifier(split: Split, variant: str) -> Stages:
     mixup = None if mixing is None else ManifoldMixup(model, mixing[0], alpha=mixing[1], generator=g)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(split), generator=g)[: len(split) // BATCH * BATCH].split(BATCH):
-            x, y = split.pixels(rows), split.labels[rows]
-            if mixup is None:
-                loss = F.cross_entropy(model(x), y)
-            else:
-                with mixup(len(rows)) as m:
-                    loss = m.loss(F.cross_entropy, model(x), y)
+            loss = mixed_loss(model, mixup, F.cross_entropy, split.pixels(rows), split.labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

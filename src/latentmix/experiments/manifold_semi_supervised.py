@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data import Data, Split, from_path, load
+from latentmix.data.subset import draw_evenly
 from latentmix.data.zca import Zca
 from latentmix.experiments.manifold_consistency import Form, Learner, ramp
-from latentmix.metrics.few_labels import draw_evenly
 from latentmix.networks.resnet import PreActResNet
 from latentmix.networks.wide_resnet import WideResNet
 from latentmix.runs import write_atomically

@@ -8,7 +8,6 @@ that has seen every combination says whether the mix is a large heart.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +18,8 @@ from latentmix.methods import Method
 from latentmix.metrics import Score, decode, encode
 from latentmix.metrics.features import Features, classifier
 from latentmix.metrics.honesty import density
-from latentmix.mixing import crossover, lerp, slerp
+from latentmix.metrics.mixes import Path, walk
+from latentmix.mixing import lerp
 
 STEPS = 9  # places between two parents, neither end among them
 JUDGED = 12_000  # images that the judge learns from
@@ -31,7 +31,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    path: Path = "lerp",
     n: int = 500,
 ) -> Score:
     """How often mixes of two seen images reach the combination of factors that training was not shown.
@@ -57,6 +57,9 @@ def evaluate(
     Raises:
         ValueError: A run without `hold_out`, too few test images of the combination or of the parents, or a
             combination that the classifier does not learn to tell.
+
+    References:
+        The purpose that AMR states for mixing (its introduction); no paper measures it.
     """
     if not data.held_out:
         raise ValueError(
@@ -81,13 +84,7 @@ def evaluate(
     shape = method.autoencoder.code_shape
     t = torch.arange(1, STEPS + 1) / (STEPS + 1)
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
-    masks = torch.randperm(shape[0], generator=g)
-    walked = {
-        "lerp": lambda: lerp(h1, h2, t),
-        "slerp": lambda: slerp(h1, h2, t),
-        "crossover": lambda: crossover(h1, h2, t, masks),
-    }[path]()
-    mixes = decode(method, walked.flatten(0, 1))
+    mixes = decode(method, walk(path, h1, h2, t, g).flatten(0, 1))
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     blends = lerp(a, b, t).flatten(0, 1)
 
@@ -138,7 +135,7 @@ def combinations(data: Data) -> tuple[Data, int]:
 def shown(data: Data, known: Tensor, generator: torch.Generator) -> Data:
     """The data with some test images, by their rows, among the training images, as many of every label."""
     known = known.to(data.test.images.device)
-    images = torch.cat([data.train.images, data.test.images[known]])
+    count = len(data.train)
     assert data.train.labels is not None
     assert data.test.labels is not None
     labels = torch.cat([data.train.labels, data.test.labels[known]])
@@ -147,11 +144,15 @@ def shown(data: Data, known: Tensor, generator: torch.Generator) -> Data:
         index = (labels == label).nonzero()[:, 0]
         drawn = torch.randint(len(index), (JUDGED // len(data.class_names),), generator=generator)
         rows.append(index[drawn.to(index.device)])
-    return dataclasses.replace(data, train=Split(images, labels).take(torch.cat(rows)))
+    chosen = torch.cat(rows)
+    images = data.train.images[chosen.clamp_max(count - 1)]  # only what is drawn is copied
+    added = chosen >= count
+    images[added] = data.test.images[known[chosen[added] - count]]
+    return dataclasses.replace(data, train=Split(images, labels[chosen]))
 
 
 def parents(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows of n pairs of test images: the first value without the others, the others without the first.
+    """Rows of n pairs of test images, each (n,): the first value without the others, and the reverse.
 
     Raises:
         ValueError: No test image of one of the two kinds.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from latentmix.data import Data
+from latentmix.data.subset import draw_evenly
 from latentmix.methods import Method
 from latentmix.metrics import Score
 from latentmix.metrics.probe import fit, labelled_codes, standardise
@@ -58,14 +58,3 @@ def evaluate(
     protocol: dict[str, object] = {"classifier": "logistic regression", "C": c, "draws": draws, "seed": seed}
     protocol |= {"counts": usable, "left_out": [n for n in counts if n not in usable], "n_test": len(y_test)}
     return Score(values, protocol)
-
-
-def draw_evenly(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n indices without repetition, as evenly over the classes as their sizes allow."""
-    order = torch.randperm(len(labels), generator=generator)
-    rank = torch.empty(len(labels), dtype=torch.long)
-    for label in torch.unique(labels):
-        of_label = order[labels[order] == label]
-        rank[of_label] = torch.arange(len(of_label))
-    # Round by round, one image of each class a round; within a round the shuffled order decides.
-    return order[torch.argsort(rank[order], stable=True)[:n]]

@@ -12,7 +12,7 @@ a decoder's blur is then no merit.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from latentmix.methods import Method
 from latentmix.metrics import Score, decode, device_of, encode
 from latentmix.metrics.features import Features, classifier
 from latentmix.metrics.frechet import radius
-from latentmix.mixing import crossover, lerp, slerp
+from latentmix.metrics.mixes import Path, walk
+from latentmix.mixing import lerp
 
 K = 5  # neighbours of the density
 
@@ -32,7 +33,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    path: Path = "lerp",
     t: float = 0.5,
     n: int = 1000,
     n_real: int = 5000,
@@ -69,12 +70,7 @@ def evaluate(
     where = torch.tensor([t])
     shape = method.autoencoder.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
-    order = torch.randperm(shape[0], generator=g)
-    walked = {
-        "lerp": lambda: lerp(h1, h2, where),
-        "slerp": lambda: slerp(h1, h2, where),
-        "crossover": lambda: crossover(h1, h2, where, order),
-    }[path]()[:, 0]
+    walked = walk(path, h1, h2, where, g)[:, 0]
     mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])
     blends = lerp(a, b, where)[:, 0]
     shares = torch.tensor([1 - t, t])[:, None].expand(2, len(mixes))
