@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -203,3 +204,40 @@ def test_difference_names_every_leaf_that_differs() -> None:
         "only old: 4 -> None",
     ]
     assert config.difference(old, old) == []
+
+
+def test_metrics_are_named_with_their_options():
+    found = config.metrics(["probe", "knn.k=20", "knn", "knn.temperature=0.5", "few_labels.seed=3"], seed=2)
+    assert list(found) == ["probe", "knn", "few_labels"]
+    assert found["knn"] == {"seed": 2, "k": 20, "temperature": 0.5}
+    assert found["few_labels"] == {"seed": 3, "counts": (10, 100, 1000), "draws": 5, "c": 1.0}
+    assert set(found["probe"]) == {"seed", "grid"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("prob", r"no metric is named 'prob' \(did you mean probe\?\); there are clusters, "),
+        (
+            "knn.kk=20",
+            r"^knn.kk: unknown option of knn \(did you mean k\?\); options are seed, k, temperature",
+        ),
+        ("knn.k=many", "^knn.k: Input should be a valid integer.*'many'"),
+        ("knn.k=true", "^knn.k: .*got True"),
+        ("knn.k", "^knn.k: expected METRIC or METRIC.option=value"),
+        ("k=20", "^k=20: expected METRIC or METRIC.option=value"),
+        ("honesty.path=straight", "^honesty.path: Input should be 'lerp', 'slerp' or 'crossover'"),
+    ],
+)
+def test_mistakes_in_metrics_are_named(argument, message):
+    with pytest.raises(config.ConfigError, match=message):
+        config.metrics(["probe", argument])
+    with pytest.raises(config.ConfigError) as error:
+        config.metrics([argument, "lines.family=circles"])
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", parts.find("metric"))
+def test_every_metric_is_configured_as_json_can_keep(name):
+    options = config.metrics([name])[name]
+    assert json.loads(json.dumps(options)).keys() == options.keys()

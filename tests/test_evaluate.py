@@ -36,8 +36,24 @@ def test_scores_are_kept_with_their_protocol_and_not_computed_twice(run: Path) -
     assert again == first
     assert len(said) == 1  # nothing was computed
 
-    evaluate(run, ["probe"], seed=1, say=said.append)
+    other, _ = evaluate(run, ["probe"], seed=1, say=said.append)
     assert len(said) == 2  # another seed is another score
+    assert other["probe"]["options"]["seed"] == 1
+    assert kept["options"] == {"seed": 0, "grid": [0.001, 0.01, 0.1, 1.0, 10.0, 100.0]}
+
+
+def test_other_options_make_another_score(run: Path) -> None:
+    said: list[str] = []
+    near, failures = evaluate(run, ["knn", "knn.k=20"], say=said.append)
+    assert not failures
+    assert near["knn"]["protocol"]["k"] == 20
+    evaluate(
+        run, ["knn.k=20", "knn.temperature=0.1"], say=said.append
+    )  # its default, in other words the same
+    assert len(said) == 1
+    nearest, _ = evaluate(run, ["knn.k=1"], say=said.append)
+    assert len(said) == 2
+    assert runs.read_scores(run)["knn"] == nearest["knn"] != near["knn"]
 
 
 def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> None:

@@ -117,22 +117,18 @@ def evaluate(run: Path, *metrics: str, seed: int = 0, device: str = "auto") -> N
     run
         The run's folder.
     metrics
-        Names, as `latentmix parts` lists them; probe if none is given.
+        Names and options, as `latentmix parts metric` lists them: probe knn knn.k=20 factors.fast=true.
+        probe if none is given.
     seed
         Of whatever a metric draws.
     device
         auto, cpu, cuda, ...
     """
-    from latentmix import report
+    from latentmix import progress, report
     from latentmix.evaluate import evaluate as score
 
-    scores, failures = score(
-        run,
-        metrics or ("probe",),
-        seed=seed,
-        device=_device(device),
-        say=lambda text: print(text, file=sys.stderr),
-    )
+    with progress.waiting() as say:
+        scores, failures = score(run, metrics or ("probe",), seed=seed, device=_device(device), say=say)
     for name in scores:
         _print_scores(run, name)
     report.write(run)

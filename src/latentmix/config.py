@@ -119,6 +119,32 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     return Run(**values)
 
 
+def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Read ``[METRIC ...] [METRIC.option=value ...]`` and fill in every default: {metric: {option: value}}.
+
+    Arguments:
+        seed: Of the metrics that are given no other.
+
+    Raises:
+        ConfigError: Unknown metrics, unknown options or values that do not fit; names every mistake.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    errors: list[str] = []
+    for argument in arguments:
+        path, equals, text = argument.partition("=")
+        name, _, option = path.partition(".")
+        if bool(equals) != bool(option):
+            errors.append(f"{argument}: expected METRIC or METRIC.option=value")
+        else:
+            settings.setdefault(name, {"seed": seed}).update({option: _value(text)} if equals else {})
+    resolved = {
+        name: _part("metric", {"name": name, **given}, name, errors) for name, given in settings.items()
+    }
+    if errors:
+        raise ConfigError("\n".join(errors))
+    return {name: {k: v for k, v in spec.items() if k != "name"} for name, spec in resolved.items()}
+
+
 def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     """Make the part that a resolved spec describes.
 
@@ -197,7 +223,7 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
             errors.append(f"{path}.{key}: {name} needs it")
         else:
             resolved[key] = fallback
-    if len(errors) == count and kind != "method":  # methods are built when the data are known
+    if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
             build(kind, resolved)
         except ValueError as error:

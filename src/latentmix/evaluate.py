@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,17 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
 
 def evaluate(
     folder: Path,
-    metrics: Sequence[str],
+    metrics: Iterable[str],
     *,
     device: str = "cpu",
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Compute the named metrics of a run, or take those that are kept for the same weights and seed.
+    """Compute the named metrics of a run, or take those that are kept for the same weights and options.
 
     Arguments:
-        options: For the metrics that know them; others ignore them.
+        metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20".
+        seed: Of whatever a metric draws, for those that are given no other.
         say: Told what is being computed.
 
     Returns:
@@ -56,22 +56,18 @@ def evaluate(
         computed; one that fails does not stop the rest.
 
     Raises:
-        ValueError: An unknown metric, or a folder that is no run.
+        ValueError: An unknown metric or option, or a folder that is no run.
     """
+    asked = config.metrics(metrics, seed=seed)
     known = parts.find("metric")
-    for name in metrics:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"no metric is named {name!r}{hint}; there are {', '.join(known)}")
     run = runs.open_run(folder, device, warn=say)
     keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
     with codes_kept():  # encoded once for all metrics of this call
-        for name in metrics:
-            accepted = {k: v for k, v in (options or {}).items() if k in known[name].options}
-            identity = {"weights_sha256": run.weights_sha256, "seed": seed, "options": accepted}
+        for name, options in asked.items():
+            # As JSON gives it back: tuples are lists there.
+            identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
             kept = runs.read_scores(folder).get(name)
             if kept and {k: kept.get(k) for k in identity} == identity:
                 scores[name] = kept
@@ -80,7 +76,7 @@ def evaluate(
             start = time.monotonic()
             try:
                 data = data or data_of(run, device)
-                values, protocol = known[name].make(run.method, data, seed=seed, **accepted)
+                values, protocol = known[name].make(run.method, data, **options)
             except (ValueError, OSError) as error:
                 failures[name] = str(error)
                 continue

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
 def progress() -> Terminal | Plain:
     """The one that fits where standard error goes."""
     return Terminal() if sys.stderr.isatty() else Plain()
+
+
+@contextmanager
+def waiting() -> Iterator[Callable[[str], None]]:
+    """Say what is being done; on a terminal the last thing said stays alive, with the time that it takes."""
+    if not sys.stderr.isatty():
+        yield Plain().say
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(finished_text=" "),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+
+        def finish() -> None:
+            for task in shown.task_ids:
+                shown.update(task, total=1, completed=1)
+
+        def say(text: str) -> None:
+            finish()
+            shown.add_task(text, total=None)
+
+        yield say
+        finish()
 
 
 def epoch_line(epoch: int, epochs: int, values: dict[str, float]) -> str:

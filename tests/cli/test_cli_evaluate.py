@@ -16,7 +16,7 @@ def test_a_score_is_kept_and_not_computed_twice(spoilt_run: Path) -> None:
     assert first.err.startswith("probe: ")
     kept = json.loads((spoilt_run / "scores.json").read_text())
     assert kept.keys() == {"online_probe", "probe"}
-    assert {"values", "protocol", "seconds", "weights_sha256", "seed"} <= kept["probe"].keys()
+    assert {"values", "protocol", "seconds", "weights_sha256", "options"} <= kept["probe"].keys()
     assert f"offline_accuracy                 {kept['probe']['values']['offline_accuracy']:.4f}" in first.out
     assert (spoilt_run / "report.html").read_bytes() != before
 
@@ -33,6 +33,25 @@ def test_a_metric_that_does_not_apply_says_why_and_stops_no_other(spoilt_run: Pa
     assert "knn: k=200 neighbours asked of 128 training codes" in refusal(done)
     assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
     assert json.loads((spoilt_run / "scores.json").read_text()).keys() == {"online_probe", "probe"}
+
+
+def test_options_mend_what_does_not_apply_and_are_part_of_the_score(spoilt_run: Path) -> None:
+    done = typed("evaluate", "tiny", "knn", "knn.k=20", cwd=spoilt_run.parent)
+    assert done.code == 0, done.err
+    kept = json.loads((spoilt_run / "scores.json").read_text())["knn"]
+    assert kept["options"] == {"seed": 0, "k": 20, "temperature": 0.1}
+    wrong = typed("evaluate", "tiny", "probe", "knn.kk=20", "clusters.restarts=few", cwd=spoilt_run.parent)
+    assert refusal(wrong).splitlines() == [
+        "latentmix: knn.kk: unknown option of knn (did you mean k?); options are seed, k, temperature",
+        "clusters.restarts: Input should be a valid integer, unable to parse string as an integer; got 'few'",
+    ]
+    assert wrong.out == ""
+
+
+def test_inception_that_is_not_at_hand_stops_no_other(spoilt_run: Path) -> None:
+    done = typed("evaluate", "tiny", "frechet.features=inception", "probe", cwd=spoilt_run.parent)
+    assert "frechet: features=inception needs " in refusal(done)
+    assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
 
 
 def test_parts_lists_everything_by_name(tmp_path: Path) -> None:

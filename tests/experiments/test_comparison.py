@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import runs
+from latentmix import config, runs
 from latentmix.experiments import comparison
 from latentmix.metrics import features
 
@@ -25,7 +25,7 @@ def small(monkeypatch):
         "AMR": {"name": "amr", "mixer": masks, "network": tiny},
     }
     monkeypatch.setattr(comparison, "SYSTEMS", systems)
-    monkeypatch.setattr(comparison, "METRICS", ("knn", "few_labels"))
+    monkeypatch.setattr(comparison, "METRICS", ("knn", "few_labels", "path.n=20", "honesty.n=20"))
     monkeypatch.setattr(comparison, "FACTOR_METRICS", ())
 
 
@@ -46,8 +46,8 @@ def test_runs_once_and_tabulates_means(small, tmp_path, monkeypatch, capsys):
     assert row.split("|")[4].strip().startswith(f"{sum(found) / 2:.3f} ± ")
     assert row.split("|")[2].strip()  # the online probe, from training
     assert "composition" not in text
-    masks = runs.read_scores(folder / "AMR 0")["path"]["protocol"]
-    assert masks["steps"] == 17
+    walks = [runs.read_scores(folder / f"{name} 0")["honesty"]["protocol"] for name in ("AE", "AMR")]
+    assert [(walk["path"], walk["n"]) for walk in walks] == [("lerp", 20), ("crossover", 20)]
 
     before = (folder / "AE 0" / "scores.json").read_bytes()
     monkeypatch.setattr(comparison, "TABLES", {})
@@ -55,22 +55,23 @@ def test_runs_once_and_tabulates_means(small, tmp_path, monkeypatch, capsys):
     assert (folder / "AE 0" / "scores.json").read_bytes() == before
 
 
-def test_walks_go_by_masks_where_the_method_mixes_by_masks(monkeypatch):
+@pytest.mark.parametrize("factors", [False, True])
+def test_mixes_are_made_by_masks_where_the_method_mixes_by_masks(factors, monkeypatch):
     asked = []
 
-    def evaluate(folder: Path, names, *, options, say):
-        asked.append((tuple(names), options.get("path")))
+    def evaluate(folder: Path, metrics, *, say):
+        asked.append(config.metrics(metrics))  # refuses what is no metric or option
         return {}, {}
 
     monkeypatch.setattr(comparison, "evaluate", evaluate)
-    comparison.score(Path("a"), comparison.SYSTEMS["AMR Bernoulli 3"], factors=True)
-    comparison.score(Path("a"), comparison.SYSTEMS["AMR mixup 3"], factors=False)
-    assert [path for _, path in asked] == ["crossover", None, None, None]
-    assert {"factors", "composition"} <= set(asked[0][0])
-    assert "composition" not in asked[2][0]
+    comparison.score(Path("a"), comparison.SYSTEMS["AMR Bernoulli 3"], factors)
+    comparison.score(Path("a"), comparison.SYSTEMS["AMR mixup 3"], factors)
+    for name in ["honesty", "composition"] if factors else ["honesty"]:
+        assert [options[name]["path"] for options in asked] == ["crossover", "lerp"]
+    assert all(("composition" in options, "factors" in options) == (factors, factors) for options in asked)
 
 
 def test_a_metric_that_fails_is_named(monkeypatch):
-    monkeypatch.setattr(comparison, "evaluate", lambda *args, **options: ({}, {"knn": "no labels"}))
+    monkeypatch.setattr(comparison, "evaluate", lambda folder, metrics, *, say: ({}, {"knn": "no labels"}))
     with pytest.raises(ValueError, match="a: knn: no labels"):
         comparison.score(Path("a"), {"name": "autoencoder"}, factors=False)

@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from latentmix import config, parts
+from latentmix.data import Split
 from latentmix.metrics import features, frechet, honesty, path
 
 
@@ -79,11 +81,31 @@ def test_pixel_codes_make_double_exposures(toy_data, toy_method):
     assert end.values["memory"] == pytest.approx(1, abs=0.2)
 
 
-def test_the_critic_is_asked_where_there_is_one(toy_data, toy_method):
-    toy_method.critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1), torch.nn.Flatten(0))
+def test_the_adversary_is_asked_where_there_is_one(toy_data, toy_method):
+    assert "critic" not in honesty.evaluate(toy_method, toy_data, n=10).values
+    toy_method.realism = lambda x: (x.mean((1, 2, 3)) > -2).float() * 0.75
     values = honesty.evaluate(toy_method, toy_data, n=10).values
-    assert 0 < values["critic"] < 1
-    assert "critic_real" in values
+    assert [values[f"critic{suffix}"] for suffix in ("", "_pixels", "_real")] == [0.75] * 3
+
+
+@pytest.mark.parametrize("name", parts.find("method"))
+def test_mixes_of_every_method_are_judged(name, toy_data):
+    """Critics of codes, of how much is mixed, and judges by reconstruction have no say."""
+    torch.manual_seed(0)
+    spec = config.resolve({"method": name}).method
+    small = {"width": 4, "depth": 4, "codewords": 8}
+    for options in (spec, spec.get("network", {})):
+        options |= {key: value for key, value in small.items() if key in options}
+    g = torch.Generator().manual_seed(0)
+    splits = {
+        key: Split(torch.randint(0, 256, (60, 1, 32, 32), generator=g).byte(), torch.arange(60) % 3)
+        for key in ("train", "valid", "test")
+    }
+    method = config.build("method", spec, shape=(1, 32, 32), labels=3, attributes=None).eval()
+    values = honesty.evaluate(method, replace(toy_data, **splits), n=10).values
+    assert ("critic" in values) == (name in {"ae_gan", "amr", "amr_classes", "amr_labels", "amr_learned"})
+    if "critic" in values:
+        assert 0 < values["critic_real"] < 1
 
 
 def test_profile_of_even_and_of_abrupt_walks():

@@ -113,6 +113,13 @@ class Method(nn.Module):
         x = self.autoencoder.decode(h)
         return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
 
+    def realism(self, x: Tensor) -> Tensor | None:
+        """The probability that images (B, C, H, W) are real, says the method's own adversary: (B,), or None.
+
+        A critic that judges codes, or how much is mixed, or by reconstruction, is none of images.
+        """
+        return None
+
     def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """Mean over all elements of |x_hat - x| (l1), its square (l2), or cross-entropy on [0, 1] (bce)."""
         if self.reconstruction == "l1":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
 from latentmix.methods.duel import duel
 from latentmix.networks import Network
@@ -43,6 +45,9 @@ class AEGAN(Method):
         )
         self.critic = network.critic(shape)
         self.lamb = lamb
+
+    def realism(self, x: Tensor) -> Tensor:
+        return self.critic(x).sigmoid()
 
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
@@ -53,6 +54,9 @@ class AMR(Method):
         )
         self.critic = network.critic(shape)
         self.mixer, self.lamb, self.consistency = mixer, lamb, consistency
+
+    def realism(self, x: Tensor) -> Tensor:
+        return self.critic(x).sigmoid()
 
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)

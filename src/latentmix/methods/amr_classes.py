@@ -93,6 +93,9 @@ class AMRClasses(Method):
         self.targets, self.mask, self.parents = targets, mask, parents
         self.wanted, self.from_labels = wanted, not attributes
 
+    def realism(self, x: Tensor) -> Tensor:
+        return self.critic.adversary(x).sigmoid()
+
     def losses(self, batch: Batch) -> Losses:
         y = self._attributes(batch)
         h = self.encode(batch.x)

@@ -70,6 +70,9 @@ class AMRLabels(Method):
         self.classifier = nn.Sequential(nn.Flatten(), perceptron(units, *[256] * depth, labels))
         self.mixer, self.lamb, self.c, self.labels = mixer, lamb, c, labels
 
+    def realism(self, x: Tensor) -> Tensor:
+        return self.critic(x).sigmoid()
+
     def losses(self, batch: Batch) -> Losses:
         y = self._checked(batch.y)
         h = self.encode(batch.x)

@@ -64,6 +64,9 @@ class AMRLearned(Method):
         self.mixing = LearnedMixing(units, width)
         self.lamb, self.balance = lamb, balance
 
+    def realism(self, x: Tensor) -> Tensor:
+        return self.critic(x).sigmoid()
+
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         partners = draw_partners(len(h), 2, self_pairs=True, device=h.device, generator=batch.generator)

@@ -58,24 +58,38 @@ class Features(NamedTuple):
     """A feature network.
 
     Arguments:
-        net: Images (B, C, H, W) in [-1, 1] to logits; its `body` gives the features (B, 64).
+        name: What it is, for the protocol.
+        body: Images (B, C, H, W) in [-1, 1] to features (B, D).
+        head: Features to logits (B, classes).
         fingerprint: SHA-256 of its weights, first 16 digits.
-        accuracy: On the validation images, so that a reader knows how much the features know.
+        accuracy: On the validation images, so that a reader knows how much the features know; None where its
+            classes are others than the data's.
     """
 
-    net: Classifier
+    name: str
+    body: nn.Module
+    head: nn.Module
     fingerprint: str
-    accuracy: float
+    accuracy: float | None
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What to say of it beside a score."""
+        return {
+            "features": self.name,
+            "fingerprint": self.fingerprint,
+            "features_valid_accuracy": self.accuracy,
+        }
 
     def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, 64) and class probabilities (N, classes) of images (N, C, H, W), on the CPU."""
-        device = next(self.net.parameters()).device
+        """Features (N, D) and class probabilities (N, classes) of images (N, C, H, W), on the CPU."""
+        device = next(self.head.parameters()).device
         bodies, classes = [], []
         with torch.no_grad():
             for part in images.split(500):
-                body = self.net.body(part.to(device))
+                body = self.body(part.to(device))
                 bodies.append(body.cpu())
-                classes.append(self.net.head(body).softmax(1).cpu())
+                classes.append(self.head(body).softmax(1).cpu())
         return torch.cat(bodies), torch.cat(classes)
 
     def describe_split(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,10 +119,7 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
             side = split.images.shape[2] if places else None
             net = Classifier(split.images.shape[1], int(split.labels.max()) + 1, side)
         _train(net.to(split.images.device), split, torch.Generator().manual_seed(seed))
-        digest = hashlib.sha256()
-        for tensor in net.state_dict().values():
-            digest.update(tensor.cpu().numpy().tobytes())
-        features = Features(net, digest.hexdigest()[:16], 0.0)
+        features = Features("classifier of the same data", net.body, net.head, fingerprint(net), None)
         _, p = features.describe_split(data.valid, torch.arange(len(data.valid)))
         assert data.valid.labels is not None
         accuracy = float((p.argmax(1) == data.valid.labels.cpu()).double().mean())
@@ -116,6 +127,14 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
             del _trained[next(iter(_trained))]
         _trained[key] = features._replace(accuracy=accuracy)
     return _trained[key]
+
+
+def fingerprint(net: nn.Module) -> str:
+    """SHA-256 of a network's weights and buffers, first 16 digits."""
+    digest = hashlib.sha256()
+    for tensor in net.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _train(net: Classifier, split: Split, generator: torch.Generator) -> None:

@@ -6,7 +6,7 @@ Plain functions take features of images, shape (samples, features), from any net
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score, decode, encode
+from latentmix.metrics import Score, decode, device_of, encode
 from latentmix.metrics.features import classifier
+from latentmix.metrics.inception import inception
 from latentmix.metrics.mixes import Mixing, mix, mixer_of
 
 Array = NDArray[np.float64]
@@ -25,15 +26,22 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for intervals fr
 
 
 def evaluate(
-    method: Method, data: Data, *, seed: int = 0, mixing: Mixing = "own", n: int = 10_000, draws: int = 3
+    method: Method,
+    data: Data,
+    *,
+    seed: int = 0,
+    features: Literal["classifier", "inception"] = "classifier",
+    mixing: Mixing = "own",
+    n: int = 10_000,
+    draws: int = 3,
 ) -> Score:
     """How close the decoded mixes of test images, as a set, are to real training images.
 
-    Features are those of a small classifier trained on the same data; distances are comparable only between
-    runs with its fingerprint. For scale, the same distances are given for reconstructions and for the test
-    images.
+    Distances are comparable only between runs whose features have the same fingerprint. For scale, the same
+    distances are given for reconstructions and for the test images.
 
     Arguments:
+        features: Those of a small classifier trained on the same data, or of Inception v3.
         mixing: The mixing function: the method's own (mixup where it has none), "mixup" or "bernoulli".
         n: How many images of each side, at most.
         draws: Independent draws of mixes, for the 95 % interval: 2 to 5.
@@ -44,23 +52,24 @@ def evaluate(
         `frechet_real`, `kernel_real`, `class_score_real`.
 
     Raises:
-        ValueError: Too few images, data without labels, or draws out of range.
+        ValueError: Too few images (2 for each feature, which Inception has 2,048 of), data without labels for
+            the classifier, no Inception at hand, or draws out of range.
     """
     if draws not in T_95:
         raise ValueError(f"draws={draws}: an interval takes 2 to 5 draws")
-    features = classifier(data, seed)
+    net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
     g = torch.Generator().manual_seed(seed)
     train = torch.randperm(len(data.train), generator=g)[:n]
     test = torch.randperm(len(data.test), generator=g)[:n]
-    real, _ = features.describe_split(data.train, train)
-    held_out, p_real = features.describe_split(data.test, test)
+    real, _ = net.describe_split(data.train, train)
+    held_out, p_real = net.describe_split(data.test, test)
     codes = encode(method, data.test, test)
-    rebuilt, _ = features.describe(decode(method, codes))
+    rebuilt, _ = net.describe(decode(method, codes))
 
     mixer = mixer_of(method, mixing)
     found: list[dict[str, float]] = []
     for _ in range(draws):
-        fake, p_fake = features.describe(mix(method, codes, mixer, g))
+        fake, p_fake = net.describe(mix(method, codes, mixer, g))
         values = {"frechet": frechet(real, fake), "kernel": kernel(real, fake, seed=seed)}
         found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)})
     scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
@@ -70,9 +79,8 @@ def evaluate(
         scores[f"frechet_{name}"] = frechet(real, other)
         scores[f"kernel_{name}"] = kernel(real, other, seed=seed)
     scores["class_score_real"] = class_score(p_real)
-    protocol: dict[str, object] = {"features": "classifier of the same data", "mixer": str(mixer)}
-    protocol |= {"fingerprint": features.fingerprint, "classifier_valid_accuracy": features.accuracy}
-    protocol |= {
+    protocol = net.protocol | {
+        "mixer": str(mixer),
         "n_real": len(real),
         "n_mixes": len(codes),
         "draws": draws,

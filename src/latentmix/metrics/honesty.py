@@ -54,8 +54,8 @@ def evaluate(
         Means of `density` (1 for real images), `realistic` (the share with density above 0), `ghosting`,
         `collapse`, `confidence` (largest class probability), `parent_classes` (probability of the parents'
         classes), `memory` (distance to the nearest training image over that of test images; well below 1
-        means remembered), `critic` (probability of real, where the method has a critic); the same with
-        `_pixels` for the blends; `density_real` and `critic_real` for the parents themselves.
+        means remembered), `critic` (probability of real, where the method has an adversary of images); the
+        same with `_pixels` for the blends; `density_real` and `critic_real` for the parents themselves.
 
     Raises:
         ValueError: Data without labels or with one class in test; t outside 0..1.
@@ -75,13 +75,12 @@ def evaluate(
     blends = lerp(a, b, where)[:, 0]
     shares = torch.tensor([1 - t, t])[:, None].expand(2, len(mixes))
 
-    judge = Judge(data, features, reference)
+    judge = Judge(method, data, features, reference)
     assert data.test.labels is not None
     labels = data.test.labels.cpu()
     of_parents = torch.stack([labels[first], labels[second]], 1)
     of_real = judge.rows(a, torch.stack([a, b]), shares)
     usual = max(float(of_real["memory"].double().mean()), 1e-12)
-    critic = getattr(method, "critic", None)
     values: dict[str, float] = {}
     for suffix, images, known in (("", mixes, parents), ("_pixels", blends, torch.stack([a, b]))):
         table = judge.rows(images, known, shares)
@@ -91,15 +90,14 @@ def evaluate(
         _, p = features.describe(images)
         values["parent_classes" + suffix] = float(p.gather(1, of_parents).sum(1).mean())
         values["memory" + suffix] /= usual
-        if critic is not None:
-            values["critic" + suffix] = float(_opinion(critic, images, device_of(method)).double().mean())
-    values["density_real"] = float(of_real["density"].mean())
-    if critic is not None:
-        values["critic_real"] = float(_opinion(critic, a, device_of(method)).double().mean())
+    values |= {
+        f"{name}_real": float(of_real[name].double().mean())
+        for name in ("density", "critic")
+        if name in of_real
+    }
     protocol: dict[str, object] = {"path": path, "t": t, "n": len(mixes), "n_real": len(reference), "k": K}
     protocol |= {"parents": "test images of different classes", "seed": seed}
-    protocol |= {"fingerprint": features.fingerprint, "classifier_valid_accuracy": features.accuracy}
-    return Score(values, protocol)
+    return Score(values, protocol | features.protocol)
 
 
 IDENTITIES = ("class", "nearest")
@@ -109,11 +107,13 @@ class Judge(NamedTuple):
     """Measures mixes against a data set.
 
     Arguments:
+        method: Whose adversary, if it has one, is asked.
         data: Where the real images are.
         features: The feature network.
         reference: Which training images stand for what is real, shape (R,).
     """
 
+    method: Method
     data: Data
     features: Features
     reference: Tensor
@@ -128,13 +128,14 @@ class Judge(NamedTuple):
 
         Returns:
             Columns (N,): `density`, `ghosting`, `collapse`, `confidence`, `class`, `memory` (root mean square
-            distance to the nearest training image) and `nearest` (its index).
+            distance to the nearest training image), `nearest` (its index), and `critic` (probability of
+            real) if the method has an adversary of images.
         """
         real, _ = self.features.describe_split(self.data.train, self.reference)
         found, p = self.features.describe(mixes)
         ghosting, collapse = exposures(mixes, parents, shares)
         memory, nearest = nearest_training(mixes, self.data)
-        return {
+        columns = {
             "density": density(real, found),
             "ghosting": ghosting,
             "collapse": collapse,
@@ -143,6 +144,8 @@ class Judge(NamedTuple):
             "memory": memory,
             "nearest": nearest,
         }
+        opinion = _opinion(self.method, mixes)
+        return columns if opinion is None else columns | {"critic": opinion}
 
 
 def exposures(mixes: Tensor, parents: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,5 +217,7 @@ def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def _opinion(critic: torch.nn.Module, images: Tensor, device: torch.device) -> Tensor:
-    return torch.cat([critic(part.to(device)).sigmoid().cpu() for part in images.split(500)])
+def _opinion(method: Method, images: Tensor) -> Tensor | None:
+    device = device_of(method)
+    found = [method.realism(part.to(device)) for part in images.split(500)]
+    return torch.cat([p.cpu() for p in found if p is not None]) if found[0] is not None else None

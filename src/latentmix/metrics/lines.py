@@ -22,7 +22,7 @@ from latentmix.data.families import FAMILIES
 from latentmix.data.lines import draw as draw
 from latentmix.methods import Method
 from latentmix.metrics import Score, decode, device_of, require_finite
-from latentmix.mixing import crossover, lerp, slerp
+from latentmix.metrics.mixes import Path, walk
 
 Name = Literal["lines", "squares", "discs", "hues"]
 PAIRS, STEPS, REFERENCES = 256, 16, 10_000  # ACAI's evaluation
@@ -34,7 +34,7 @@ def evaluate(
     *,
     seed: int = 0,
     family: Name | None = None,
-    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    path: Path = "lerp",
 ) -> Score:
     """How far decoded walks between images are from real ones (distance) and how evenly they move.
 
@@ -43,7 +43,7 @@ def evaluate(
 
     Arguments:
         family: What the walks are through; that of the data if None.
-        path: The walk: a straight line, a great circle, or nested masks (for Bernoulli mixup).
+        path: The walk: a straight line, a great circle, or nested random masks (for Bernoulli mixup).
 
     Returns:
         `mean_distance`, `mean_smoothness`, `mean_smoothness_published` and `undefined`; see `score`.
@@ -60,10 +60,9 @@ def evaluate(
     wanted, given = tuple(images.shape[1:]), tuple(data.train.images.shape[1:])
     if given != wanted:
         raise ValueError(f"{family} need a method for images of shape {wanted}; this one has {given}")
-    walk = {"lerp": lerp, "slerp": slerp, "crossover": crossover}[path]
     with torch.no_grad():
         h = method.encode(images.to(device_of(method)))
-        codes = walk(h[:PAIRS], h[PAIRS:], torch.linspace(0, 1, STEPS, device=h.device))
+        codes = walk(path, h[:PAIRS], h[PAIRS:], torch.linspace(0, 1, STEPS, device=h.device), g)
     decoded = decode(method, codes.flatten(0, 1)).unflatten(0, (PAIRS, STEPS))
     protocol: dict[str, object] = {"family": family, "path": path, "pairs": PAIRS, "steps": STEPS}
     protocol |= {"references": REFERENCES, "seed": seed}

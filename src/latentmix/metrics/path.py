@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,7 @@ from latentmix.methods import Method
 from latentmix.metrics import Score, decode, encode
 from latentmix.metrics.features import classifier
 from latentmix.metrics.honesty import pairs
-from latentmix.mixing import lerp, slerp
+from latentmix.metrics.mixes import Path, walk
 
 
 def evaluate(
@@ -20,7 +18,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    path: Literal["lerp", "slerp"] = "lerp",
+    path: Path = "lerp",
     n: int = 200,
     steps: int = 17,
 ) -> Score:
@@ -30,7 +28,7 @@ def evaluate(
     image to the other has length 1 and peak 1; a jump in the middle has peak steps - 1.
 
     Arguments:
-        path: A straight line or a great circle between the codes.
+        path: A straight line or a great circle between the codes, or nested random masks.
         n: Pairs of images.
         steps: Images of a walk, ends included.
 
@@ -45,18 +43,18 @@ def evaluate(
     if steps < 3:
         raise ValueError(f"steps={steps}: a profile takes 3 or more")
     features = classifier(data, seed)
-    first, second = pairs(data, n, torch.Generator().manual_seed(seed))
+    g = torch.Generator().manual_seed(seed)
+    first, second = pairs(data, n, g)
     shape = method.autoencoder.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
-    walk = {"lerp": lerp, "slerp": slerp}[path]
+    t = torch.linspace(0, 1, steps)
     found = []
     for a, b in zip(h1.split(100), h2.split(100)):
-        images = decode(method, walk(a, b, torch.linspace(0, 1, steps)).flatten(0, 1))
+        images = decode(method, walk(path, a, b, t, g).flatten(0, 1))
         found.append(features.describe(images)[0].unflatten(0, (len(a), steps)))
     values, speed = profile(torch.cat(found))
     protocol: dict[str, object] = {"path": path, "n": n, "steps": steps, "seed": seed}
-    protocol |= {"profile": speed.tolist(), "fingerprint": features.fingerprint}
-    return Score(values, protocol)
+    return Score(values, protocol | features.protocol | {"profile": speed.tolist()})
 
 
 def profile(features: Tensor) -> tuple[dict[str, float], Tensor]:
