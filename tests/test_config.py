@@ -6,12 +6,16 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import ModuleType
+from typing import Annotated
 
 import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from pydantic import Field
 
 from latentmix import config, parts
 from latentmix.config import ConfigError
@@ -169,6 +173,21 @@ def test_a_file_that_is_not_there() -> None:
         config.load(["amr.yml"])
 
 
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    (line,) = mistakes(str(tmp_path))
+    assert line == f"{tmp_path} is a folder, and no YAML file; if it holds data, write data={tmp_path}"
+
+
+def test_settings_longer_than_the_name_of_a_file() -> None:
+    names = [f"attribute_{i}" for i in range(40)]
+    assert config.load([f"attributes={','.join(names)}"]).attributes == names
+    long = "x" * 300
+    (line,) = mistakes(f"data={long}")
+    assert f"no data is named '{long}'" in line
+    with pytest.raises(FileNotFoundError, match="no such file; give a YAML file or key=value"):
+        config.load([long])
+
+
 @pytest.mark.parametrize("name", ["2026-01-31", "007", "yes", "a b", "null"])
 def test_names_of_folders_stay_as_typed(name: str) -> None:
     assert config.load([f"out={name}"]).out == name
@@ -183,6 +202,32 @@ def test_a_path_becomes_a_source_by_what_lies_there(tmp_path: Path, monkeypatch:
         run = config.load([f"data={path}"])
         assert run.data == absolute
         assert run.out == "runs/mine-amr-seed0"
+
+
+def test_the_path_of_a_source_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in ("sub/shapes.npz", "~/sub/shapes.npz"):
+        run = config.load(["data=dsprites", f"data.path={path}"])
+        assert run.data == {
+            "name": "dsprites",
+            "path": str(tmp_path / "sub" / "shapes.npz"),
+            "images": 50_000,
+        }
+        assert run.out == "runs/shapes-amr-seed0"
+    for path in ("~no one/x", "~no one/x.npz"):
+        for setting in (f"data={path}", f"data={{name: npz, path: {path}}}"):
+            (line,) = mistakes(setting)
+            assert "home directory" in line
+
+
+@pytest.mark.parametrize("version", ["v1", "v2.0"])
+def test_a_dot_in_the_name_of_a_folder(tmp_path: Path, version: str) -> None:
+    folder = tmp_path / f"faces.{version}"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("L", (8, 8)).save(folder / f"{i}.png")
+    assert config.load([f"data={folder}"]).out == f"runs/faces.{version}-amr-seed0"
 
 
 def test_every_kind_of_part_is_built_from_its_spec() -> None:
@@ -235,6 +280,22 @@ def test_mistakes_in_metrics_are_named(argument, message):
     with pytest.raises(config.ConfigError) as error:
         config.metrics([argument, "lines.family=circles"])
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_bounds_of_an_option_are_kept_and_checked(monkeypatch):
+    module = ModuleType("latentmix.metrics.counting")
+
+    def evaluate(method: object, data: object, *, seed: int, k: Annotated[int, Field(ge=1)] = 5) -> None: ...
+
+    module.evaluate = evaluate
+    evaluate.__annotations__["k"] = Annotated[int, Field(ge=1)]  # the names here are local, so no text
+    monkeypatch.setattr(parts, "_modules", lambda kind: iter([module]))
+    monkeypatch.setattr(parts, "find", parts.find.__wrapped__)  # the cache keeps what is found elsewhere
+    assert config.metrics(["counting.k=1"]) == {"counting": {"seed": 0, "k": 1}}
+    with pytest.raises(
+        ConfigError, match=r"^counting\.k: Input should be greater than or equal to 1; got 0$"
+    ):
+        config.metrics(["counting.k=0"])
 
 
 @pytest.mark.parametrize("name", parts.find("metric"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,11 +85,11 @@ def load(arguments: Iterable[str]) -> Run:
     hints = inspect.get_annotations(Run, eval_str=True)
     for argument in arguments:
         key, equals, text = argument.partition("=")
-        if equals and not Path(argument).is_file():
+        if equals and not _finds(Path.is_file, argument):
             # Words stay as they were typed: out=2026-01-31 and out=007 name folders, they are no YAML values.
             _merge(settings, _nested(key, text if hints.get(key) is str else _value(text)))
         else:
-            _merge(settings, _read_yaml(Path(argument)))
+            _merge(settings, _read_yaml(argument))
     return resolve(settings)
 
 
@@ -114,8 +114,11 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     if errors:
         raise ConfigError("\n".join(errors))
     if not values.get("out"):
-        stem = Path(str(values["data"].get("path", values["data"]["name"]))).stem
-        values["out"] = f"runs/{stem}-{values['method']['name']}-seed{values.get('seed', 0)}"
+        from latentmix.data import name_of_path
+
+        data = values["data"]
+        name = name_of_path(data["path"]) if "path" in data else data["name"]
+        values["out"] = f"runs/{name}-{values['method']['name']}-seed{values.get('seed', 0)}"
     return Run(**values)
 
 
@@ -195,10 +198,10 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
 
         try:
             source = from_path(name)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
             errors.append(f"{path}: {error}")
             return {"name": name}
-        spec = {**_spec_of(source), "path": str(Path(name).expanduser().resolve()), **spec}
+        spec = {**_spec_of(source), **spec}
         name = spec.pop("name")
     if not isinstance(name, str) or name not in found:
         others = ", ".join(found) + (", or the path of a folder or .npz file" if kind == "data" else "")
@@ -223,6 +226,11 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
             errors.append(f"{path}.{key}: {name} needs it")
         else:
             resolved[key] = fallback
+    if kind == "data" and isinstance(resolved.get("path"), str):
+        try:
+            resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
+        except (ValueError, RuntimeError) as error:
+            errors.append(f"{path}.path: {error}")
     if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
             build(kind, resolved)
@@ -253,7 +261,15 @@ def _nearest(word: Any, words: Iterable[str]) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or Path(name).exists()
+    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or _finds(Path.exists, name)
+
+
+def _finds(ask: Callable[[Path], bool], name: str) -> bool:
+    """Ask what lies at a path: nothing where it is longer than names can be, as some settings are."""
+    try:
+        return ask(Path(name))
+    except OSError:
+        return False
 
 
 def _value(text: str) -> Any:
@@ -285,11 +301,13 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
+def _read_yaml(path: str) -> Mapping[str, Any]:
+    if _finds(Path.is_dir, path):
+        raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
+    if not _finds(Path.is_file, path):
         raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(Path(path).read_text())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, Mapping):

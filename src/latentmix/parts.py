@@ -118,7 +118,8 @@ def _is(kind: str, cls: type) -> bool:
 
 def _options(make: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     signature = inspect.signature(make)
-    hints = get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
+    made = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
+    hints = get_type_hints(made, include_extras=True)  # bounds on a value are in Annotated
     skipped = (*CONTEXT, "self", "method", "data")
     return {
         name: (hints.get(name, Any), parameter.default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,13 @@ def one_image(folder: Path) -> None:
     grey(9, 9).save(folder / "only.png")
 
 
+def train_as_a_class(folder: Path) -> None:
+    for name in ("bus", "car", "train", "truck"):
+        (folder / name).mkdir(parents=True)
+        for i in range(6):
+            grey(9, 9).save(folder / name / f"{i}.png")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -63,9 +71,15 @@ def one_image(folder: Path) -> None:
         (only_text, "mine holds no images or parquet files, only notes.txt; data can be "),
         (one_class, "holds one class folder only, cats/; add another, or give that one"),
         (one_image, "holds one image only, only.png; mixing takes more"),
+        (
+            train_as_a_class,
+            "has images beside train/ that are in no split: bus, car, truck; move them into one",
+        ),
     ],
 )
-def test_folders_of_too_little(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+def test_folders_that_cannot_be_read_as_data(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
     make(tmp_path / "mine")
     assert words in refusal(train(tmp_path / "mine"))
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
@@ -122,6 +136,16 @@ def test_sixteen_bit_and_cmyk_images_are_read(mine: Path) -> None:
     Image.new("CMYK", (20, 15), (0, 100, 200, 0)).save(mine / "class 1" / "cmyk.jpg")
     done = train(mine)
     assert done.code == 0, done.err
+
+
+def test_images_of_label_minus_one_are_trained_on(tmp_path: Path) -> None:
+    number = np.arange(60)
+    images = np.random.RandomState(0).randint(0, 256, (60, 16, 16)).astype(np.uint8)
+    np.savez(tmp_path / "some.npz", images=images, labels=np.where(number % 3 == 0, -1, number % 2))
+    done = train(tmp_path / "some.npz", "method=amr_labels", "method.mixer.k=2")
+    assert done.code == 0, done.err
+    probe = json.loads((tmp_path / "run" / "scores.json").read_text())["online_probe"]
+    assert [probe["protocol"][key] for key in ("n_train", "n_valid", "n_test")] == [46, 6, 8]
 
 
 def test_a_parquet_file_without_the_columns(tmp_path: Path) -> None:

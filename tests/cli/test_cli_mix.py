@@ -75,6 +75,14 @@ def test_three_images(
     assert Image.open(tmp_path / picture).size > (1, 1)
 
 
+def test_a_photo_of_a_phone(tiny_run: Path, tmp_path: Path, images: list[str]) -> None:
+    """Phones store more than one picture in a .jpg; the first is the photo."""
+    photo = Image.new("RGB", (40, 30), "orange")
+    photo.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[photo.resize((20, 15))])
+    done = typed("mix", tiny_run, "photo.jpg", images[0], cwd=tmp_path)
+    assert done.code == 0, done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -162,6 +162,54 @@ def test_layouts_that_make_no_sense(tmp_path: Path) -> None:
         from_path(tmp_path / "list.csv")
 
 
+def test_images_beside_the_splits_are_not_lost(tmp_path: Path) -> None:
+    for name in ("bus", "train", "truck"):
+        for i in range(3):
+            save(tmp_path / "vehicles" / name / f"{i}.png", i)
+    with pytest.raises(ValueError, match=r"in no split: bus, truck; .* rename train/ if it is a class"):
+        Folder(str(tmp_path / "vehicles")).read(4)
+    (tmp_path / "vehicles" / "train").rename(tmp_path / "vehicles" / "railway")
+    assert Folder(str(tmp_path / "vehicles")).read(4).class_names == ("bus", "railway", "truck")
+
+    for name in ("train/a", "train/b", "test/a", "notes"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    (tmp_path / "set" / "notes" / "read.me").write_text("no image")
+    for name in ("train/a/0", "train/b/0", "test/a/0"):
+        save(tmp_path / "set" / f"{name}.png", 1)
+    assert len(Folder(str(tmp_path / "set")).read(4).train_images) == 2
+    save(tmp_path / "set" / "logo.png", 1)
+    with pytest.raises(ValueError, match=r"in no split: logo\.png; move"):
+        Folder(str(tmp_path / "set")).read(4)
+
+
+def test_two_folders_for_one_split(tmp_path: Path) -> None:
+    for name in ("train", "val", "valid"):
+        save(tmp_path / name / "0.png", 1)
+    with pytest.raises(ValueError, match="val/ and valid/ both hold valid images; merge them"):
+        Folder(str(tmp_path)).read(4)
+    (tmp_path / "val" / "0.png").unlink()
+    assert Folder(str(tmp_path)).read(4).valid_images is not None
+
+
+def test_links_to_folders_are_followed_but_in_no_circle(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for i in range(3):
+            save(tmp_path / "elsewhere" / name / "deeper" / f"{i}.png", i)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("cat", "dog"):
+        (mine / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "cat" / "deeper" / "back").symlink_to(mine)
+    (tmp_path / "elsewhere" / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (mine / "itself").symlink_to(mine / "itself")
+    source = from_path(mine)
+    assert source == Folder(str(mine))
+    decoded = source.read(4)
+    assert decoded.class_names == ("cat", "dog")
+    assert decoded.train_labels is not None
+    assert decoded.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
 def test_a_changed_folder_is_read_again(tmp_path: Path) -> None:
     for i in range(5):
         save(tmp_path / "set" / f"{i}.png", i)

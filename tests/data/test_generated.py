@@ -289,6 +289,13 @@ class TestDSprites:
         some = DSprites(str(path), images=50).read(32)
         assert some.train_images.shape == (50, 1, 32, 32)
 
+    def test_a_path_from_the_home_folder(self, published, monkeypatch):
+        path, _ = published
+        monkeypatch.setenv("HOME", str(path.parent))
+        source = DSprites(f"~/{path.name}", images=20)
+        assert source.key() == DSprites(str(path)).key()
+        assert len(source.read(8).train_images) == 20
+
     def test_a_cut_file_is_refused(self, published):
         path, _ = published
         path.write_bytes(path.read_bytes()[:-2000])

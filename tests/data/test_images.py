@@ -72,6 +72,12 @@ def test_transparency_lies_on_white() -> None:
     assert pixels(encoded(grey)) == [[40, 255]]  # and stays grey
     keyed = Image.fromarray(np.array([[5, 9]], np.uint8))
     assert pixels(encoded(keyed, transparency=9)) == [[5, 255]]
+    sixteen = Image.fromarray(np.array([[0, 257, 514]], np.uint16))
+    assert pixels(encoded(sixteen, transparency=257)) == [[0, 255, 2]]
+    assert pixels(encoded(sixteen)) == [[0, 1, 2]]
+    two = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    assert pixels(encoded(two, transparency=0)) == [[255, 255]]
+    assert pixels(encoded(two, transparency=1)) == [[0, 255]]
 
 
 def test_palettes() -> None:
@@ -156,12 +162,31 @@ def test_what_cannot_be_decoded_safely(content: bytes, reason: str) -> None:
         open_image(content)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_animations_are_refused(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("GIF", "animated, 3 frames"),
+        ("PNG", "animated, 3 frames"),
+        ("WEBP", "animated, 3 frames"),
+        ("TIFF", "3 pages, not one picture"),
+    ],
+)
+def test_several_pictures_in_a_file_are_refused(kind: str, reason: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(BadImage, match="animated, 3 frames"):
+    with pytest.raises(BadImage, match=f"^{reason}$"):
         open_image(content)
+
+
+def test_of_the_pictures_that_a_phone_stores_the_first_is_taken() -> None:
+    photo, depth = Image.new("RGB", (16, 24), (200, 60, 20)), Image.new("RGB", (8, 12), "blue")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held on its side
+    content = encoded(photo, "MPO", save_all=True, append_images=[depth], exif=exif)
+    assert getattr(Image.open(io.BytesIO(content)), "n_frames") == 2  # noqa: B009
+    image = open_image(content)
+    assert (image.mode, image.size) == ("RGB", (24, 16))
+    np.testing.assert_allclose(np.asarray(image)[8, 8], [200, 60, 20], atol=4)
 
 
 def test_a_cut_anywhere_is_noticed_or_harmless() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data import Decoded, Split, from_path, load
+from latentmix.data import Data, Decoded, Split, from_path, load, name_of_path
 from latentmix.data.digits import Digits
+from latentmix.data.sprites import Sprites
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,40 @@ def test_pixels_run_from_minus_one_to_one() -> None:
     assert split.images.tolist() == images.tolist()  # the in-place arithmetic is on a copy
     rows = split.take(torch.tensor([1]))
     assert (len(rows), rows.labels.tolist()) == (1, [4])  # type: ignore[union-attr]
+
+
+def test_rows_with_a_label() -> None:
+    split = Split(torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1), torch.tensor([-1, 2, -1, 0]))
+    known = split.labelled()
+    assert known.images.flatten().tolist() == [1, 3]
+    assert known.labels is not None
+    assert known.labels.tolist() == [2, 0]
+    assert known.labelled() is known
+    without = Split(split.images)
+    assert without.labelled() is without
+
+
+def test_data_know_their_kind_of_source_whatever_their_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sprites.npz", images=np.zeros((5, 8, 8), np.uint8))
+    mine = load(from_path(tmp_path / "sprites.npz"), image_size=8, train_size=2)
+    assert (mine.name, mine.source) == ("sprites", "npz")
+    drawn = load(Sprites(400), image_size=8, hold_out={"shape": [0], "scale": [0]}).to("cpu")
+    assert (drawn.name, drawn.source) == ("sprites", "sprites")
+    assert Data("x", mine.train, mine.valid, mine.test, (), (), "").source == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("faces.v1", "faces.v1"),
+        ("a/faces.v2/", "faces.v2"),
+        ("mnist", "mnist"),
+        ("my.own.npz", "my.own"),
+        ("mine.NPZ", "mine"),
+    ],
+)
+def test_what_lies_at_a_path_is_called_by_all_of_its_name(path: str, name: str) -> None:
+    assert name_of_path(path) == name
 
 
 def test_decoded_once_for_each_size() -> None:

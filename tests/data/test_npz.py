@@ -67,6 +67,52 @@ def test_labels(tmp_path: Path, labels: list, indices: list[int], names: tuple[s
     assert (data.name, data.labels, len(data.train)) == ("set", 3, 3)
 
 
+def test_images_of_label_minus_one_have_none_and_are_trained_on(tmp_path: Path) -> None:
+    """Each image shows its own number; every third has no label."""
+    number = np.arange(60)
+    labels = np.where(number % 3 == 0, -1, 4 + number % 2)
+    source = saved(
+        tmp_path, images=np.tile(number.astype(np.uint8)[:, None, None], (1, 16, 16)), labels=labels
+    )
+    data = load(source, image_size=16)
+    assert (data.labels, data.class_names) == (2, ("4", "5"))
+    assert (len(data.train), len(data.valid), len(data.test)) == (26 + 20, 6, 8)  # of 40 and of 32, a fifth
+    seen = []
+    for split in (data.train, data.valid, data.test):
+        shown = split.images[:, 0, 0, 0].long()
+        assert split.labels is not None
+        assert split.labels.tolist() == [-1 if n % 3 == 0 else n % 2 for n in shown.tolist()]
+        seen += shown.tolist()
+    assert sorted(seen) == number.tolist()
+    assert data.train.labels is not None
+    assert (data.train.labels == -1).sum() == 20
+
+    few = load(source, image_size=16, labelled=6).train
+    assert few.labels is not None
+    known = few.labels != -1
+    assert few.labels[known].bincount().tolist() == [3, 3]
+    assert data.train.labels[known].tolist() == few.labels[known].tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([-1, -1, -1, -1, -1], "every label is -1, which means none; leave the labels out"),
+        ([-1, 1, -1, 1, 1], "labels are 1, or -1, which means none; number classes from 0 on"),
+        ([-1, -1, -1, 0, 1], "2 labelled images in set are too few to split; it takes 3 or more"),
+    ],
+)
+def test_too_few_labels_beside_minus_one(tmp_path: Path, labels: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(saved(tmp_path, images=GREY, labels=np.array(labels)), image_size=8)
+
+
+def test_a_path_from_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, images=GREY)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(load(Npz("~/set.npz"), image_size=8).train) == 3
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

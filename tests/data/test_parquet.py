@@ -186,11 +186,41 @@ def test_labels_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'label': labels run from 0 to 3, but 3 classes are named"):
         Parquet(str(root)).read(8)
     root = write(tmp_path / "hidden" / "train.parquet", images, LABEL, label=[-1, -1, -1])
-    with pytest.raises(ValueError, match="run from -1 to -1"):
+    with pytest.raises(
+        ValueError, match="'label': every label is -1, which means none; leave the labels out"
+    ):
         Parquet(str(root)).read(8)
     root = write(tmp_path / "real" / "train.parquet", images, label=[0.5, 1.0, 2.0])
     with pytest.raises(ValueError, match="whole numbers or text"):
         Parquet(str(root)).read(8)
+
+
+@pytest.mark.parametrize("features", [LABEL, None])
+def test_training_images_alone_may_lack_labels(tmp_path: Path, features: dict[str, Any] | None) -> None:
+    images = [png(i) for i in range(4)]
+    root = write(tmp_path / "train.parquet", images, features, label=[-1, 0, 2, 1])
+    write(tmp_path / "test.parquet", images, features, label=[0, 1, 2, 0])
+    decoded = Parquet(str(root)).read(8)
+    assert decoded.train_labels is not None
+    assert decoded.train_labels.tolist() == [-1, 0, 2, 1]
+    assert decoded.class_names == (("zero", "one", "two") if features else ("0", "1", "2"))
+    write(tmp_path / "test.parquet", images, features, label=[0, -1, 2, -1])
+    with pytest.raises(ValueError, match="2 test images have the label -1, which means none; only training"):
+        Parquet(str(root)).read(8)
+
+
+def test_a_split_without_images(tmp_path: Path) -> None:
+    root = write(tmp_path / "train.parquet", [png(i) for i in range(4)])
+    write(tmp_path / "validation.parquet", [])
+    with pytest.raises(ValueError, match="has a valid split without images; fill it, or remove it"):
+        load(Parquet(str(root)), image_size=8)
+
+
+def test_a_link_to_the_folder_that_holds_the_files(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "train.parquet", [png(i) for i in range(4)])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "data").symlink_to(tmp_path / "elsewhere")
+    assert values(from_path(tmp_path / "mine").read(8).train_images) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data import Decoded, load
+from latentmix.data import Data, Decoded, Split, load
 from latentmix.data.sprites import FACTORS, Sprites
-from latentmix.data.subset import column, has
+from latentmix.data.subset import column, has, hold_out
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,16 @@ def test_a_value_that_the_combination_takes_away_wholly():
     """Whoever has ones=1 has the label 1: without such images nothing is left to mix it from."""
     with pytest.raises(ValueError, match="every such training image has ones=1 and label=1"):
         load(Grid(), image_size=2, hold_out={"ones": [1], "label": [1]})
+
+
+def test_a_combination_that_every_validation_image_has():
+    def split(rows: list[list[int]]) -> Split:
+        return Split(torch.zeros(len(rows), 1, 2, 2, dtype=torch.uint8), factors=torch.tensor(rows))
+
+    all_of_them = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    data = Data("x", split(all_of_them), split([[1, 1]] * 3), split(all_of_them), (), (), "", ("p", "q"))
+    with pytest.raises(ValueError, match="hold_out: every validation image of x has p=1 and q=1"):
+        hold_out(data, {"p": [1], "q": [1]})
 
 
 def test_attributes_by_name_in_the_order_asked_for():

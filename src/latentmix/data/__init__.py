@@ -7,7 +7,6 @@ A *source* is a frozen dataclass (its fields are its configuration) with ``read(
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmix import parts
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SPLITS = ("train", "valid", "test")
+UNLABELLED = -1  # the label of a training image that has none
 LAYOUTS = (
     "a folder with *.parquet files in the hub's layout, a folder of images (flat, or one folder per class, "
     "or train/ and test/ folders), or an .npz file with an array `images`"
@@ -34,7 +36,7 @@ class Split:
 
     Arguments:
         images: Shape (N, C, H, W), uint8.
-        labels: Class indices, shape (N,), int64, or None.
+        labels: Class indices, -1 for images without, shape (N,), int64, or None.
         attributes: Binary attributes, shape (N, A), uint8, or None.
         factors: What generated each image, shape (N, F), int64, or None.
     """
@@ -54,6 +56,11 @@ class Split:
     def take(self, index: Tensor | slice) -> Split:
         """Some of the rows, in the order of `index`."""
         return self._each(lambda t: t[index])
+
+    def labelled(self) -> Split:
+        """The rows whose label is known: all but those of label -1; all where there are no labels."""
+        known = None if self.labels is None else self.labels != UNLABELLED
+        return self if known is None or bool(known.all()) else self.take(known)
 
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
         """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W)."""
@@ -77,6 +84,8 @@ class Data:
         fingerprint: SHA-256 of everything that the source decoded to at this size, in hexadecimal.
         factor_names: One for each column of `Split.factors`.
         held_out: The combination that no training and no validation image has: values of each column.
+        source: Which kind of source it was read from, as a configuration spells it ("sprites", "npz"): `name`
+            is what a user called a file. Empty where no source was read.
     """
 
     name: str
@@ -88,6 +97,7 @@ class Data:
     fingerprint: str
     factor_names: tuple[str, ...] = ()
     held_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -167,9 +177,9 @@ def load(
 ) -> Data:
     """Read a source, once decoded from the cache, and cut it into training, validation and test images.
 
-    A source's own splits are kept. A missing one is held out of the training images: the last `valid_size`
-    rows, or min(10000, N // 5), of a fixed permutation that no seed changes, as in the published code of AMR;
-    MNIST gives 50,000 / 10,000 / 10,000.
+    A source's own splits are kept. A missing one is held out of the N training images that have a label (or
+    of all, without labels): the last `valid_size` rows, or min(10000, N // 5), of a fixed permutation that no
+    seed changes, as in the published code of AMR; MNIST gives 50,000 / 10,000 / 10,000.
 
     Arguments:
         image_size: Side of the square images, in pixels.
@@ -184,7 +194,7 @@ def load(
 
     Raises:
         ValueError: Bad images or columns, too few images to split or of a class, fewer of them than
-            `train_size` or `labelled`, or names and values that the data do not have.
+            `train_size` or `labelled`, a split without images, or names and values that the data do not have.
         FileNotFoundError: The source is not there.
     """
     import torch
@@ -195,13 +205,21 @@ def load(
     decoded, fingerprint = through_cache(source, image_size)
     splits = {s: found for s in SPLITS if (found := _split(decoded, s)) is not None}
     train, missing = splits["train"], [s for s in SPLITS if s not in splits]
-    needed = len(missing) + 1
-    if len(train) < needed:
+    known = np.ones(len(train), bool)
+    if missing and decoded.train_labels is not None:
+        known = decoded.train_labels != UNLABELLED  # scores need labels, training does without
+    needed, count = len(missing) + 1, int(known.sum())
+    if count < needed:
+        what = "images" if known.all() else "labelled images"
+        raise ValueError(f"{count} {what} in {_name(source)} are too few to split; it takes {needed} or more")
+    if empty := [split for split, rows in splits.items() if not len(rows)]:
         raise ValueError(
-            f"{len(train)} images in {_name(source)} are too few to split; it takes {needed} or more"
+            f"{_name(source)} has a {empty[0]} split without images; fill it, or remove it "
+            "and it is held out of the training images"
         )
     if missing:
-        rows = cut(len(train), missing, decoded.valid_size)
+        rows = {s: np.flatnonzero(known)[i] for s, i in cut(count, missing, decoded.valid_size).items()}
+        rows["train"] = np.concatenate([rows["train"], np.flatnonzero(~known)])
         splits |= {s: train.take(torch.from_numpy(index)) for s, index in rows.items()}
     data = Data(
         _name(source),
@@ -212,6 +230,7 @@ def load(
         decoded.attribute_names,
         fingerprint,
         decoded.factor_names,
+        source=parts.name_of(type(source)),
     )
     if attributes is not None:
         data = subset.keep_attributes(data, attributes)
@@ -260,6 +279,7 @@ def from_path(path: str | Path) -> Source:
     from latentmix.data.folder import Folder
     from latentmix.data.npz import Npz
     from latentmix.data.parquet import Parquet
+    from latentmix.data.walk import files_below
     from latentmix.data.zappos import Zappos
 
     root = Path(path).expanduser()
@@ -275,11 +295,17 @@ def from_path(path: str | Path) -> Source:
         return CelebAFolder(str(root))
     if Zappos.fits(root):
         return Zappos(str(root))
-    if any(root.rglob("*.parquet")):
+    if any(file.suffix == ".parquet" for file in files_below(root)):
         return Parquet(str(root))
-    if any(p.suffix.lower() in EXTENSIONS for p in root.rglob("*")):
+    if any(file.suffix.lower() in EXTENSIONS for file in files_below(root)):
         return Folder(str(root))
     raise ValueError(f"{path} {_contents(root.iterdir())}; data can be {LAYOUTS}")
+
+
+def name_of_path(path: str | Path) -> str:
+    """What figures and folders call the data at `path`: its last part; of mine.npz, mine."""
+    last = Path(path).expanduser().resolve()
+    return last.stem if last.suffix.lower() in (".npz", ".parquet") else last.name
 
 
 def _contents(entries: Iterable[Path]) -> str:
@@ -300,7 +326,4 @@ def _split(decoded: Decoded, split: str) -> Split | None:
 
 def _name(source: Source) -> str:
     path = getattr(source, "path", None)
-    if path is not None:
-        return Path(path).resolve().stem
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(source).__name__).lower()
-    return str(getattr(source, "name", snake))
+    return str(getattr(source, "name", parts.name_of(type(source)))) if path is None else name_of_path(path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from latentmix.data import Decoded, Source
 
-FORMAT = 2  # raise when decoding changes, so that nobody keeps pixels of the older kind
+FORMAT = 3  # raise when decoding changes, so that nobody keeps pixels of the older kind
 
 
 def folder() -> Path:

@@ -40,9 +40,9 @@ class DSprites:
             raise ValueError(f"images={self.images}: must be at least 1")
 
     def read(self, image_size: int) -> Decoded:
-        self._file()
+        file = self._file()
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(file) as archive:
                 with archive.open("latents_classes.npy") as stream:
                     classes = np.lib.format.read_array(stream, allow_pickle=False)
                 if self.images > len(classes):
@@ -67,7 +67,7 @@ class DSprites:
         return stamp(file.parent, file)
 
     def _file(self) -> Path:
-        file = Path(self.path)
+        file = Path(self.path).expanduser()
         if not file.is_file():
             raise FileNotFoundError(f"{self.path}: no such file; data=sprites draws such images instead")
         return file

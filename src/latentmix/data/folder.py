@@ -11,6 +11,7 @@ import numpy as np
 from latentmix.data import EXTENSIONS, Decoded
 from latentmix.data.cache import stamp
 from latentmix.data.images import decode, settle
+from latentmix.data.walk import files_below
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 
@@ -20,7 +21,8 @@ class Folder:
     """Image files: flat (no labels), one folder per class, or either of them inside train/, valid/ and test/.
 
     Any size, mode and extension of `EXTENSIONS`; transparency lies on white. Classes are numbered by name.
-    Hidden files and other kinds of files are passed over.
+    Links to folders are followed. Hidden files and other kinds of files are passed over; images beside train/
+    that are in no split are refused.
 
     Arguments:
         path: The folder.
@@ -65,19 +67,34 @@ class Folder:
     def _files(self) -> dict[str, list[tuple[Path, str]]]:
         """{split: [(file, class)]}, sorted; the class is "" in a flat folder."""
         root = self._root()
-        inside = {
-            _SPLITS[p.name.lower()]: p
-            for p in sorted(root.iterdir())
-            if p.is_dir() and p.name.lower() in _SPLITS
-        }
-        splits = {s: _rows(p) for s, p in inside.items()} if "train" in inside else {"train": _rows(root)}
-        splits = {split: rows for split, rows in splits.items() if rows}
+        split_up = any(p.is_dir() and _SPLITS.get(p.name.lower()) == "train" for p in root.iterdir())
+        splits = self._splits(root) if split_up else {"train": _rows(root)}
         images = [file for rows in splits.values() for file, _ in rows]
         if not splits.get("train"):
             raise ValueError(f"{self.path} holds no images ({', '.join(sorted(e[1:] for e in EXTENSIONS))})")
         if len(images) == 1:
             raise ValueError(f"{self.path} holds one image only, {images[0].name}; mixing takes more")
         return splits
+
+    def _splits(self, root: Path) -> dict[str, list[tuple[Path, str]]]:
+        """As `_files`, where there is a train/: {split: its images}, every image being in one."""
+        found: dict[str, str] = {}
+        strays: list[str] = []
+        for top in dict.fromkeys(top or file.name for file, top in _rows(root)):
+            split = _SPLITS.get(top.lower()) if (root / top).is_dir() else None
+            if split is None:
+                strays.append(top)
+            elif found.setdefault(split, top) != top:
+                raise ValueError(
+                    f"{self.path}: {found[split]}/ and {top}/ both hold {split} images; merge them"
+                )
+        if strays:
+            more = f" and {len(strays) - 5} more" * (len(strays) > 5)
+            raise ValueError(
+                f"{self.path} has images beside train/ that are in no split: {', '.join(strays[:5])}{more}; "
+                "move them into one, or rename train/ if it is a class"
+            )
+        return {split: _rows(root / top) for split, top in found.items()}
 
     def _classes(self, files: dict[str, list[tuple[Path, str]]]) -> tuple[str, ...]:
         named = {split: {label for _, label in rows} for split, rows in files.items()}
@@ -101,9 +118,10 @@ class Folder:
 
 
 def _rows(folder: Path) -> list[tuple[Path, str]]:
+    """[(image, name of the folder in `folder` that holds it, or "")], sorted."""
     rows = []
-    for file in sorted(folder.rglob("*")):
-        parts = file.relative_to(folder).parts
-        if file.suffix.lower() in EXTENSIONS and not any(p.startswith(".") for p in parts) and file.is_file():
+    for file in files_below(folder):
+        if file.suffix.lower() in EXTENSIONS:
+            parts = file.relative_to(folder).parts
             rows.append((file, parts[0] if len(parts) > 1 else ""))
     return rows

@@ -40,11 +40,12 @@ def open_image(content: bytes | Path) -> Image.Image:
     """Decode one image to mode L (grey) or RGB, upright.
 
     Sixteen-bit grey is scaled by 255 / 65535 (Pillow's own conversion clips); transparency lies on white;
-    CMYK, palettes and the like become RGB; the rotation that a camera noted is applied.
+    CMYK, palettes and the like become RGB; the rotation that a camera noted is applied. Of the pictures that
+    a phone stores in one file (MPO) the first is taken.
 
     Raises:
-        BadImage: Empty, truncated or damaged; animated; more than `MAX_SIDE` pixels wide or high, or
-            `MAX_PIXELS` in all; or of a kind without a defined range (32-bit).
+        BadImage: Empty, truncated or damaged; animated, or of several pages; more than `MAX_SIDE` pixels wide
+            or high, or `MAX_PIXELS` in all; or of a kind without a defined range (32-bit).
         OSError: The file cannot be opened.
     """
     raw = content if isinstance(content, bytes) else content.read_bytes()
@@ -125,7 +126,9 @@ def _decoded(file: io.BytesIO) -> Image.Image:
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise BadImage(f"{width} x {height} pixels, too large")
     frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and image.format == "TIFF":
+        raise BadImage(f"{frames} pages, not one picture")
+    if frames > 1 and image.format != "MPO":  # there the others are depth, or the same view once more
         raise BadImage(f"animated, {frames} frames")
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
@@ -135,12 +138,15 @@ def _decoded(file: io.BytesIO) -> Image.Image:
 def _plain(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
+    key = image.info.get("transparency")  # the one grey that is transparent, where the mode has no alpha
     if image.mode == "1":
-        return image.convert("L")
+        return Image.new("L", image.size, 255) if key == 0 else image.convert("L")
     if image.mode in (*_SIXTEEN_BIT, "I"):
         grey = np.asarray(image).astype(np.float64)
         if grey.min() < 0 or grey.max() > 65535:
             raise BadImage("32-bit, of unknown range")
+        if key is not None:
+            grey[grey == key] = 65535
         return Image.fromarray(np.rint(grey / 257).astype(np.uint8))
     if image.mode == "F":
         raise BadImage("floating point, of unknown range")

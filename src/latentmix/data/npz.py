@@ -21,7 +21,8 @@ class Npz:
     """An .npz file with an array `images` (or `data`) and, if there are any, `labels`.
 
     Images have shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, and are uint8, booleans, or
-    floating point in [0, 1]. Labels have shape (N,), whole numbers or text. Nothing is ever unpickled.
+    floating point in [0, 1]. Labels have shape (N,), whole numbers or text; -1 means that an image has none.
+    Nothing is ever unpickled.
 
     Arguments:
         path: The file.
@@ -30,9 +31,9 @@ class Npz:
     path: str
 
     def read(self, image_size: int) -> Decoded:
-        self._file()
+        file = self._file()
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with np.load(file, allow_pickle=False) as arrays:
                 if not isinstance(arrays, np.lib.npyio.NpzFile):
                     raise ValueError("it is a single array")
                 name = next((n for n in ("images", "data") if n in arrays.files), None)
@@ -60,7 +61,7 @@ class Npz:
         return stamp(file.parent, file)
 
     def _file(self) -> Path:
-        file = Path(self.path)
+        file = Path(self.path).expanduser()
         if not file.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
         return file

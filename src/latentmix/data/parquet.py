@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from latentmix.data import Decoded
 from latentmix.data.cache import stamp
 from latentmix.data.tables import decode_tables
+from latentmix.data.walk import files_below
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -70,7 +71,7 @@ class Parquet:
         root = Path(self.path).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder")
-        inside = sorted({file.parent for file in root.rglob("*.parquet")})
+        inside = sorted({file.parent for file in files_below(root) if file.suffix == ".parquet"})
         if not inside:
             raise FileNotFoundError(f"{self.path} holds no *.parquet files")
         best = next(folder for folder in (root, root / "data", inside[0]) if folder in inside)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentmix.data import Data, Split
+from latentmix.data import UNLABELLED, Data, Split
 
 
 def keep_attributes(data: Data, names: Sequence[str]) -> Data:
@@ -60,7 +60,7 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
 
     Raises:
         ValueError: One column alone, unknown columns, or values so common or so rare that training or test
-            images lack them.
+            images lack them, or no validation image is left.
     """
     if len(values) < 2:
         known = ", ".join(_columns(data)) or "which there are none"
@@ -77,6 +77,8 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
             raise ValueError(
                 f"hold_out.{name}={_listed(wanted)}: every such training image has {_described(values)}"
             )
+    if not len(valid):
+        raise ValueError(f"hold_out: every validation image of {data.name} has {_described(values)}")
     return dataclasses.replace(data, train=train, valid=valid, held_out=dict(values))
 
 
@@ -104,6 +106,8 @@ def keep_images(data: Data, size: int, seed: int) -> Data:
 def keep_labels(data: Data, size: int, seed: int) -> Data:
     """Keep the labels of `size` training images, evenly over the classes; the others get the label -1.
 
+    Images that have it already keep it, and are none of the `size`.
+
     Raises:
         ValueError: Data without labels, or too few images of a class.
     """
@@ -113,13 +117,14 @@ def keep_labels(data: Data, size: int, seed: int) -> Data:
     classes = len(data.class_names)
     if size < classes:
         raise ValueError(f"labelled={size}: there are {classes} classes, and each needs a label")
-    for name, count in zip(data.class_names, labels.bincount(minlength=classes).tolist()):
+    known = (labels != UNLABELLED).nonzero().flatten()
+    for name, count in zip(data.class_names, labels[known].bincount(minlength=classes).tolist()):
         if count < size // classes:
             raise ValueError(
                 f"labelled={size}: class {name} has {count} images, {size // classes} are wanted"
             )
-    index = draw_evenly(labels, size, torch.Generator().manual_seed(seed))
-    hidden = torch.full_like(labels, -1)
+    index = known[draw_evenly(labels[known], size, torch.Generator().manual_seed(seed))]
+    hidden = torch.full_like(labels, UNLABELLED)
     hidden[index] = labels[index]
     return dataclasses.replace(data, train=dataclasses.replace(data.train, labels=hidden))
 
