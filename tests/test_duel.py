@@ -72,15 +72,45 @@ def test_losses_by_hand() -> None:
     assert game.judge.item() == pytest.approx((log1p_exp[0] + log1p_exp[1]) / 2 + log1p_exp[3], abs=1e-9)
 
 
-def test_a_confident_critic_still_teaches() -> None:
-    """s = -40: sigmoid(s) is 4e-18, and the gradient of fool must still be -1 at the logit."""
-    critic = nn.Sequential(nn.Flatten(0))
-    x = torch.full((1,), -40.0, requires_grad=True)
-    weight = nn.Parameter(torch.ones(()))
-    critic.register_parameter("weight", weight)
-    critic.forward = lambda images: images * weight  # type: ignore[method-assign]
+class Scale(nn.Module):
+    """A critic whose logit is the image, a number, times a weight of 1."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones((), dtype=dtype))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("s", [-1e4, -120.0, -88.0, -60.5, -60.0, -40.0, 40.0, 120.0])
+def test_a_confident_critic_still_teaches(s: float, dtype: torch.dtype) -> None:
+    """At s = -40 sigmoid(s) is 4e-18, at -120 it is no float32: the gradient of fool must still be -1 / B."""
+    results = []
+    for one_pass in (True, False):
+        critic = Scale(dtype)
+        x = torch.tensor([s, -1.0], dtype=dtype, requires_grad=True)
+        game = duel(critic, torch.zeros(1, dtype=dtype), [x], one_pass=one_pass)
+        gradients = torch.autograd.grad(game.fool[0], [x], retain_graph=True)
+        gradients += torch.autograd.grad(game.judge, [critic.weight])
+        results.append([*(loss.detach() for loss in (game.fool[0], game.judge)), *gradients])
+    for one, two in zip(*results):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-20)
+    if s < 0:
+        assert results[0][2][0].item() == pytest.approx(-0.5, rel=1e-5)
+
+
+def test_ordinary_logits_have_the_bits_of_an_unbounded_pass() -> None:
+    """From -60 on, nothing is rounded that was not."""
+    s = torch.cat([torch.linspace(-60, 60, 1001), torch.randn(1000)])
+    critic, x = Scale(torch.float32), s.clone().requires_grad_()
     game = duel(critic, torch.zeros(1), [x], one_pass=True)
-    assert torch.autograd.grad(game.fool[0], [x])[0].item() == pytest.approx(-1, rel=1e-5)
+    (got,) = torch.autograd.grad(game.fool[0], [x])
+    (judged,) = torch.autograd.grad(F.softplus(x).mean(), [x])
+    assert torch.equal(got, judged * -torch.exp(-s))
+    expected = torch.stack([F.softplus(torch.zeros(1)).mean(), F.softplus(s).mean()]).sum()
+    assert torch.equal(game.judge.detach(), expected)
 
 
 def test_batch_norm_takes_two_passes() -> None:

@@ -20,6 +20,7 @@ report resynthesis tables augment explore export
 figures
 evaluate
 train supervised
+players
 attributes
 metrics
 methods
@@ -29,8 +30,9 @@ manifold_layers
 manifold_hooks
 sheets
 runs
-config
-mixing data parts runtime progress
+checkpoints config
+data
+mixing parts runtime progress
 """  # from the top; one line a level
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 FILES = sorted(ROOT.rglob("*.py"))

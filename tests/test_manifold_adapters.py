@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +181,36 @@ class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, i: int) -> dict[str, Tensor]:
         return {"x": self.x[i], "labels": self.y[i]}
+
+
+class Failing:
+    """A trainer whose first step fails in the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.args, self.fails = model, SimpleNamespace(label_smoothing_factor=0), True
+
+    def training_step(self, model: nn.Module, inputs: Any) -> Tensor:
+        model(inputs["x"])
+        if self.fails:
+            raise RuntimeError("out of memory")
+        return torch.zeros(())
+
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool) -> str:
+        return "the trainer's own"
+
+
+class MixingFailing(ManifoldMixupTrainer, Failing): ...
+
+
+def test_a_step_that_failed_leaves_evaluation_unmixed() -> None:
+    model, (x, y) = mlp(), data(6)
+    trainer = MixingFailing(model, mixup=ManifoldMixup(model, ["2"], generator=seeded()))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.training_step(model, {"x": x, "labels": y})
+    assert trainer.mixed is None
+    assert trainer.compute_loss(model, {"x": x, "labels": y}) == "the trainer's own"
+    trainer.fails = False
+    assert trainer.training_step(model, {"x": x, "labels": y}) == 0
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

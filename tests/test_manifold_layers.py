@@ -119,6 +119,21 @@ def test_auto_takes_whole_blocks_and_nothing_inside_a_residual_branch(
     assert all(module.training for module in model.modules())
 
 
+@pytest.mark.parametrize("build", [resnet, Chain, Tokens])
+def test_draws_are_made_on_the_host_whatever_the_default_device(build: Callable[[], nn.Module]) -> None:
+    model = build()
+    with torch.device("meta"):
+        mm = ManifoldMixup(model)
+        m = mm(6)
+        model.eval()
+        idle = mm(6)
+        probs = ManifoldMixup(build(), mm.layers[:1], layer_probs=[1.0]).layer_probs
+    assert {mm.layer_probs.device.type, probs.device.type} == {"cpu"}
+    for drawn in (m, idle):
+        tensors = (drawn.lam, drawn.perm, drawn.mix.weights, drawn._layer_weights, drawn._blocked)
+        assert {t.device.type for t in tensors} == {"cpu"}
+
+
 def test_auto_refuses_a_network_whose_only_stack_is_a_branch_and_runs_a_given_example() -> None:
     with pytest.raises(ValueError, match="name layers"):
         ManifoldMixup(OneBlock())

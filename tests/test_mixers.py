@@ -16,7 +16,7 @@ from latentmix.conventions import (
     from_torchvision,
 )
 from latentmix.mixers import Arc, Folded, Midpoint, Region, Spherical
-from latentmix.mixing import slerp
+from latentmix.mixing import Bernoulli, Mixup, slerp
 
 CONVEX = [Folded(), Folded(partner="random"), Region(), Region(k=3), Region(k=4, alpha=0.3), Spherical()]
 ALL = [*CONVEX, Midpoint(), Midpoint(std=0.0, self_pairs=True)]
@@ -137,6 +137,26 @@ class TestSpherical:
         mix = Arc(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.3, 0.3], [0.7, 0.7]]))
         mix(h).sum().backward()
         assert torch.isfinite(h.grad).all()
+
+
+@pytest.mark.parametrize("mixer", [*ALL, Mixup(), Mixup(k=3, alpha=0.3), Bernoulli()], ids=repr)
+def test_gradients_in_bfloat16_are_finite_and_about_those_in_float32(mixer):
+    """Of the bfloat16 numbers just below 1 there are none: self-pairs meet them at once."""
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        h = torch.randn(64, 2, 4, 4, generator=seeded()).bfloat16().to(dtype).requires_grad_()
+        mixed = mixer(h, seeded(1))(h)
+        assert mixed.dtype == dtype
+        mixed.float().square().sum().backward()
+        gradients.append(h.grad.float())
+    torch.testing.assert_close(*gradients, rtol=0.05, atol=0.15)
+
+
+def test_great_circle_self_pairs_have_finite_gradients_in_bfloat16():
+    h = torch.randn(64, 2, 4, 4, generator=seeded()).bfloat16().requires_grad_()
+    alone, a = torch.arange(64), torch.rand(64, generator=seeded(1))
+    Arc(torch.stack([alone, alone]), torch.stack([a, 1 - a]))(h).float().square().sum().backward()
+    assert h.grad.isfinite().all()
 
 
 class TestConventions:

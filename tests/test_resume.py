@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentmix import config, parts, runs
+from latentmix import checkpoints, config, parts, runs
 from latentmix import train as training
 from latentmix.data import load
 from latentmix.data.digits import Digits
@@ -67,7 +67,7 @@ def train(folder: Path, settings: list[str], first: Any) -> Finished:
 def assert_same(a: Path, b: Path) -> None:
     """Weights, optimisers, generators and log of two runs are the same bits, but for the time they took."""
     for name in ("last", "best"):
-        files = [run / "checkpoints" / name / runs.WEIGHTS for run in (a, b)]
+        files = [run / "checkpoints" / name / checkpoints.WEIGHTS for run in (a, b)]
         assert files[0].read_bytes() == files[1].read_bytes()
     logs = [[{**record, "seconds": None} for record in runs.read_log(run)] for run in (a, b)]
     assert logs[0] == logs[1]
@@ -75,7 +75,7 @@ def assert_same(a: Path, b: Path) -> None:
 
 
 def resume_state(run: Path) -> dict[str, Any]:
-    loaded = runs.load_checkpoint(run, ("last",))
+    loaded = checkpoints.load(run, ("last",))
     assert loaded is not None
     assert loaded[3] is not None
     state = {k: v for k, v in loaded[3]["state"].items() if k not in ("seconds", "log_position")}
@@ -160,7 +160,8 @@ def test_other_checkpoints_are_not_the_same(
     with pytest.raises(AssertionError):
         assert_same(uninterrupted, tmp_path / "run")
     before, after = (
-        (uninterrupted / "checkpoints" / name / runs.WEIGHTS).read_bytes() for name in ("previous", "last")
+        (uninterrupted / "checkpoints" / name / checkpoints.WEIGHTS).read_bytes()
+        for name in ("previous", "last")
     )
     assert before != after
 
@@ -174,12 +175,12 @@ def test_no_instant_of_saving_is_without_a_whole_checkpoint(
     folder = runs.prepare(run, {})
 
     def save(value: float) -> None:
-        runs.save_checkpoint(folder, "last", {"w": torch.tensor([value])}, {}, {})
+        checkpoints.save(folder, "last", {"w": torch.tensor([value])}, {}, {})
 
     save(1.0)
     save(2.0)
     if damaged != "nothing":
-        (folder / "checkpoints" / damaged / runs.WEIGHTS).write_bytes(b"")
+        (folder / "checkpoints" / damaged / checkpoints.WEIGHTS).write_bytes(b"")
     calls = iter(range(6))
 
     def killed(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,7 +196,7 @@ def test_no_instant_of_saving_is_without_a_whole_checkpoint(
         patch.setattr(shutil, "rmtree", killed(shutil.rmtree))
         save(3.0)
     runs.prepare(run, {})
-    loaded = runs.load_checkpoint(folder)
+    loaded = checkpoints.load(folder)
     assert loaded is not None
     before = 1.0 if damaged == "last" else 2.0
     assert loaded[1]["w"].item() == (before if instant < 2 else 3.0)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from latentmix import config, runs
+from latentmix import checkpoints, config, parts, runs, runtime
+from latentmix import train as training
 from latentmix.evaluate import data_of
 from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
+from latentmix.methods.autoencoder import Autoencoder
+from latentmix.networks import EncoderDecoder
 from latentmix.networks.conv import Conv
-from latentmix.train import LOG_EVERY, make_optimisers, step, train
+from latentmix.players import make_optimisers, step
+from latentmix.train import LOG_EVERY, train
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",
@@ -33,6 +38,7 @@ class Silent:
     def __init__(self) -> None:
         self.steps: list[int] = []
         self.epochs: list[dict[str, float]] = []
+        self.said: list[str] = []
 
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None:
         self.title, self.total = title, steps
@@ -43,7 +49,8 @@ class Silent:
     def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None:
         self.epochs.append(values)
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def trained(tmp_path: Path, name: str = "run", **changes: Any) -> tuple[Path, Silent]:
@@ -74,7 +81,7 @@ def test_a_run_sees_the_labels_it_may_see_and_scores_know_all(tmp_path: Path) ->
     method = {"name": "amr_labels", "network": {"width": 4}}
     folder, _ = trained(tmp_path, labelled=10, batch_size=4, method=method, epochs=1)
     assert runs.read_config(folder)["labelled"] == 10
-    _, weights, _, _ = runs.load_checkpoint(folder)  # type: ignore[misc]
+    _, weights, _, _ = checkpoints.load(folder)  # type: ignore[misc]
     assert all(tensor.isfinite().all() for tensor in weights.values())  # though most batches had no label
     data = data_of(runs.open_run(folder))
     assert data.train.labels is not None
@@ -84,6 +91,7 @@ def test_a_run_sees_the_labels_it_may_see_and_scores_know_all(tmp_path: Path) ->
 def test_a_class_method_refuses_images_without_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="amr_classes needs the label of every image; amr_labels takes"):
         trained(tmp_path, labelled=20, method={"name": "amr_classes", "network": {"width": 4}})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_remembers_what_it_held_out(tmp_path: Path) -> None:
@@ -112,6 +120,18 @@ def test_bf16_trains_and_keeps_weights_in_fp32(tmp_path: Path) -> None:
     assert values["reconstruction"] != reference["reconstruction"]  # it did compute otherwise
     method = runs.open_run(folder, checkpoint="last").method
     assert {p.dtype for p in method.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("mixer", parts.find("mixer"))
+def test_weights_stay_finite_in_bf16_with_every_mixer(mixer: str) -> None:
+    spec = {"name": "amr", "mixer": mixer, "network": {"name": "conv", "width": 4}}
+    torch.manual_seed(0)
+    method = config.build("method", config.resolve({"method": spec}).method, shape=(1, 16, 16), labels=3)
+    optimisers, generator = make_optimisers(method, 1e-3), torch.Generator().manual_seed(0)
+    for _ in range(8):
+        batch = Batch(torch.rand(32, 1, 16, 16) * 2 - 1, torch.arange(32) % 3, None, generator)
+        step(method, batch, optimisers, autocast=torch.autocast("cpu", torch.bfloat16))
+    assert all(p.isfinite().all() for p in method.parameters())
 
 
 def test_a_player_with_a_period_steps_on_every_nth_batch_of_an_epoch(
@@ -152,6 +172,46 @@ def test_step_descends_each_players_own_loss() -> None:
         torch.testing.assert_close(parameter.detach(), expected[key], rtol=1e-12, atol=1e-14)
 
 
+class Transposed(torch.nn.Module):
+    """A dense layer by einsum: the gradient of its weight comes transposed in memory."""
+
+    def __init__(self, c_in: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.weight = torch.nn.Parameter(torch.randn(shape[0], c_in) * 0.3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bi,ji->bj", x.flatten(1), self.weight).reshape(-1, *self.shape)
+
+
+def test_a_weight_that_enters_by_einsum_is_trained_as_by_plain_adam() -> None:
+    x, weights = torch.randn(8, 6, 1, 1), []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        method = Autoencoder((6, 1, 1), network=Tied())
+        optimisers = make_optimisers(method, 1e-2)
+        if not fused:
+            groups = optimisers["autoencoder"].param_groups[0]
+            plain = torch.optim.Adam(groups["params"], 1e-2, method.betas, weight_decay=method.weight_decay)
+            plain.param_groups[0]["initial_lr"] = 1e-2
+            optimisers = {"autoencoder": plain}
+        for i in range(5):
+            step(method, Batch(x * (i + 1)), optimisers)
+        weights.append([p.detach() for p in method.parameters()])
+    for ours, expected in zip(*weights):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+class Tied:
+    """A network of two such layers."""
+
+    def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
+        return EncoderDecoder(Transposed(6, (4,)), Transposed(4, (6, 1, 1)), (4,))
+
+    def critic(self, shape: tuple[int, int, int]) -> torch.nn.Module:
+        return Transposed(6, (1,))
+
+
 def test_optimisers_are_those_of_the_paper() -> None:
     optimisers = make_optimisers(AMR((1, 16, 16), 10, network=Conv(width=4)), 1e-4)
     assert set(optimisers) == {"autoencoder", "critic", "probe"}
@@ -171,10 +231,105 @@ def test_more_epochs_continue_a_finished_run(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     folder, _ = trained(tmp_path, epochs=1)
-    before = (folder / "checkpoints" / "last" / runs.WEIGHTS).stat().st_mtime_ns
+    before = (folder / "checkpoints" / "last" / checkpoints.WEIGHTS).stat().st_mtime_ns
     _, shown = trained(tmp_path, epochs=1)
     assert shown.steps == []
-    assert (folder / "checkpoints" / "last" / runs.WEIGHTS).stat().st_mtime_ns == before
+    assert (folder / "checkpoints" / "last" / checkpoints.WEIGHTS).stat().st_mtime_ns == before
+
+
+def as_if_trained_on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the last checkpoint as a GPU would have: its tensors lie there, its generators are another's."""
+    name, weights, description, resume = checkpoints.load(folder)  # type: ignore[misc]
+    state = torch.zeros(16, dtype=torch.uint8)
+    other = {**resume, "device": "cuda", "generator": state, "cuda": [state] * 3}  # type: ignore[dict-item]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        checkpoints.save(folder, name, weights, description, other)
+
+
+def test_a_run_may_go_on_on_another_device_and_says_that_it_is_not_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = []
+    for name in ("a", "b"):
+        folder, _ = trained(tmp_path, name, epochs=1)
+        as_if_trained_on_a_gpu(folder, monkeypatch)
+        _, shown = trained(tmp_path, name, epochs=2)
+        (line,) = shown.said
+        assert "was trained on cuda so far: on cpu it goes on with other random numbers" in line
+        assert [r["step"] for r in runs.read_log(folder)] == [5, 5, 10, 10]
+        ends.append(runs.open_run(folder, checkpoint="last").weights_sha256)
+    assert ends[0] == ends[1]  # from seed and step alone
+    exact, _ = trained(tmp_path, "exact", epochs=2)
+    assert runs.open_run(exact, checkpoint="last").weights_sha256 != ends[0]
+
+
+def test_a_run_of_another_device_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = trained(tmp_path, epochs=1)
+    as_if_trained_on_a_gpu(folder, monkeypatch)
+    shutil.rmtree(folder / "checkpoints" / "best")
+    assert runs.open_run(folder).checkpoint == "last"
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path, epochs=1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    _, shown = trained(tmp_path, epochs=2)
+    (line,) = shown.said
+    assert "was trained with threads=1 so far: with 7 it goes on as well" in line
+
+
+def test_nobody_else_can_train_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def take(*args: Any) -> Any:
+        taken.append(None)
+        with pytest.raises(runs.RunError, match="is being trained by another process"):
+            train(config.resolve({**SETTINGS, "out": str(tmp_path / "run")}), Silent())
+        return step(*args)
+
+    monkeypatch.setattr(training, "step", take)
+    trained(tmp_path, epochs=2)
+    assert len(taken) == 10
+
+
+def test_a_lost_log_costs_the_online_score_and_nothing_else(tmp_path: Path) -> None:
+    folder, _ = trained(tmp_path, epochs=1)
+    (folder / "log.jsonl").unlink()
+    (folder / "scores.json").unlink()
+    _, shown = trained(tmp_path, epochs=2)
+    assert "log.jsonl lacks records from before step 5" in shown.said[0]
+    assert [r["step"] for r in runs.read_log(folder)] == [10, 10]
+    assert runs.read_scores(folder) == {}  # the best of the epochs that are left would be another number
+    whole, _ = trained(tmp_path, "whole", epochs=2)
+    a, b = (runs.open_run(run, checkpoint="last").weights_sha256 for run in (folder, whole))
+    assert a == b
+
+
+def test_gpus_are_asked_to_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [(matmul, "allow_tf32", matmul.allow_tf32)]
+    before += [(cudnn, name, getattr(cudnn, name)) for name in ("allow_tf32", "deterministic", "benchmark")]
+    try:
+        matmul.allow_tf32 = cudnn.allow_tf32 = True
+        runtime.repeat_on_gpus("bf16")
+        assert runtime.gpu_settings() == {
+            "deterministic_algorithms": True,
+            "cudnn_deterministic": True,
+            "cudnn_benchmark": False,
+            "cudnn_tf32": True,
+            "matmul_tf32": True,
+            "cublas_workspace": ":4096:8",
+        }
+        runtime.repeat_on_gpus("fp32")
+        settings = runtime.gpu_settings()
+        assert (settings["cudnn_tf32"], settings["matmul_tf32"]) == (False, False)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from latentmix.mixing import lerp as lerp
     from latentmix.mixing import simplex_grid as simplex_grid
     from latentmix.mixing import slerp as slerp
+    from latentmix.players import make_optimisers as make_optimisers
+    from latentmix.players import step as step
     from latentmix.runs import open_run as open_run
-    from latentmix.train import make_optimisers as make_optimisers
-    from latentmix.train import step as step
 
 __version__ = "0.1.0"
 
@@ -35,8 +35,8 @@ _HOMES = {
     "methods.amr": ("AMR",),
     "methods.autoencoder": ("Autoencoder",),
     "mixing": ("Bernoulli", "Mix", "Mixup", "crossover", "lerp", "simplex_grid", "slerp"),
+    "players": ("make_optimisers", "step"),
     "runs": ("open_run",),
-    "train": ("make_optimisers", "step"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)

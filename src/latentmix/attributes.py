@@ -39,7 +39,7 @@ def least_squares(codes: Tensor, attributes: Tensor) -> Tensor:
         raise ValueError(
             f"{y.shape[1]} attributes and a constant have rank {rank}: some are constant or depend on others"
         )
-    vectors = torch.linalg.lstsq(design, codes.flatten(1).double().cpu()).solution[:-1]
+    vectors = torch.linalg.lstsq(design, codes.flatten(1).cpu().double()).solution[:-1]
     return vectors.reshape(-1, *codes.shape[1:]).to(codes)
 
 
@@ -64,7 +64,7 @@ def class_means(codes: Tensor, attributes: Tensor) -> Tensor:
     if (counts == 0).any():
         missing = ", ".join(str(i) for i in (counts == 0).nonzero().flatten().tolist())
         raise ValueError(f"no image has attribute {missing}, so it has no mean")
-    means = (y / counts).T @ codes.flatten(1).double().cpu()
+    means = (y / counts).T @ codes.flatten(1).cpu().double()
     return means.reshape(-1, *codes.shape[1:]).to(codes)
 
 
@@ -73,7 +73,7 @@ def differences(codes: Tensor, attributes: Tensor) -> Tensor:
 
     Arguments, shapes and errors as for `class_means`; also an attribute that every image has is refused.
     """
-    return class_means(codes, attributes) - class_means(codes, 1 - attributes.to(torch.float64))
+    return class_means(codes, attributes) - class_means(codes, 1 - attributes.cpu().double())
 
 
 @torch.no_grad()
@@ -98,4 +98,4 @@ def edit(method: Method, x: Tensor, vector: Tensor, amount: float | Tensor = 1.0
 def _checked(codes: Tensor, attributes: Tensor) -> Tensor:
     if attributes.ndim != 2 or len(attributes) != len(codes):
         raise ValueError(f"attributes of shape {tuple(attributes.shape)} do not fit {len(codes)} codes")
-    return attributes.double().cpu()
+    return attributes.cpu().double()  # in this order: not every device knows double

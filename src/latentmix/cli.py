@@ -54,6 +54,13 @@ def main() -> None:
         fail(str(error), code=1)
     except (ValueError, OSError) as error:
         fail(str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        fail(
+            "the GPU's memory is full; a smaller batch_size=N (another run, with another out=FOLDER) or a "
+            "smaller network needs less"
+        )
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -225,4 +232,4 @@ def _print_scores(folder: Path, *names: str) -> None:
     scores = runs.read_scores(folder)
     for name in names or scores:
         for key, value in scores.get(name, {}).get("values", {}).items():
-            print(f"{name:14} {key:32} {value:.4f}")
+            print(f"{name:14} {key:32} {'undefined' if value is None else f'{value:.4f}'}")

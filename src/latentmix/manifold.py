@@ -115,8 +115,8 @@ class ManifoldMixup:
         if not self._handles:
             raise RuntimeError("this ManifoldMixup was removed from its model; make a new one")
         if not self.model.training:
-            alone = torch.arange(batch_size)[None].expand(2, -1)
-            weights = torch.tensor([[1.0], [0.0]]).expand(2, batch_size)
+            alone = torch.arange(batch_size, device="cpu")[None].expand(2, -1)
+            weights = torch.tensor([[1.0], [0.0]], device="cpu").expand(2, batch_size)
             return MixedPass(self, None, Mix(alone, weights))
         if batch_size == 1:
             raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
@@ -183,11 +183,11 @@ class MixedPass:
     def __init__(self, owner: ManifoldMixup, index: int | None, mix: Mix) -> None:
         self._owner, self._index, self._detach = owner, index, owner.detach
         self._calls = [0] * len(owner.layers)
-        layer_weights = torch.zeros(len(owner.layers), *mix.weights.shape)
+        layer_weights = torch.zeros(len(owner.layers), *mix.weights.shape, device="cpu")
         layer_weights[:, 0] = 1
         if index is not None:
             layer_weights[index] = mix.weights
-        blocked = torch.arange(len(owner.layers)) == (-1 if index is None else index)
+        blocked = torch.arange(len(owner.layers), device="cpu") == (-1 if index is None else index)
         device = next(
             (t.device for t in (*owner.model.parameters(), *owner.model.buffers())), torch.device("cpu")
         )

@@ -51,10 +51,11 @@ class ManifoldMixupTrainer:
 
     def training_step(self, model: Any, inputs: Mapping[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         model.train()
-        with self.mixup(len(inputs["labels"])) as self.mixed:  # the backward pass included
-            loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
-        self.mixed = None
-        return loss
+        try:
+            with self.mixup(len(inputs["labels"])) as self.mixed:  # the backward pass included
+                return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.mixed = None
 
     def compute_loss(
         self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, **kwargs: Any

@@ -110,7 +110,8 @@ def probabilities(probs: Sequence[float] | None, layers: Sequence[str]) -> Tenso
     Raises:
         ValueError: Not one finite number, 0 or more, for each layer.
     """
-    p = torch.full((len(layers),), 1.0) if probs is None else torch.tensor(list(probs), dtype=torch.float32)
+    given = [1.0] * len(layers) if probs is None else list(probs)
+    p = torch.tensor(given, dtype=torch.float32, device="cpu")  # whatever the default device, as all draws
     if len(p) != len(layers) or (p < 0).any() or not p.sum() > 0 or not p.isfinite().all():
         raise ValueError(f"layer_probs={probs}: need one number, 0 or more, for each of {', '.join(layers)}")
     return p / p.sum()
@@ -220,18 +221,19 @@ def _examples(model: nn.Module, example: Any) -> Iterator[Inputs]:
     elif example is not None:
         yield Inputs(example if isinstance(example, tuple) else (example,), {})
     else:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator("cpu").manual_seed(0)
         for module in model.modules():
             weight = getattr(module, "weight", None)
             if isinstance(module, nn.Embedding):
-                tokens = torch.randint(module.num_embeddings, (2, 8), generator=generator)
+                tokens = torch.randint(module.num_embeddings, (2, 8), generator=generator, device="cpu")
                 yield Inputs((tokens.to(module.weight.device),), {})
                 return
             if isinstance(weight, Tensor) and isinstance(module, nn.Conv2d | nn.Linear):
                 sizes = [(s, s) for s in (32, 28, 64, 224)] if isinstance(module, nn.Conv2d) else [()]
                 channels = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
                 for size in sizes:
-                    yield Inputs((torch.randn(2, channels, *size, generator=generator).to(weight),), {})
+                    x = torch.randn(2, channels, *size, generator=generator, device="cpu")
+                    yield Inputs((x.to(weight),), {})
                 return
 
 

@@ -137,11 +137,14 @@ class Arc(Mix):
     """
 
     def __call__(self, h: Tensor) -> Tensor:
-        first, second = h[self.partners[0]], h[self.partners[1]]
+        exact = h.to(
+            torch.promote_types(h.dtype, torch.float32)
+        )  # bfloat16 knows nothing between 0.996 and 1
+        first, second = exact[self.partners[0]], exact[self.partners[1]]
         cos = torch.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-12)
         # Short of +-1, where the derivative of the arc cosine is infinite.
         w = cos.clamp(-1 + 1e-7, 1 - 1e-7).acos()
-        a = self.weights.to(h.dtype)
+        a = self.weights.to(exact.dtype)
         weights = torch.where(w.sin() > 1e-3, torch.sin(a * w) / w.sin(), a)
         return Mix(self.partners, weights)(h)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
@@ -46,6 +47,8 @@ class Runtime:
         self.device = self._fabric.device
         if self.device.type == "cpu":
             keep_freed_memory()
+        if self.device.type == "cuda":
+            repeat_on_gpus(precision)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context that losses are computed in."""
@@ -68,6 +71,33 @@ def keep_freed_memory() -> None:
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
+def repeat_on_gpus(precision: str) -> None:
+    """Ask for the same algorithms in every run on a GPU, and for whole float32 products in "fp32".
+
+    Operations that have no deterministic form warn and run. That runs are equal to the bit was tested on
+    CPUs, never on a GPU. cuBLAS reads its variable when it is first used: not in a process that has used it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    if precision == "fp32":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def gpu_settings() -> dict[str, Any]:
+    """What decides whether and how exactly a GPU repeats itself, as it is now."""
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    }
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions, device and, in a checkout, the git commit that a run was made with."""
     here = Path(__file__).parent
@@ -85,4 +115,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": cuda or f"{device.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
+        **(gpu_settings() if device.type == "cuda" else {}),
     }

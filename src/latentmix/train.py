@@ -2,7 +2,9 @@
 
 A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect
 to that player's parameters only, and steps their optimisers. Everything random comes from seeded generators
-whose states are in the checkpoint, so a run that is killed and continued ends with the same bits.
+whose states are in the checkpoint, so a run that is killed and continued ends with the same bits: on a CPU
+with as many threads, where it is tested. On a GPU deterministic algorithms are asked for (`runtime`), which
+nobody has tried; a run that continues on another kind of device goes on with other random numbers.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +21,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from latentmix import config, runs
+from latentmix import checkpoints, config, runs
 from latentmix.data import Data, Split
 from latentmix.data import load as load_data
-from latentmix.methods import Batch, Losses, Method
+from latentmix.methods import Batch, Method
+from latentmix.players import make_optimisers, step
 from latentmix.runtime import Runtime, environment
 
 LOG_EVERY = 50  # steps between records of the log
@@ -63,54 +66,6 @@ class State:
     first_bad: dict[str, Tensor] = field(default_factory=dict)  # player -> first step with a non-finite loss
 
 
-def make_optimisers(method: Method, lr: float) -> dict[str, torch.optim.Optimizer]:
-    """One Adam for each player, as AMR (section 4.1): coupled L2 decay, the method's own betas."""
-    optimisers: dict[str, torch.optim.Optimizer] = {}
-    for name in method.players():
-        parameters = list(getattr(method, name).parameters())
-        optimisers[name] = torch.optim.Adam(
-            [{"params": parameters, "initial_lr": lr}],
-            lr=lr,
-            betas=method.betas,
-            weight_decay=method.weight_decay,
-            fused=parameters[0].device.type in ("cpu", "cuda"),
-        )
-    return optimisers
-
-
-def step(
-    method: Method,
-    batch: Batch,
-    optimisers: Mapping[str, torch.optim.Optimizer],
-    players: Collection[str] | None = None,
-    autocast: AbstractContextManager[Any] | None = None,
-) -> Losses:
-    """Take one training step: every player descends its own loss, all from the same weights.
-
-    Arguments:
-        players: Those that step; all if None. The others should be frozen (`requires_grad_(False)`), so that
-            their graphs are not built.
-        autocast: The context that the losses are computed in.
-
-    Returns:
-        The losses and values of the method.
-    """
-    with autocast or nullcontext():
-        losses, values = method.losses(batch)
-    stepping = [name for name in optimisers if name in losses and (players is None or name in players)]
-    for name in stepping:
-        parameters = optimisers[name].param_groups[0]["params"]
-        gradients = torch.autograd.grad(losses[name], parameters, retain_graph=name != stepping[-1])
-        for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient
-    for name, share in method.rates(values).items():
-        group = optimisers[name].param_groups[0]
-        group["lr"] = group["initial_lr"] * share
-    for name in stepping:
-        optimisers[name].step()
-    return losses, values
-
-
 def train(run: config.Run, progress: Progress) -> Path:
     """Train a run to its end, from the start or from where it stands.
 
@@ -118,7 +73,8 @@ def train(run: config.Run, progress: Progress) -> Path:
         The run's folder, with config.yaml, log.jsonl, scores.json and checkpoints.
 
     Raises:
-        ValueError: Data, device or method do not fit together; the folder holds another run.
+        ValueError: Data, device or method do not fit together; the folder holds another run, or another
+            process trains it.
         NonFinite: A loss or a weight is not finite any more; names the player and the step.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
         OSError: The disk is full, say; the last good checkpoint is still there.
@@ -159,20 +115,32 @@ class Trainer:
             raise ValueError(
                 f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}"
             )
+        method.check(data.train.labels)
         # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
         self.method = method.to(runtime.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.periods = self.method.players()
         self.optimisers = make_optimisers(self.method, run.lr)
         self.generator = runtime.generator(run.seed)
         self.state = State()
-        self.folder = runs.prepare(run, environment(runtime.device))
+        self.folder = Path(run.out)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last epoch is done."""
+        with runs.alone(self.run):
+            runs.prepare(self.run, environment(self.runtime.device))
+            self._restore()
+            self._fit(stop)
+        return self.folder
+
+    def _fit(self, stop: Callable[[], bool]) -> None:
         run, total = self.run, self.run.epochs * self.steps_per_epoch
-        self._restore()
         state = self.state
         log = runs.Log(self.folder, state.log_position)
+        if log.lost:
+            self.progress.say(
+                f"{log.path} lacks records from before step {state.step}: it goes on without them, and there "
+                f"will be no score of the online probe"
+            )
         writer = self._tensorboard()
         title = f"{type(self.method).label} on {self.data.name}"
         self.progress.start(title, total, state.step, run.batch_size)
@@ -204,7 +172,7 @@ class Trainer:
                 if merit > state.best_value:
                     state.best_epoch, state.best_value = epoch, merit
                     # Before "last": a crash in between repeats the epoch and writes the same "best" again.
-                    runs.save_checkpoint(self.folder, "best", self.method.state_dict(), self.description)
+                    checkpoints.save(self.folder, "best", self.method.state_dict(), self.description)
                 self._save(log)
                 saved = time.monotonic()
                 if stop() and state.step < total:
@@ -213,7 +181,6 @@ class Trainer:
         finally:
             log.close()
             writer.close()
-        return self.folder
 
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + epoch)
@@ -311,7 +278,7 @@ class Trainer:
 
     def _save(self, log: runs.Log) -> None:
         self._check_finite()
-        state = self.state
+        state, device = self.state, self.runtime.device
         state.log_position = log.position()
         resume = {
             "state": {k: v for k, v in vars(state).items() if k not in ("sums", "first_bad")},
@@ -319,13 +286,15 @@ class Trainer:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if self.runtime.device.type == "cuda" else [],
+            "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
+            "device": device.type,
+            "threads": torch.get_num_threads(),
             "data": self.data.fingerprint,
         }
-        runs.save_checkpoint(self.folder, "last", self.method.state_dict(), self.description, resume)
+        checkpoints.save(self.folder, "last", self.method.state_dict(), self.description, resume)
 
     def _restore(self) -> None:
-        loaded = runs.load_checkpoint(self.folder, warn=self.progress.say)
+        loaded = checkpoints.load(self.folder, warn=self.progress.say)
         if loaded is None:
             return
         _, weights, _, resume = loaded
@@ -333,20 +302,41 @@ class Trainer:
             raise runs.RunError(
                 f"the data have changed since {self.folder} was begun; choose another out=FOLDER"
             )
-        runs.fill(self.method, weights, self.folder)
+        checkpoints.fill(self.method, weights, self.folder)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(resume["optimisers"][name])
+        sums = {name: value.to(self.runtime.device) for name, value in resume["sums"].items()}
+        self.state = State(**resume["state"], sums=sums)
+        self._restore_generators(resume)
+
+    def _restore_generators(self, resume: Mapping[str, Any]) -> None:
+        """Go on with the random numbers where they were; draw others on another kind of device."""
+        device, threads = self.runtime.device, torch.get_num_threads()
+        before = resume.get("device", "cuda" if resume["cuda"] else "cpu")  # older checkpoints do not say
+        if before != device.type:
+            # From seed and step alone; negative, so that no epoch's order comes of the same seed.
+            seed = -1 - (self.run.seed * 1_000_003 + self.state.step)
+            torch.manual_seed(seed)
+            self.generator.manual_seed(seed)
+            self.progress.say(
+                f"{self.folder} was trained on {before} so far: on {device.type} it goes on with other "
+                f"random numbers, not bit for bit"
+            )
+            return
         self.generator.set_state(resume["generator"])
         torch.set_rng_state(resume["torch"])
         if resume["cuda"]:
-            torch.cuda.set_rng_state_all(resume["cuda"])
-        sums = {name: value.to(self.runtime.device) for name, value in resume["sums"].items()}
-        self.state = State(**resume["state"], sums=sums)
+            torch.cuda.set_rng_state(resume["cuda"][0], device)
+        if device.type == "cpu" and resume.get("threads", threads) != threads:
+            self.progress.say(
+                f"{self.folder} was trained with threads={resume['threads']} so far: with {threads} it goes "
+                f"on as well, but perhaps not bit for bit"
+            )
 
     def _keep_score(self) -> None:
         """Store the online probe: test accuracy at the best validation epoch, and the papers' best of all."""
         records = [r for r in runs.read_log(self.folder) if r["kind"] == "valid"]
-        if not records or "probe_accuracy" not in records[0]["values"]:
+        if len(records) < self.run.epochs or "probe_accuracy" not in records[0]["values"]:
             return
         best = max(records, key=lambda r: (r["values"]["probe_accuracy"], -r["epoch"]))
         values = {

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from terminal import LATENTMIX, refusal, script, typed
 
@@ -79,6 +80,38 @@ def test_mistakes_in_arguments(tmp_path: Path, command: str, words: str) -> None
 def test_a_device_that_is_not_there(tiny_run: Path, tmp_path: Path) -> None:
     message = refusal(typed("evaluate", tiny_run, "knn", "--device", "cuda:99", cwd=tmp_path))
     assert "device=cuda:99: this machine has no such device" in message
+
+
+def gpu_full() -> None:
+    """Let the first training step find no memory."""
+    from latentmix import train
+
+    def step(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\n" * 3)
+
+    train.step = step  # type: ignore[assignment]
+
+
+def test_a_full_gpu_is_said_in_one_line(tmp_path: Path, tiny_settings: list[str]) -> None:
+    message = refusal(typed("train", *tiny_settings, "out=a", cwd=tmp_path, first=gpu_full))
+    assert message.splitlines()[-1].startswith("latentmix: the GPU's memory is full; a smaller batch_size=N")
+
+
+def other_error() -> None:
+    """Let the first training step fail otherwise."""
+    from latentmix import train
+
+    def step(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    train.step = step  # type: ignore[assignment]
+
+
+def test_other_errors_keep_their_traceback(tmp_path: Path, tiny_settings: list[str]) -> None:
+    done = typed("train", *tiny_settings, "out=a", cwd=tmp_path, first=other_error)
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert "a fault of ours" in done.err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

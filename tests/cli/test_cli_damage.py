@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import runs
+from latentmix import checkpoints
 from terminal import refusal, typed
 
 
@@ -32,18 +32,18 @@ def two_epochs(tmp_path_factory: pytest.TempPathFactory, tiny_settings: list[str
 
 
 @pytest.mark.parametrize("damage", [cut, flip])
-@pytest.mark.parametrize("file", [runs.WEIGHTS, runs.RESUME])
+@pytest.mark.parametrize("file", [checkpoints.WEIGHTS, checkpoints.RESUME])
 def test_training_continues_from_the_previous_checkpoint(
     two_epochs: Path, tmp_path: Path, tiny_settings: list[str], file: str, damage: Callable[[Path], None]
 ) -> None:
     run = Path(shutil.copytree(two_epochs, tmp_path / "tiny"))
-    undamaged = runs.load_checkpoint(two_epochs)  # of the original: weights are mapped from their file
+    undamaged = checkpoints.load(two_epochs)  # of the original: weights are mapped from their file
     damage(run / "checkpoints" / "last" / file)
     done = typed("train", *tiny_settings, "epochs=2", "out=tiny", cwd=tmp_path)
     assert done.code == 0, done.err
     assert f"checkpoint 'last' is damaged ({file} does not match its checksum); using 'previous'" in done.err
     assert "continuing at 4" in done.err
-    repeated = runs.load_checkpoint(run)
+    repeated = checkpoints.load(run)
     assert undamaged is not None
     assert repeated is not None
     assert repeated[0] == "last"
@@ -55,7 +55,7 @@ def test_with_all_checkpoints_damaged_the_error_says_so(
 ) -> None:
     run = Path(shutil.copytree(two_epochs, tmp_path / "tiny"))
     for checkpoint in (run / "checkpoints").iterdir():
-        flip(checkpoint / runs.WEIGHTS)
+        flip(checkpoint / checkpoints.WEIGHTS)
     for command in (["train", *tiny_settings, "epochs=2", "out=tiny"], ["evaluate", "tiny"]):
         message = refusal(typed(*command, cwd=tmp_path))
         assert "tiny: checkpoint " in message
@@ -63,7 +63,7 @@ def test_with_all_checkpoints_damaged_the_error_says_so(
 
 
 def test_a_damaged_best_checkpoint_is_passed_over(spoilt_run: Path) -> None:
-    flip(spoilt_run / "checkpoints" / "best" / runs.WEIGHTS)
+    flip(spoilt_run / "checkpoints" / "best" / checkpoints.WEIGHTS)
     done = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
     assert done.code == 0, done.err
     assert "checkpoint 'best' is damaged" in done.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import runs
+from latentmix import checkpoints, runs
 from terminal import refusal, typed
 
 
@@ -28,7 +28,7 @@ def test_the_last_good_checkpoint_survives(
     command = ["train", *tiny_settings, "epochs=2", "out=tiny"]
     message = refusal(typed(*command, cwd=tmp_path, first=functools.partial(no_file_above, room)))
     assert "File too large" in message or "could not be written" in message
-    loaded = runs.load_checkpoint(run, ("last",))
+    loaded = checkpoints.load(run, ("last",))
     assert loaded is not None
     for path, content in before.items():
         if path.parent.name == "last":

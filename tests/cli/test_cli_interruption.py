@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from latentmix import runs
+from latentmix import checkpoints, runs
 from terminal import LATENTMIX, typed
 
 
@@ -40,7 +40,7 @@ def test_stopping_saves_and_tells_how_to_continue(tmp_path: Path, tiny_settings:
     assert shlex.split(typed_again) == ["latentmix", *command]
 
     folder = tmp_path / "stopped run"
-    loaded = runs.load_checkpoint(folder, ("last",))
+    loaded = checkpoints.load(folder, ("last",))
     assert loaded is not None
     assert loaded[3] is not None
     step = loaded[3]["state"]["step"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import runs
+from latentmix import checkpoints, runs
 from terminal import SCREEN, Finished, typed
 
 METHOD = '''
@@ -55,7 +55,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, tiny_settings: list[str], pla
     done = train(tmp_path, tiny_settings, player, 6, f'float("{value}")')
     assert f"loss of {player} not finite at step 6 (epoch 1); a keeps the last good checkpoint" in done.err
     assert "try a smaller lr" in done.err
-    loaded = runs.load_checkpoint(tmp_path / "a", ("last",))
+    loaded = checkpoints.load(tmp_path / "a", ("last",))
     assert loaded is not None
     assert loaded[3] is not None
     assert loaded[3]["state"]["step"] == 4
@@ -69,7 +69,7 @@ def test_weights_that_the_last_step_of_an_epoch_has_spoilt(tmp_path: Path, tiny_
         "weights of autoencoder not finite at step 7 (epoch 1); a keeps the last good checkpoint" in done.err
     )
     for name in ("last", "best"):
-        loaded = runs.load_checkpoint(tmp_path / "a", (name,))
+        loaded = checkpoints.load(tmp_path / "a", (name,))
         assert loaded is not None
         assert all(weight.isfinite().all() for weight in loaded[1].values())
 

@@ -107,6 +107,12 @@ class TestMask:
         m.sum().backward()
         assert (p.grad > 0).all()
 
+    @pytest.mark.parametrize("mask", ["sampled", "relaxed"])
+    def test_sure_masks_have_finite_gradients_in_bfloat16(self, mask):
+        p = torch.tensor([0.0, 1e-4, 0.5, 0.999, 1.0]).bfloat16().expand(100, 5).clone().requires_grad_()
+        self.draw(mask, p).float().square().sum().backward()
+        assert p.grad.isfinite().all()
+
     def test_soft_masks_are_the_probabilities(self):
         assert self.draw("soft", self.p) is self.p
 
@@ -164,6 +170,10 @@ def test_labels_stand_in_for_attributes_that_data_lack():
     assert torch.isfinite(losses["critic"])
 
 
+def test_with_attributes_unlabelled_images_are_accepted():
+    build().check(torch.tensor([0, 2, -1]))
+
+
 def test_reachable_recombinations():
     y1, y2 = torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0])
     assert reachable(y1, y2).tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
@@ -193,6 +203,10 @@ def test_a_second_head_leaves_the_first_as_it_was():
     [
         (lambda: AMRClasses(SHAPE), "attributes .* or labels.*acai need neither"),
         (lambda: build().losses(Batch(batch().x)), "without attributes"),
+        (
+            lambda: AMRClasses(SHAPE, 3, network=MLP(d_h=6, width=8)).check(torch.tensor([0, 2, -1])),
+            "needs the label of every image",
+        ),
         (lambda: build().probabilities(torch.zeros(1, 3).double()), "2 columns"),
         (lambda: build().probabilities(torch.zeros(2).double()), "2 columns"),
         (lambda: build(parents=True).probabilities(torch.zeros(1, 2).double()), "y1 and y2 are needed"),

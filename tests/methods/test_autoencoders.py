@@ -12,6 +12,7 @@ from latentmix.methods.denoising import Denoising
 from latentmix.methods.dropout import Dropout
 from latentmix.methods.vae import VAE, divergence
 from latentmix.methods.vq_vae import VQVAE
+from latentmix.networks.gaia import ContentStyle
 from latentmix.networks.mlp import MLP
 
 SHAPE = (1, 4, 4)
@@ -180,6 +181,17 @@ class TestVQVAE:
         method.losses(batch())
         assert not torch.equal(before, method.autoencoder.decoder.codebook)
 
+    def test_the_codebook_rests_where_the_autoencoder_does_not_step(self):
+        method = build(VQVAE, vectors=2, codewords=8)
+        before = method.autoencoder.decoder.codebook.clone()
+        method.autoencoder.requires_grad_(False)
+        method.losses(batch())
+        assert torch.equal(before, method.autoencoder.decoder.codebook)
+        method.autoencoder.requires_grad_(True)
+        with torch.no_grad():
+            method.losses(batch())
+        assert torch.equal(before, method.autoencoder.decoder.codebook)
+
     def test_mixes_are_made_before_quantisation(self):
         """Codes are the encoder's own, so that a mix of two is not one of finitely many."""
         method = build(VQVAE, vectors=1, codewords=2)
@@ -198,6 +210,7 @@ class TestVQVAE:
     ("make", "message"),
     [
         (lambda: Denoising(SHAPE, network=NETWORK, sigma=-1.0), "sigma=-1"),
+        (lambda: VAE((1, 32, 32), network=ContentStyle(d_h=8, width=2)), "content and style.* network=conv"),
         (lambda: Dropout(SHAPE, network=NETWORK, p=1.0), "p=1"),
         (lambda: VQVAE(SHAPE, network=NETWORK, codewords=1), "2 codewords"),
         (lambda: VQVAE(SHAPE, network=NETWORK, decay=1.0), "decay=1"),

@@ -19,8 +19,8 @@ from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
 from latentmix.mixing import Mixup
 from latentmix.networks.mlp import MLP
+from latentmix.players import make_optimisers, step
 from latentmix.runs import write_atomically
-from latentmix.train import make_optimisers, step
 
 # From the paper: lambda, the betas, the epochs, mixup. Everything else it leaves open, and is chosen here.
 # The critic has no spectral norm: with a slope of at most one it hardly tells an arm from the gap beside it.

@@ -86,6 +86,13 @@ class Method(nn.Module):
         """Each player's loss, and named values for the log (scalars, detached)."""
         raise TypeError(f"{type(self).__name__} defines no losses")
 
+    def check(self, labels: Tensor | None) -> None:
+        """Refuse labels (N,) of training images that `losses` cannot take; asked once, before the first step.
+
+        Raises:
+            ValueError: Such labels.
+        """
+
     def players(self) -> dict[str, int]:
         """Names of the submodules that are trained, each with the period of its steps.
 

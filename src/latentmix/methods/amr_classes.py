@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import UNLABELLED, Batch, Losses, Method, Reconstruction, Shape
 from latentmix.methods.duel import duel
 from latentmix.mixing import Mix, Mixer, Mixup
 from latentmix.networks import Network
@@ -52,7 +52,7 @@ class AMRClasses(Method):
         every: {player: n}: the player steps on every n-th batch.
 
     Raises:
-        ValueError: Data with neither attributes nor labels.
+        ValueError: Data with neither attributes nor labels; from `check`, images without a label.
 
     References:
         AMR, section 2.2, equation 7 and figures 4 and 5.
@@ -95,6 +95,12 @@ class AMRClasses(Method):
 
     def realism(self, x: Tensor) -> Tensor:
         return self.critic.adversary(x).sigmoid()
+
+    def check(self, labels: Tensor | None) -> None:
+        if self.from_labels and labels is not None and (labels == UNLABELLED).any():
+            raise ValueError(
+                "method amr_classes needs the label of every image; amr_labels takes unlabelled ones too"
+            )
 
     def losses(self, batch: Batch) -> Losses:
         y = self._attributes(batch)
@@ -168,11 +174,6 @@ class AMRClasses(Method):
 
     def _attributes(self, batch: Batch) -> Tensor:
         if self.from_labels and batch.y is not None:
-            # Only where looking does not wait for a device, which refuses such labels itself.
-            if batch.y.device.type == "cpu" and (batch.y < 0).any():
-                raise ValueError(
-                    "method amr_classes needs the label of every image; amr_labels takes unlabelled ones too"
-                )
             return F.one_hot(batch.y, self.wanted).to(batch.x.dtype)
         if batch.attributes is None:
             raise ValueError("method amr_classes got a batch without attributes or labels")
@@ -188,6 +189,7 @@ class AMRClasses(Method):
     def _draw(self, p: Tensor, generator: torch.Generator | None) -> Tensor:
         if self.mask == "soft":
             return p
+        p = p.to(torch.promote_types(p.dtype, torch.float32))  # 1 - 1e-6 is 1 in bfloat16
         u = torch.rand(p.shape, device=p.device, dtype=p.dtype, generator=generator).clamp(1e-6, 1 - 1e-6)
         if self.mask == "relaxed":
             return torch.sigmoid((torch.logit(p, 1e-6) + torch.logit(u)) / TEMPERATURE)

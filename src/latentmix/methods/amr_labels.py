@@ -34,7 +34,7 @@ class AMRLabels(Method):
         every: {player: n}: the player steps on every n-th batch.
 
     Raises:
-        ValueError: Data without labels; in a step, labels outside -1..labels - 1 (on the CPU).
+        ValueError: Data without labels; from `check`, labels outside -1..labels - 1.
 
     References:
         AMR, section 5 (discussion), where this is proposed and not tried.
@@ -73,8 +73,17 @@ class AMRLabels(Method):
     def realism(self, x: Tensor) -> Tensor:
         return self.critic(x).sigmoid()
 
+    def check(self, labels: Tensor | None) -> None:
+        if labels is not None and not ((labels >= UNLABELLED) & (labels < self.labels)).all():
+            given = f"{int(labels.min())} to {int(labels.max())}"
+            raise ValueError(f"labels go from 0 to {self.labels - 1}, or are -1 for none; got {given}")
+
     def losses(self, batch: Batch) -> Losses:
-        y = self._checked(batch.y)
+        y = batch.y
+        if y is None:
+            raise ValueError(
+                "method amr_labels got a batch without labels; unlabelled images have the label -1"
+            )
         h = self.encode(batch.x)
         x_hat, x_mix = self.decode(h), self.decode(self.mixer(h, batch.generator)(h))
         error = self.reconstruction_error(x_hat, batch.x)
@@ -93,14 +102,3 @@ class AMRLabels(Method):
             "accuracy": (logits.argmax(1) == y).sum() / labelled,
         }
         return losses | self.probe_losses(h, batch), values
-
-    def _checked(self, y: Tensor | None) -> Tensor:
-        if y is None:
-            raise ValueError(
-                "method amr_labels got a batch without labels; unlabelled images have the label -1"
-            )
-        # Only where looking does not wait for a device, which refuses such labels itself.
-        if y.device.type == "cpu" and not ((y >= UNLABELLED) & (y < self.labels)).all():
-            given = f"{int(y.min())} to {int(y.max())}"
-            raise ValueError(f"labels go from 0 to {self.labels - 1}, or are -1 for none; got {given}")
-        return y

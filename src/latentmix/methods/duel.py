@@ -7,7 +7,8 @@ of the same logit s,
     fool  = softplus(-s),  d fool / ds  = -sigmoid(-s),
     judge = softplus(+s),  d judge / ds = +sigmoid(+s),
 
-so the gradient of `fool` at a fake image is that of `judge` times -exp(-s), sample by sample.
+so the gradient of `fool` at a fake image is that of `judge` times -exp(-s), sample by sample. Far below
+zero the one underflows and the other overflows; there both are taken at s = -60, where sigmoid(s) is 1e-26.
 
 References:
     Shen et al., "Training Generative Adversarial Networks in One Stage", CVPR 2021.
@@ -22,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+
+LOWEST = -60.0  # logit of a fake in one pass: sigmoid(s) and exp(-s) are far inside float32
 
 
 class Duel(NamedTuple):
@@ -63,12 +66,14 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
 
     images = images.detach().requires_grad_()
     s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
-    judge = _judge(s_real, s_fakes)
+    bounded = [s + (s.clamp_min(LOWEST) - s).detach() for s in s_fakes]  # with the gradient of s everywhere
+    judge = _judge(s_real, bounded)
     *g_critic, g_images = torch.autograd.grad(judge, [*parameters, images])
     _, *g_fakes = g_images.split(sizes)
+    ratios = [-torch.exp(-s.detach()) for s in bounded]
     fool = [
-        _carry(F.softplus(-s).mean(), [x], [g * -torch.exp(-s).to(g.dtype).reshape(-1, *[1] * (g.ndim - 1))])
-        for x, s, g in zip(fakes, (s.detach() for s in s_fakes), g_fakes)
+        _carry(F.softplus(-s.detach()).mean(), [x], [g * r.to(g.dtype).reshape(-1, *[1] * (g.ndim - 1))])
+        for x, s, r, g in zip(fakes, s_fakes, ratios, g_fakes)
     ]
     return Duel(fool, _carry(judge.detach(), parameters, g_critic))
 

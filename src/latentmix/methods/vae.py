@@ -35,7 +35,8 @@ class VAE(Method):
         every: {player: n}: the player steps on every n-th batch.
 
     Raises:
-        ValueError: The network has no `d_h`.
+        ValueError: The network has no `d_h`, or a code of content and style, whose halves would be mu and
+            sigma.
 
     References:
         Kingma and Welling, ICLR 2014; Higgins et al., "beta-VAE", ICLR 2017; AMR, table 4.
@@ -59,6 +60,11 @@ class VAE(Method):
         d_h = getattr(network, "d_h", None)
         if d_h is None:
             raise ValueError(f"network {type(network).__name__} has no size d_h, which a VAE doubles")
+        if getattr(network, "composite", False):
+            raise ValueError(
+                f"network {type(network).__name__} has codes of content and style: a VAE would halve them "
+                "into mu and sigma, and mu would know no style; take network=conv, say"
+            )
         twice = cast(Network, dataclasses.replace(cast(Any, network), d_h=2 * d_h)).autoencoder(shape)
         once = network.autoencoder(shape)
         model = EncoderDecoder(twice.encoder, once.decoder, once.code_shape)

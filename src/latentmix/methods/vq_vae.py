@@ -24,7 +24,7 @@ class VQVAE(Method):
     A linear layer makes `vectors` vectors u of the code's size H; each is replaced by the nearest of one
     shared codebook (gradient straight through), and a layer of 512 units maps them back to a code for the
     decoder. The codebook follows the means of what it is nearest to, by exponential averages, without a
-    gradient.
+    gradient, where the autoencoder steps.
 
     `encode` gives the code before quantisation, and `decode` quantises: so codes are mixed before it, as
     published.
@@ -75,7 +75,7 @@ class VQVAE(Method):
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
-        q, commitment = decoder.quantise(h, learn=self.training)
+        q, commitment = decoder.quantise(h, learn=self.training and h.requires_grad)
         x_hat = decoder.decoder(q)
         x_hat = torch.tanh(x_hat / 2) if self.reconstruction == "bce" else x_hat
         error = self.reconstruction_error(x_hat, batch.x)

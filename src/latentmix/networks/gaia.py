@@ -30,6 +30,7 @@ class ContentStyle:
     """
 
     name = "gaia"
+    composite = True  # the code's halves come of two encoders
 
     d_h: int = 256
     width: int = 16

@@ -15,8 +15,7 @@ class Residual:
     """A 7x7 stem, strided convolutions each with a residual block, more blocks, and the mirror image.
 
     Channels double at each scale: codes are spatial, (width 2^scales, side / 2^scales, ...). The published
-        faces and
-    shoes most likely had width 64 and 4 scales: 1024 maps of 4x4 at 64 pixels, of 8x8 at 128.
+    faces and shoes most likely had width 64 and 4 scales: 1024 maps of 4x4 at 64 pixels, of 8x8 at 128.
 
     Arguments:
         width: Channels of the stem, and of the critic's first block.
@@ -68,7 +67,7 @@ class Residual:
         """Build the critic: five blocks with spectral norm, a pool over 4x4 places, and one logit, (B,).
 
         Raises:
-            ValueError: Images below 64 pixels, or no multiple of 16.
+            ValueError: Images that are not square, below 64 pixels, or no multiple of 64.
         """
         _, height, width = shape
         if height != width or height < 64 or height % 64:

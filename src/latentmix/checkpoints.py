@@ -1,0 +1,172 @@
+"""Checkpoints of a run: weights, what they are of, and what a training needs to go on; never half a one.
+
+    checkpoints/{last,previous,best}/{model.safetensors,config.json,resume.pt,checksums.json}
+
+Files are written under another name, synced and renamed. One that fails its checksums is passed over, with a
+word about it. Only tensors and plain values are read: safetensors, JSON, torch.load with weights_only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+if TYPE_CHECKING:  # a run holds a method without knowing what it is
+    from latentmix.methods import Method
+
+WEIGHTS, CONFIG, RESUME, CHECKSUMS = "model.safetensors", "config.json", "resume.pt", "checksums.json"
+REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taking the place of
+
+
+class RunError(ValueError):
+    """A folder that is no run, or not the run that was asked for."""
+
+
+def save(
+    folder: Path,
+    name: str,
+    weights: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    resume: Mapping[str, Any] | None = None,
+) -> None:
+    """Write checkpoints/NAME whole; for "last", the one before stays as "previous".
+
+    Arguments:
+        weights: The state dict.
+        description: What `open_run` needs to build the method: "method", "shape", "labels", "attributes".
+        resume: Everything else that a bit-exact continuation needs: tensors, numbers, strings, lists, dicts.
+
+    Raises:
+        OSError: The disk is full, say; the checkpoints that were there are untouched.
+    """
+    parent = folder / "checkpoints"
+    parent.mkdir(exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
+    try:
+        temporary.chmod(0o755)
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS)
+        (temporary / WEIGHTS).chmod(0o644)
+        (temporary / CONFIG).write_text(json.dumps(description, indent=2) + "\n")
+        if resume is not None:
+            torch.save(dict(resume), temporary / RESUME)
+        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
+        for file in temporary.iterdir():
+            _sync(file)
+    except Exception as error:
+        free = shutil.disk_usage(parent).free
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise
+        # safetensors and torch.save wrap or swallow what the operating system said
+        where = f"{parent}, where {free / 1e6:.1f} MB are free"
+        raise OSError(f"checkpoint {name!r} could not be written to {where}: {error}") from error
+    # "previous" goes last: where "last" turned out damaged, it is the one that training continued from.
+    target, replaced = parent / name, parent / f".{name}{REPLACED}"
+    if target.exists():
+        target.rename(replaced)
+    temporary.rename(target)
+    if replaced.exists():
+        shutil.rmtree(parent / "previous" if name == "last" else replaced, ignore_errors=True)
+        if name == "last":
+            replaced.rename(parent / "previous")
+    _sync(parent)
+
+
+def load(
+    folder: Path,
+    names: tuple[str, ...] = ("last", "previous"),
+    warn: Callable[[str], None] = print,
+    resume: bool = True,
+) -> tuple[str, dict[str, Tensor], dict[str, Any], dict[str, Any] | None] | None:
+    """Read the first of the named checkpoints that is whole: (name, weights, description, resume state).
+
+    Arguments:
+        warn: Told about each checkpoint that is damaged and passed over.
+        resume: Whether to read the resume state, onto the CPU; else it is None and may be damaged.
+
+    Returns:
+        None if the folder has none of them.
+
+    Raises:
+        RunError: There are some, and all are damaged.
+    """
+    damaged = []
+    for name in names:
+        path = folder / "checkpoints" / name
+        if not path.is_dir():
+            continue
+        try:
+            sums = json.loads((path / CHECKSUMS).read_text())
+            for file, expected in sums.items():
+                if (resume or file != RESUME) and _sha256(path / file) != expected:
+                    raise ValueError(f"{file} does not match its checksum")
+            weights = load_file(path / WEIGHTS)
+            description = json.loads((path / CONFIG).read_text())
+            state = None
+            if resume and RESUME in sums:
+                state = torch.load(path / RESUME, map_location="cpu", weights_only=True)
+        except (OSError, ValueError, SafetensorError) as error:
+            damaged.append(f"checkpoint {name!r} is damaged ({error})")
+            continue
+        for line in damaged:
+            warn(f"{line}; using {name!r}, which is whole")
+        return name, weights, description, state
+    if damaged:
+        raise RunError(f"{folder}: " + "; ".join(damaged) + "; no whole checkpoint is left")
+    return None
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left half-written, and put back what it was replacing."""
+    for leftover in folder.glob("checkpoints/.*"):  # of a run that was killed while it wrote one
+        home = leftover.with_name(leftover.name[1:].removesuffix(REPLACED))
+        if leftover.name.endswith(REPLACED) and not home.exists():
+            leftover.rename(home)
+        else:
+            shutil.rmtree(leftover)
+
+
+def weights_sha256(folder: Path, name: str = "best") -> str | None:
+    """SHA-256 of a checkpoint's weights, by which scores know them; None without such a checkpoint."""
+    path = folder / "checkpoints" / name / WEIGHTS
+    return _sha256(path) if path.is_file() else None
+
+
+def fill(method: Method, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Put a checkpoint's weights into a method.
+
+    Raises:
+        RunError: They are those of other networks: another version of latentmix wrote them.
+    """
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            f"{folder} was trained by a version of latentmix whose networks differ from this one's; "
+            f"environment.json there names it"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
