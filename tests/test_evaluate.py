@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentmix import gallery, runs
+from latentmix import checkpoints, gallery, report, runs
 from latentmix.data import Split
 from latentmix.evaluate import data_of, evaluate
+from latentmix.metrics import deep_probe, knn
 
 
 @pytest.fixture
@@ -62,6 +64,24 @@ def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> N
     assert "factor" in failures["factors"]
 
 
+def test_a_metric_that_breaks_does_not_lose_the_others(run: Path, monkeypatch) -> None:
+    def broken(*_, **__):
+        raise IndexError("index 3 is out of bounds")
+
+    monkeypatch.setattr(deep_probe, "labelled_codes", broken)
+    scores, failures = evaluate(run, ["deep_probe", "probe"], say=quiet)
+    assert failures == {"deep_probe": "IndexError: index 3 is out of bounds"}
+    assert set(scores) == {"probe"} <= set(runs.read_scores(run))
+
+
+def test_what_is_undefined_is_kept_as_json_knows_it(run: Path, monkeypatch) -> None:
+    monkeypatch.setattr(knn, "accuracy", lambda *_, **__: float("nan"))
+    scores, _ = evaluate(run, ["knn"], say=quiet)
+    assert scores["knn"]["values"] == {"knn_accuracy": None, "knn_valid_accuracy": None}
+    json.loads((run / "scores.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+    assert "undefined" in report.write(run).read_text()
+
+
 def test_an_unknown_metric_is_named_before_any_work(run: Path) -> None:
     with pytest.raises(ValueError, match=r"no metric is named 'prob' \(did you mean probe\?\)"):
         evaluate(run, ["probe", "prob"], say=quiet)
@@ -70,21 +90,21 @@ def test_an_unknown_metric_is_named_before_any_work(run: Path) -> None:
 def test_new_weights_are_scored_anew(run: Path) -> None:
     evaluate(run, ["probe"], say=quiet)
     best = run / "checkpoints" / "best"
-    weights = load_file(best / runs.WEIGHTS)
-    description = runs.load_checkpoint(run, ("best",))
+    weights = load_file(best / checkpoints.WEIGHTS)
+    description = checkpoints.load(run, ("best",))
     assert description is not None
     weights["autoencoder.encoder.0.weight"] += 1
-    runs.save_checkpoint(run, "best", weights, description[2])
+    checkpoints.save(run, "best", weights, description[2])
     said: list[str] = []
     evaluate(run, ["probe"], say=said.append)
     assert len(said) == 1
 
 
 def test_weights_of_other_networks_are_refused_in_a_sentence(run: Path) -> None:
-    loaded = runs.load_checkpoint(run, ("best",))
+    loaded = checkpoints.load(run, ("best",))
     assert loaded is not None
     weights = {k.replace("encoder.0", "stem"): v for k, v in loaded[1].items()}
-    runs.save_checkpoint(run, "best", weights, loaded[2])
+    checkpoints.save(run, "best", weights, loaded[2])
     with pytest.raises(runs.RunError, match="trained by a version of latentmix whose networks differ"):
         runs.open_run(run)
 

@@ -284,3 +284,12 @@ def test_simplex_grid(k: int, steps: int) -> None:
     assert (grid >= 0).all()
     assert all(corner.tolist() in grid.tolist() for corner in torch.eye(k))
     assert grid[0].tolist() == [1.0] + [0.0] * (k - 1)
+
+
+def test_crossover_takes_an_order_for_each_pair() -> None:
+    h1, h2 = torch.zeros(2, 3), torch.ones(2, 3)
+    walked = crossover(
+        h1, h2, torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]), order=torch.tensor([[2, 0, 1], [1, 2, 0]])
+    )
+    assert walked[0].tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1]]
+    assert walked[1].tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]]

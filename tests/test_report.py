@@ -1,6 +1,7 @@
 """The report: one file, nothing from outside, everything escaped, whatever is missing."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -12,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from latentmix import figures, report, runs
+from latentmix import checkpoints, figures, report, runs
 from latentmix.sheets import Tile, sheet
 
 CONFIG = {
@@ -174,6 +175,60 @@ def test_scores_stand_with_their_meaning_error_and_protocol(folder):
     assert "Accuracy on test images of a linear classifier trained on the frozen codes" in text
     assert "grid 0.1, 1" in text
     assert "Compared" not in text
+
+
+def test_scores_of_earlier_weights_are_left_out_and_named(folder):
+    best = folder / "checkpoints" / "best"
+    best.mkdir(parents=True)
+    (best / checkpoints.WEIGHTS).write_bytes(b"new")
+    new = hashlib.sha256(b"new").hexdigest()
+    runs.add_score(folder, "knn", PROBE | {"values": {"knn_accuracy": 0.25}, "weights_sha256": "old"})
+    runs.add_score(folder, "clusters", PROBE | {"values": {"nmi": 0.75}, "weights_sha256": new})
+    text = Page(report.write(folder)).text
+    assert "0.75" in text
+    assert "25.0 %" not in text
+    assert re.search(
+        r"Of earlier weights and left out: knn. To compute again: latentmix evaluate \S+ knn", text
+    )
+    assert "offline accuracy" in text  # of unknown weights, as the online probe of training
+
+
+def test_numbers_of_unlike_protocols_do_not_stand_side_by_side(tmp_path):
+    def scored(name, knn, options, mark="a"):
+        scores = {
+            "knn": {"values": {"knn_accuracy": knn}, "protocol": {"n_test": 400}, "options": options},
+            "frechet": {"values": {"frechet": knn}, "protocol": {"fingerprint": mark}, "options": {}},
+            "honesty": {
+                "values": {"ghosting": knn},
+                "protocol": {"fingerprint": mark, "t": 0.25},
+                "options": {},
+            },
+        }
+        return make_run(tmp_path / name, CONFIG, LOG, scores)
+
+    mine = scored("mine", 0.5, {"k": 20})
+    others = [scored("like", 0.25, {"k": 20}), scored("unlike", 0.125, {"k": 200}, "b")]
+    text = Page(report.write(mine, others=others)).text
+    table = text.split("Compared")[1]
+    assert re.search(r"AMR \(like\) 0\.0123 12 s 25\.0 % ± 2\.2 0\.25", table)
+    assert re.search(r"AMR \(unlike\) 0\.0123 12 s other protocol other protocol AMR", table)
+    honesty = text.split("honest?")[1].split("What it makes")[0]
+    assert "Mixes at 0.25 of the way between" in honesty
+    assert "unlike" not in honesty
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.5, None])
+def test_an_accuracy_that_is_none_breaks_no_page(folder, value):
+    runs.add_score(folder, "knn", PROBE | {"values": {"knn_accuracy": value}})
+    assert (
+        "knn accuracy " + ("undefined" if value is None else f"{value:g}") in Page(report.write(folder)).text
+    )
+
+
+def test_accuracies_of_votes_have_no_error_of_images(folder):
+    score = {"values": {"factor_vae_eval_accuracy": 0.5}, "protocol": {"n_test": 400, "votes": 10}}
+    runs.add_score(folder, "factors", score)
+    assert "factor vae eval accuracy 50.0 % Protocol" in Page(report.write(folder)).text
 
 
 def test_a_run_without_scores_figures_log_or_environment_says_what_makes_them(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -52,8 +53,8 @@ def evaluate(
         say: Told what is being computed.
 
     Returns:
-        The scores {metric: {"values", "protocol", "seconds"}}, and the reasons why others could not be
-        computed; one that fails does not stop the rest.
+        The scores {metric: {"values", "protocol", "seconds"}}, values None where they are undefined, and the
+        reasons why others could not be computed; one that fails does not stop the rest.
 
     Raises:
         ValueError: An unknown metric or option, or a folder that is no run.
@@ -80,7 +81,11 @@ def evaluate(
             except (ValueError, OSError) as error:
                 failures[name] = str(error)
                 continue
+            except Exception as error:  # whatever it is, the others are not to be lost
+                failures[name] = f"{type(error).__name__}: {error}"
+                continue
             seconds = round(time.monotonic() - start, 2)
+            values = {k: v if math.isfinite(v) else None for k, v in values.items()}  # JSON has no NaN
             source = {"checkpoint": run.checkpoint, "data": data.fingerprint}
             scores[name] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
             runs.add_score(folder, name, scores[name])

@@ -23,8 +23,9 @@ class Mix:
 
     Arguments:
         partners: Indices into the batch, shape (K, B). Row 0 is the batch itself, every row a permutation.
-        weights: Shape (K, B) or (K, B, ...), non-negative, summing to one over K; broadcast over what `h` has
-            beyond it, so (K, B) weighs whole samples and (K, B, C) feature maps or units.
+        weights: Shape (K, B) or (K, B, ...), summing to one over K, and non-negative unless a mixer says
+            otherwise; broadcast over what `h` has beyond it, so (K, B) weighs whole samples and (K, B, C)
+            feature maps or units.
     """
 
     partners: Tensor
@@ -243,13 +244,14 @@ def crossover(h1: Tensor, h2: Tensor, t: Tensor, order: Tensor | None = None) ->
     The deterministic path of Bernoulli mixup (AMR, figure 8). Arguments, shapes and result as for `lerp`.
 
     Arguments:
-        order: A permutation of the C units; 0..C-1 if None.
+        order: A permutation of the C units, shape (C,), or one for each pair, (N, C); 0..C-1 if None.
     """
     _same_shape(h1, h2)
     units = h1.shape[1]
-    rank = torch.argsort(torch.arange(units) if order is None else order).to(h1.device)
-    mask = rank[None] < (t.to(h1.device) * units).round()[:, None]  # (T, C)
-    mask = mask.reshape(1, len(t), units, *[1] * (h1.ndim - 2))
+    order = torch.arange(units) if order is None else order
+    rank = order.argsort(-1).to(h1.device).reshape(-1, 1, units)
+    mask = rank < (t.to(h1.device) * units).round()[:, None]  # (1 or N, T, C)
+    mask = mask.reshape(*mask.shape, *[1] * (h1.ndim - 2))
     return torch.where(mask, h2[:, None], h1[:, None])
 
 

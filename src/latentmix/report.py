@@ -23,7 +23,8 @@ import yaml
 from PIL import Image, UnidentifiedImageError
 
 import latentmix
-from latentmix import figures, parts, runs
+from latentmix import checkpoints, figures, parts, runs
+from latentmix.data import name_of_path
 
 BASELINES = "baselines.json"  # in the folder of the figures, which show them too
 SCALE = 1.4  # pixels of a figure to one of the page, so that it stays sharp on dense screens
@@ -65,6 +66,7 @@ HONESTY = {
     "collapse": "1 for a copy of one parent",
     "confidence": "how sure a classifier is of some class",
     "parent_classes": "how sure it is of those of the parents",
+    "critic": "the probability of being real that the method's own adversary gives",
     "memory": "distance to the nearest training image, over that of test images; well below 1 is remembered",
 }
 MEANINGS = {
@@ -127,12 +129,17 @@ class _Facts:
         self.folder = folder
         self.config = runs.read_config(folder)
         self.log = runs.read_log(folder)
-        self.scores = runs.read_scores(folder)
+        scores, weights = runs.read_scores(folder), checkpoints.weights_sha256(folder)
+        # A training that went on has better weights than those that were scored.
+        self.outdated = [
+            m for m, s in scores.items() if weights and s.get("weights_sha256", weights) != weights
+        ]
+        self.scores = {m: s for m, s in scores.items() if m not in self.outdated}
         name = self.config["method"]["name"]
         part = parts.find("method").get(name)
         self.label = getattr(part.make, "label", name) if part else name
         data = self.config.get("data", {})
-        self.data = Path(str(data.get("path", data.get("name", "unknown data")))).stem
+        self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
 
 
 def _summary(run: _Facts) -> str:
@@ -154,11 +161,17 @@ def _summary(run: _Facts) -> str:
 
 
 def _scores(run: _Facts) -> str:
-    if not run.scores:
+    if not run.scores and not run.outdated:
         return (
             f"<p>None yet. This computes them: <code>{_command('evaluate', run.folder, 'probe')}</code></p>"
         )
     blocks = []
+    if run.outdated:
+        again = _command("evaluate", run.folder, *run.outdated)
+        names = ", ".join(map(_words, run.outdated))
+        blocks.append(
+            f"<p>Of earlier weights and left out: {names}. To compute again: <code>{again}</code></p>"
+        )
     for metric, score in run.scores.items():
         rows = "".join(
             f"<tr><th scope=row>{_words(name)}</th><td>{_value(name, value, score)}</td></tr>"
@@ -181,6 +194,9 @@ def _comparison(compared: Sequence[_Facts]) -> str:
     numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
     columns = dict.fromkeys((m, name) for m, name in numbers if "valid" not in name and m != "honesty")
     head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
+    references = {
+        metric: score for run in compared for metric, score in run.scores.items()
+    }  # the last of each
     rows = []
     for run in compared:
         valid = [r for r in run.log if r["kind"] == "valid"]
@@ -188,8 +204,12 @@ def _comparison(compared: Sequence[_Facts]) -> str:
         cells = [error, _time(run.log[-1]["seconds"]) if run.log else "&ndash;"]
         for metric, name in columns:
             score = run.scores.get(metric, {})
-            has = name in score.get("values", {})
-            cells.append(_value(name, score["values"][name], score) if has else "&ndash;")
+            if name not in score.get("values", {}):
+                cells.append("&ndash;")
+            elif not _alike(score, references[metric]):
+                cells.append("<small>other protocol</small>")
+            else:
+                cells.append(_value(name, score["values"][name], score))
         mark = " class=own" if run is compared[-1] else ""
         data = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f"<tr{mark}><th scope=row>{escape(run.label)}</th>{data}</tr>")
@@ -202,24 +222,34 @@ def _comparison(compared: Sequence[_Facts]) -> str:
     )
 
 
+def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two scores were made with the same options and the same features, so that they compare."""
+    marks = ((s.get("options"), s.get("protocol", {}).get("fingerprint")) for s in (score, other))
+    first, second = marks
+    return first == second
+
+
 def _honesty(compared: Sequence[_Facts]) -> str:
     """A row for each run with the metric `honesty`, under one for blends of the same pixels."""
     judged = [run for run in compared if "honesty" in run.scores]
     if not judged:
         return ""
-    own = judged[-1].scores["honesty"]["values"]
+    last = judged[-1].scores["honesty"]
+    judged = [run for run in judged if _alike(run.scores["honesty"], last)]
+    own, t = last["values"], last.get("protocol", {}).get("t", 0.5)
+    where = "halfway" if t == 0.5 else f"at {t:g} of the way"
     blends = {name: own[f"{name}_pixels"] for name in HONESTY if f"{name}_pixels" in own}
     table = [("blend of pixels", blends), *((r.label, r.scores["honesty"]["values"]) for r in judged)]
     rows = "".join(
         f"<tr><th scope=row>{escape(label)}</th>"
-        + "".join(f"<td>{values[n]:.2f}</td>" if n in values else "<td>&ndash;</td>" for n in HONESTY)
+        + "".join(f"<td>{_number(values.get(n))}</td>" for n in HONESTY)
         + "</tr>"
         for label, values in table
     )
     head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
     meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
     return (
-        "<p>Mixes halfway between test images of different classes. "
+        f"<p>Mixes {where} between test images of different classes. "
         f"{meanings}.</p>\n<div class=wide>"
         f"<table><thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -287,12 +317,20 @@ def _meaning(metric: str) -> str:
     return re.split(r"(?<=\.)\s", " ".join((inspect.getdoc(part.make) or "").split()))[0]
 
 
+def _number(value: float | None) -> str:
+    return "&ndash;" if value is None else f"{value:.2f}"
+
+
 def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
+    if value is None:
+        return "undefined"
     if not isinstance(value, int | float):
         return escape(str(value))
-    if not name.endswith("accuracy"):
+    if not name.endswith("accuracy") or not 0 <= value <= 1:
         return f"{value:.4g}"
-    n = score.get("protocol", {}).get("n_valid" if "valid" in name else "n_test")
+    protocol = score.get("protocol", {})
+    # Votes have accuracies too, whose error is not that of so many images.
+    n = None if "votes" in protocol else protocol.get("n_valid" if "valid" in name else "n_test")
     error = f" <small>&plusmn; {100 * math.sqrt(value * (1 - value) / n):.1f}</small>" if n else ""
     return f"{100 * value:.1f}&nbsp;%{error}"
 

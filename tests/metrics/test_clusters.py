@@ -51,6 +51,15 @@ def test_evaluate_on_separate_classes(toy_data, toy_method):
     assert score.protocol["n_train"] == 600
 
 
+def test_clusters_are_named_by_training_images(toy_data, toy_method):
+    """Test labels that are all turned by one: the clusters are right, and their names all wrong."""
+    toy_data.test.labels.copy_((toy_data.test.labels + 1) % 3)
+    values = clusters.evaluate(toy_method, toy_data).values
+    assert values == pytest.approx(
+        {"cluster_accuracy": 0, "cluster_accuracy_matched_on_test": 1, "nmi": 1, "ari": 1}, abs=0.02
+    )
+
+
 @pytest.mark.parametrize(
     ("codes", "labels", "message"),
     [

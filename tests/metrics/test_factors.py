@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
+from latentmix import metrics
 from latentmix.data import Data, Split
 from latentmix.metrics import factors, sap, votes
 
@@ -211,7 +212,7 @@ def test_data_without_factors_are_refused(toy_data, toy_method):
 
 
 def test_sprites_come_from_the_whole_grid_with_their_factors(toy_data):
-    sprites = replace(toy_data, name="sprites", train=Split(torch.zeros(1, 1, 32, 32, dtype=torch.uint8)))
+    sprites = replace(toy_data, source="sprites", train=Split(torch.zeros(1, 1, 32, 32, dtype=torch.uint8)))
     images, names = factors.labelled(sprites)
     assert names == ("shape", "scale", "orientation", "x", "y")
     assert images.images.shape == (factors.POOL, 1, 32, 32)
@@ -219,3 +220,44 @@ def test_sprites_come_from_the_whole_grid_with_their_factors(toy_data):
     column = images.images.float().mean((1, 2))  # the shape's place from left to right
     centre = (column * torch.arange(32)).sum(1) / column.sum(1)
     assert np.corrcoef(centre, images.factors[:, 3])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 1e-3])
+def test_constant_units_are_dead_whatever_their_value(level):
+    """The deviation of 0.1 and 0.1 and 0.1 is rounding, not 0."""
+    y = draw_factors(2000)
+    settings = {"votes": 200, "eval_votes": 100, "batch": 64, "prune": 0.05}
+    dead = np.full((2000, 10), level) * np.arange(1, 11)
+    found = votes.factor_vae(dead, y, rng=np.random.default_rng(0), **settings)
+    assert found == {"eval_accuracy": 0.0, "train_accuracy": 0.0, "num_active_dims": 0.0}
+    some = votes.factor_vae(
+        np.hstack([dead, y]), y, rng=np.random.default_rng(0), **settings | {"prune": 0.0}
+    )
+    assert some["num_active_dims"] == 5
+    assert some["eval_accuracy"] == 1
+
+
+def test_a_factor_that_hardly_varies_is_left_out(toy_method):
+    g = torch.Generator().manual_seed(0)
+    columns = torch.randint(2, (400, 3), generator=g)
+    columns[:, 2] = 0
+    columns[7, 2] = 1
+    split = Split(torch.randint(256, (400, 1, 4, 4), generator=g).byte(), attributes=columns)
+    data = Data("toy", split, split, split, (), ("a", "b", "rare"), "0" * 64)
+    score = factors.evaluate(toy_method, data, fast=True)
+    assert score.protocol["left_out"] == ["rare"]
+    assert all(np.isfinite(v) for v in score.values.values())
+
+
+def test_codes_kept_do_not_outlive_their_images(toy_method):
+    """Memory of a split that is gone may become another's: the codes kept must be its own."""
+    with metrics.codes_kept():
+        for seed in range(30):
+            images = torch.randint(256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(seed)).byte()
+            split = Split(images)
+            torch.testing.assert_close(metrics.encode(toy_method, split), split.pixels().flatten(1))
+
+
+def test_codes_may_be_turned_round():
+    y = draw_factors(300)
+    assert factors.mig(y[:, ::-1], y)["discrete_mig"] == pytest.approx(factors.mig(y, y)["discrete_mig"])

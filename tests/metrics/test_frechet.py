@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,15 +134,49 @@ def test_too_few_and_bad_samples_are_refused(function, a, b, message):
 def test_evaluate_puts_real_images_nearer_than_mixes(toy_data, toy_method, monkeypatch):
     monkeypatch.setattr(features, "STEPS", 40)
     monkeypatch.setattr(features, "_trained", {})
-    score = frechet.evaluate(toy_method, toy_data)
-    assert score.values["frechet_low"] <= score.values["frechet"] <= score.values["frechet_high"]
+    score = frechet.evaluate(toy_method, toy_data, n=200)
     # The toy method's codes are pixels: it rebuilds exactly, and its mixes are double exposures.
     assert score.values["frechet_reconstruction"] == pytest.approx(score.values["frechet_real"], rel=1e-3)
     assert score.values["frechet"] > 2 * score.values["frechet_real"]
     assert score.values["class_score"] < score.values["class_score_real"] <= 3
-    again = frechet.evaluate(toy_method, toy_data)
+    again = frechet.evaluate(toy_method, toy_data, n=200)
     assert again == score
     assert len(str(score.protocol["fingerprint"])) == 16
+
+
+def test_reconstructions_and_real_images_keep_their_names(toy_data, lossy_method, pixel_features):
+    """Test images that are the training images are at distance 0; at half their contrast it is known.
+
+    N(m, S) and N(m / 2, S / 4) are |m|^2 / 4 + tr S / 4 apart.
+    """
+    few = toy_data.train.take(slice(100))
+    data = replace(toy_data, train=few, test=few)
+    x = few.pixels().flatten(1).double()
+    values = frechet.evaluate(lossy_method, data, draws=2).values
+    assert values["frechet_real"] == pytest.approx(0, abs=1e-6)
+    expected = (x.mean(0).square().sum() + x.var(0).sum()) / 4
+    assert values["frechet_reconstruction"] == pytest.approx(expected.item(), rel=1e-6)
+    assert values["kernel_real"] == pytest.approx(frechet.kernel(x, x, subsets=1), abs=1e-6)
+    assert values["kernel_reconstruction"] == pytest.approx(frechet.kernel(x, x / 2, subsets=1), rel=1e-5)
+
+
+def test_interval_by_hand(toy_data, toy_method, pixel_features):
+    """Draws of mixes that are real images, 16 pixels brighter by 1, then by 2: distances 16 and 64.
+
+    Their mean is 40 and its standard error 24; the t value of two draws is 12.706.
+    """
+    few = toy_data.train.take(slice(64))  # one batch of mixes a draw
+    brighter = iter([1.0, 2.0])
+
+    def mixer(h, generator):
+        shift = next(brighter)
+        return lambda h: h + shift
+
+    toy_method.mixer = mixer
+    values = frechet.evaluate(toy_method, replace(toy_data, train=few, test=few), draws=2).values
+    assert values["frechet"] == pytest.approx(40, rel=1e-4)
+    assert values["frechet_low"] == pytest.approx(40 - 12.706 * 24, rel=1e-4)
+    assert values["frechet_high"] == pytest.approx(40 + 12.706 * 24, rel=1e-4)
 
 
 def test_feature_network_needs_classes(toy_data, toy_method):

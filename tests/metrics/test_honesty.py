@@ -81,11 +81,40 @@ def test_pixel_codes_make_double_exposures(toy_data, toy_method):
     assert end.values["memory"] == pytest.approx(1, abs=0.2)
 
 
-def test_the_adversary_is_asked_where_there_is_one(toy_data, toy_method):
-    assert "critic" not in honesty.evaluate(toy_method, toy_data, n=10).values
-    toy_method.realism = lambda x: (x.mean((1, 2, 3)) > -2).float() * 0.75
-    values = honesty.evaluate(toy_method, toy_data, n=10).values
-    assert [values[f"critic{suffix}"] for suffix in ("", "_pixels", "_real")] == [0.75] * 3
+def test_the_adversary_is_asked_where_there_is_one(toy_data, lossy_method, pixel_features):
+    """One that reports the mean of an image: decoding halves that of a blend."""
+    assert "critic" not in honesty.evaluate(lossy_method, toy_data, n=10).values
+    lossy_method.realism = lambda x: x.mean((1, 2, 3))
+    values = honesty.evaluate(lossy_method, toy_data, n=10).values
+    first, second = honesty.pairs(toy_data, 10, torch.Generator().manual_seed(0))
+    a, b = (toy_data.test.pixels(i).mean().item() for i in (first, second))
+    assert values["critic_real"] == pytest.approx(a, abs=1e-6)
+    assert values["critic_pixels"] == pytest.approx((a + b) / 2, abs=1e-6)
+    assert values["critic"] == pytest.approx((a + b) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("t", [0.3, 0.5])
+def test_a_decoders_blur_is_no_merit(toy_data, lossy_method, pixel_features, t):
+    """Decoding halves contrast: each mix is the blend of its *decoded* parents, shares 1 - t and t."""
+    values = honesty.evaluate(lossy_method, toy_data, n=50, t=t).values
+    for suffix in ("", "_pixels"):
+        assert values["ghosting" + suffix] == pytest.approx(1, abs=1e-5)
+        assert values["collapse" + suffix] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_decoders_blur_is_no_fault(toy_data, lossy_method, pixel_features):
+    """A crossover that takes 0 of 16 units from the second code is the first parent, decoded: collapse 1."""
+    assert honesty.evaluate(lossy_method, toy_data, n=50, t=0.02, path="crossover").values[
+        "collapse"
+    ] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_parents_classes_are_those_of_both(dark_and_bright, toy_method, pixel_features):
+    """Of two classes, parents of different ones have both: probability 1, whatever the classifier thinks."""
+    values = honesty.evaluate(toy_method, dark_and_bright, n=10).values
+    assert values["confidence"] < 0.99
+    assert values["parent_classes"] == pytest.approx(1, abs=1e-6)
+    assert values["parent_classes_pixels"] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", parts.find("method"))
@@ -102,10 +131,52 @@ def test_mixes_of_every_method_are_judged(name, toy_data):
         for key in ("train", "valid", "test")
     }
     method = config.build("method", spec, shape=(1, 32, 32), labels=3, attributes=None).eval()
-    values = honesty.evaluate(method, replace(toy_data, **splits), n=10).values
+    data = replace(toy_data, **splits)
+    values = honesty.evaluate(method, data, n=10).values
     assert ("critic" in values) == (name in {"ae_gan", "amr", "amr_classes", "amr_labels", "amr_learned"})
     if "critic" in values:
-        assert 0 < values["critic_real"] < 1
+        first, _ = honesty.pairs(data, 10, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = method.realism(data.test.pixels(first)).mean()
+        assert values["critic_real"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_classes_that_training_never_showed_and_images_without_labels_are_taken_as_they_are(
+    toy_data, toy_method
+):
+    few = toy_data.train.labels != 2  # the third class is in the test images alone
+    labels = toy_data.test.labels.clone()
+    labels[::3] = -1
+    data = replace(toy_data, train=toy_data.train.take(few), test=replace(toy_data.test, labels=labels))
+    values = honesty.evaluate(toy_method, data, n=50).values
+    assert 0 <= values["parent_classes"] <= 1
+    first, second = honesty.pairs(data, 200, torch.Generator().manual_seed(0))
+    assert (labels[first] >= 0).all()
+    assert (labels[second] >= 0).all()
+
+
+def test_the_probability_of_the_parents_classes_is_their_sum(toy_data, toy_method):
+    net = features.classifier(toy_data)
+    a, b = toy_data.test.pixels()[:20], toy_data.test.pixels()[20:40]
+    judge = honesty.Judge(toy_method, toy_data, net, net.describe(toy_data.train.pixels())[0])
+    shares = torch.full((2, 20), 0.5)
+    p = net.describe(a)[1]
+    for classes, expected in (((0, 2), p[:, 0] + p[:, 2]), ((1, 1), p[:, 1])):
+        rows = judge.rows(a, torch.stack([a, b]), shares, torch.tensor(classes)[:, None].expand(2, 20))
+        torch.testing.assert_close(rows["parent_classes"], expected)
+    assert "parent_classes" not in judge.rows(a, torch.stack([a, b]), shares)
+
+
+def test_the_accuracy_of_features_is_that_of_the_data_at_hand(toy_data):
+    bare = replace(toy_data, valid=Split(toy_data.valid.images))
+    assert features.classifier(bare).accuracy is None
+    known = features.classifier(toy_data)
+    assert known.accuracy > 0.9
+    turned = replace(toy_data.valid, labels=(toy_data.valid.labels + 1) % 3)
+    assert features.classifier(replace(toy_data, valid=turned)).accuracy < 0.1
+    strided = toy_data.train.images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    same = features.classifier(replace(toy_data, train=replace(toy_data.train, images=strided)))
+    assert same.fingerprint == known.fingerprint
 
 
 def test_profile_of_even_and_of_abrupt_walks():
@@ -125,10 +196,28 @@ def test_profile_of_even_and_of_abrupt_walks():
     assert path.profile(detour)[0]["length"] == pytest.approx(2**0.5, rel=1e-5)
 
 
-def test_path_of_a_method(toy_data, toy_method):
-    score = path.evaluate(toy_method, toy_data, n=20, steps=5)
-    assert score.values["length"] >= 1
-    assert len(score.protocol["profile"]) == 4
+@pytest.mark.parametrize(("kind", "length"), [("lerp", 1), ("crossover", 2)])
+def test_path_of_pixel_codes(dark_and_bright, toy_method, pixel_features, kind, length):
+    """Straight lines are even, of length 1; each of 4 masks changes 4 of 16 equal pixels: 4 sqrt(4 / 16)."""
+    score = path.evaluate(toy_method, dark_and_bright, n=20, steps=5, path=kind)
+    assert score.values["length"] == pytest.approx(length, rel=1e-4)
+    assert score.values["peak"] == pytest.approx(1, rel=1e-4)
+    assert score.values["asymmetry"] == pytest.approx(0, abs=1e-4)
+    assert score.protocol["profile"] == pytest.approx([length] * 4, rel=1e-4)
+
+
+def test_path_leads_to_the_other_class(dark_and_bright, toy_method, pixel_features):
+    """All that a decoder shows is whether a code is bright, so each walk to the other class is one jump.
+
+    A walk within a class has next to nothing to show, and shows it evenly: peak 1 instead of 4.
+    """
+    toy_method.decode = lambda h: ((h > 0) + h / 1000).unflatten(1, (1, 4, 4))
+    score = path.evaluate(toy_method, dark_and_bright, n=100, steps=5)
+    assert score.values["peak"] == pytest.approx(4, rel=0.01)
+    assert score.values["asymmetry"] == pytest.approx(1, rel=0.01)
+
+
+def test_walks_that_lead_nowhere_are_refused():
     with pytest.raises(ValueError, match="same image"):
         path.profile(torch.ones(2, 5, 3))
 
@@ -143,5 +232,5 @@ def test_one_class_is_refused(toy_data, toy_method, metric):
 def test_bad_shapes_and_positions_are_refused(toy_data, toy_method):
     with pytest.raises(ValueError, match=r"got \(3, 1, 4, 4\)"):
         honesty.exposures(images(3, 0), images(3, 1)[None, :2], torch.ones(1, 2))
-    with pytest.raises(ValueError, match="lies in"):
+    with pytest.raises(ValueError, match="lies between 0 and 1"):
         honesty.evaluate(toy_method, toy_data, t=1.5)

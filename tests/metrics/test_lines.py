@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from latentmix.metrics import lines
+from latentmix.metrics import factors, lines
 from latentmix.mixing import crossover, lerp
 
 T = torch.linspace(0, 1, 16, dtype=torch.float64)
@@ -112,7 +112,7 @@ class Angle(torch.nn.Module):
 
 def test_a_method_that_knows_the_angle_is_perfect_and_masks_are_abrupt(toy_data, monkeypatch):
     monkeypatch.setattr(lines, "PAIRS", 24)
-    data = replace(toy_data, name="lines", train=replace(toy_data.train, images=torch.zeros(1, 1, 32, 32)))
+    data = replace(toy_data, source="lines", train=replace(toy_data.train, images=torch.zeros(1, 1, 32, 32)))
     score = lines.evaluate(Angle(), data)
     assert score.values["mean_distance"] < 1e-6
     assert score.values["mean_smoothness"] < 0.02
@@ -140,7 +140,7 @@ def test_the_family_is_that_of_the_data(family, toy_data, toy_method):
     """Seen by the shape that it asks for: these images are of 4x4 pixels."""
     shape = (3, 32, 32) if family == "hues" else (1, 32, 32)
     with pytest.raises(ValueError, match=re.escape(f"{family} need a method for images of shape {shape}")):
-        lines.evaluate(toy_method, replace(toy_data, name=family))
+        lines.evaluate(toy_method, replace(toy_data, source=family))
     with pytest.raises(ValueError, match=re.escape(f"{family} need a method for images of shape {shape}")):
         lines.evaluate(toy_method, toy_data, family=family)
 
@@ -148,3 +148,10 @@ def test_the_family_is_that_of_the_data(family, toy_data, toy_method):
 def test_data_without_a_known_path_are_refused(toy_data, toy_method):
     with pytest.raises(ValueError, match=r"data=lines, squares, discs, hues; these are blobs"):
         lines.evaluate(toy_method, toy_data)
+
+
+@pytest.mark.parametrize("metric", [lines, factors])
+def test_a_file_named_like_a_drawn_set_is_not_taken_for_it(metric, toy_data, toy_method):
+    named = replace(toy_data, name="lines" if metric is lines else "sprites", source="npz")
+    with pytest.raises(ValueError, match=r"this( metric)? needs data"):
+        metric.evaluate(toy_method, named)

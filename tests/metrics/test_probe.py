@@ -58,6 +58,16 @@ def test_probe_is_the_stated_protocol(toy_data, toy_method):
     assert (score.protocol["n_train"], score.protocol["n_valid"], score.protocol["n_test"]) == (600, 200, 300)
 
 
+def test_strength_is_chosen_on_validation(contrary_data, toy_method):
+    """So strong a penalty that all is "a" is right on validation; on test, as often as there are "a"s."""
+    score = probe.evaluate(toy_method, contrary_data)
+    assert score.protocol["C"] == min(probe.GRID)
+    assert score.values["offline_valid_accuracy"] == 1
+    assert score.values["offline_accuracy"] == (contrary_data.test.labels == 0).double().mean()
+    truthful = replace(contrary_data, valid=contrary_data.test)
+    assert probe.evaluate(toy_method, truthful).values["offline_accuracy"] == 1
+
+
 def test_scale_of_units_does_not_matter(toy_data, toy_method):
     before = probe.evaluate(toy_method, toy_data)
     with torch.no_grad():

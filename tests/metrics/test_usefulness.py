@@ -1,8 +1,11 @@
 """kNN, the deeper probe and few labels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from latentmix.data import Split
 from latentmix.metrics import deep_probe, few_labels, knn
 
 
@@ -58,6 +61,35 @@ def test_deep_probe_is_decided_by_its_seed(toy_data, toy_method):
     assert deep_probe.evaluate(toy_method, toy_data, steps=5, seed=3) == first
 
 
+def test_deep_probe_stops_where_validation_is_best(contrary_data, toy_method):
+    """Early it answers "a" to everything, which is right on validation; later it knows better."""
+    score = deep_probe.evaluate(toy_method, contrary_data, steps=100)
+    assert score.values["deep_valid_accuracy"] == 1
+    assert score.values["deep_accuracy"] == (contrary_data.test.labels == 0).double().mean()
+    truthful = replace(contrary_data, valid=contrary_data.test)
+    assert deep_probe.evaluate(toy_method, truthful, steps=100).values["deep_accuracy"] == 1
+
+
+def test_few_labels_are_drawn_anew(dark_and_bright, toy_method):
+    """One label a class, a quarter of them wrong: both right 9 times in 16, then all is; both wrong once.
+
+    Six times the two images are of one class, and chance decides: 1/2 on average, so the mean is 12/16. The
+    deviation is sqrt(3/32) were it always 1/2, and that of yes or no with mean 3/4 at most.
+    """
+    values = few_labels.evaluate(toy_method, dark_and_bright, counts=(2,), draws=100).values
+    assert values["accuracy_2"] == pytest.approx(0.75, abs=0.1)
+    assert 0.25 < values["accuracy_2_deviation"] < 0.44
+
+
+def test_few_labels_are_decided_by_the_seed(dark_and_bright, toy_method):
+    def found(seed):
+        return few_labels.evaluate(toy_method, dark_and_bright, counts=(2,), draws=5, seed=seed).values
+
+    assert found(1) == found(1)
+    assert found(1) != found(0)
+    assert found(2) != found(1)
+
+
 def test_few_labels_are_spread_evenly():
     labels = torch.tensor([0] * 50 + [1] * 50 + [2] * 3)
     index = few_labels.draw_evenly(labels, 23, torch.Generator().manual_seed(0))
@@ -72,3 +104,26 @@ def test_counts_that_cannot_be_drawn_are_left_out_and_named(toy_data, toy_method
     assert set(score.values) == {"accuracy_30", "accuracy_30_deviation"}
     with pytest.raises(ValueError, match=r"need one in 3\.\.600"):
         few_labels.evaluate(toy_method, toy_data, counts=(2,))
+
+
+def test_knn_at_a_low_temperature_is_the_nearest_neighbour():
+    g = torch.Generator().manual_seed(0)
+    h, y = torch.randn(80, 6, generator=g), torch.randint(4, (80,), generator=g)
+    h_test, y_test = torch.randn(50, 6, generator=g), torch.randint(4, (50,), generator=g)
+    nearest = knn.accuracy(h, y, h_test, y_test, k=1, temperature=1.0)
+    assert knn.accuracy(h, y, h_test, y_test, k=80, temperature=1e-3) == nearest
+
+
+@pytest.mark.parametrize("metric", [knn, deep_probe, few_labels])
+def test_images_without_a_label_do_not_count(toy_data, toy_method, metric):
+    def hide(split: Split, every: int) -> Split:
+        labels = split.labels.clone()
+        labels[::every] = -1
+        return replace(split, labels=labels)
+
+    hidden = replace(toy_data, train=hide(toy_data.train, 2), test=hide(toy_data.test, 3))
+    shown = replace(toy_data, train=hidden.train.labelled(), test=hidden.test.labelled())
+    options = {"steps": 20} if metric is deep_probe else {"k": 10} if metric is knn else {}
+    found, expected = (metric.evaluate(toy_method, data, **options) for data in (hidden, shown))
+    assert found == expected
+    assert found.protocol["n_test"] == 200

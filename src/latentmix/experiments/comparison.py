@@ -181,8 +181,9 @@ def tables(out: Path, data: Sequence[str]) -> str:
 
 
 def cell(scores: Sequence[Mapping[str, Any]], metric: str, value: str) -> str:
-    """Mean and deviation of one value over the seeds that have it."""
-    found = [s[metric]["values"][value] for s in scores if value in s.get(metric, {}).get("values", {})]
+    """Mean and deviation of one value over the seeds that have it and where it is defined."""
+    every = [s.get(metric, {}).get("values", {}).get(value) for s in scores]
+    found = [number for number in every if number is not None]
     if not found:
         return ""
     return f"{fmean(found):.3f}" + (f" ± {stdev(found):.3f}" if len(found) > 1 else "")

@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Split
 from latentmix.methods import Method
+
+Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
 
 
 class Score(NamedTuple):
@@ -35,7 +38,7 @@ class Score(NamedTuple):
     protocol: dict[str, object]
 
 
-_kept: ContextVar[dict[tuple[int, int], Tensor] | None] = ContextVar("kept", default=None)
+_kept: ContextVar[dict[tuple[int, int], tuple[Tensor, Tensor]] | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
@@ -61,9 +64,9 @@ def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_s
     """
     kept, key = _kept.get(), (id(method), id(split.images))
     if index is None and kept is not None:
-        if key not in kept:
-            kept[key] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)
-        return kept[key].clone()
+        if key not in kept:  # beside its images: kept alive, their id cannot become another's
+            kept[key] = split.images, encode(method, split, torch.arange(len(split)), batch_size=batch_size)
+        return kept[key][1].clone()
     index = torch.arange(len(split)) if index is None else index.cpu()
     device = device_of(method)
     codes: Tensor | None = None

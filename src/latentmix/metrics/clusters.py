@@ -9,12 +9,12 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score, require_finite
+from latentmix.metrics import Count, Score, require_finite
 from latentmix.metrics.probe import labelled_codes
 
 
 def evaluate(
-    method: Method, data: Data, *, seed: int = 0, restarts: int = 20, max_train: int = 20_000
+    method: Method, data: Data, *, seed: int = 0, restarts: Count = 20, max_train: Count = 20_000
 ) -> Score:
     """How well the clusters that k-means finds in the codes, without labels, agree with the classes.
 
@@ -65,10 +65,10 @@ def accuracy(
         restarts: Random starts of k-means.
 
     Raises:
-        ValueError: One class, fewer than 2 samples a class on average, or values that are not finite.
+        ValueError: One class, fewer than 4 samples a class on average, or values that are not finite.
     """
-    h = torch.as_tensor(codes).float().flatten(1)
-    y = np.unique(np.asarray(labels), return_inverse=True)[1]
+    h = torch.as_tensor(codes).detach().cpu().float().flatten(1)
+    y = np.unique(torch.as_tensor(labels).cpu().numpy(), return_inverse=True)[1]
     classes = len(np.unique(y))
     if len(h) != len(y):
         raise ValueError(f"{len(h)} codes but {len(y)} labels")

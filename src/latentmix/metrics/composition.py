@@ -15,7 +15,7 @@ from torch import Tensor
 from latentmix.data import Data, Split
 from latentmix.data.subset import has
 from latentmix.methods import Method
-from latentmix.metrics import Score, decode, encode
+from latentmix.metrics import Count, Score, decode, encode
 from latentmix.metrics.features import Features, classifier
 from latentmix.metrics.honesty import density
 from latentmix.metrics.mixes import Path, walk
@@ -32,15 +32,15 @@ def evaluate(
     *,
     seed: int = 0,
     path: Path = "lerp",
-    n: int = 500,
+    n: Count = 500,
 ) -> Score:
     """How often mixes of two seen images reach the combination of factors that training was not shown.
 
-    Parents are test images: one has the first of the held-out values and not the others, one the others and
-    not the first. Nine mixes between each two are judged by a classifier of all combinations of the values,
-    trained on training images and half of the test images, as many of each combination; and
-    their realism by its features, against the images of the combination. `pixels` judges blends of the
-    parents themselves in the same way.
+    Parents are test images: one has the first of the held-out values and not all the others, one all the
+    others and not the first. Nine mixes between each two (of masks, those that take units of both) are judged
+    by a classifier of all combinations of the values, trained on training images and half of the test images,
+    as many of each combination; and their realism by its features, against the images of the combination.
+    `pixels` judges blends of the parents themselves in the same way.
 
     Arguments:
         path: The walk between two codes: straight line, great circle, or nested masks.
@@ -83,13 +83,18 @@ def evaluate(
     first, second = parents(data, n, g)
     shape = method.autoencoder.code_shape
     t = torch.arange(1, STEPS + 1) / (STEPS + 1)
+    if path == "crossover":  # where all units come from one parent nothing is mixed
+        taken = (t * shape[0]).round()
+        t = t[(taken > 0) & (taken < shape[0])]
+    if not len(t):
+        raise ValueError("path=crossover needs a code of two or more units or feature maps; this one has one")
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     mixes = decode(method, walk(path, h1, h2, t, g).flatten(0, 1))
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     blends = lerp(a, b, t).flatten(0, 1)
 
-    values = reach(features, mixes, body, combination)
-    values |= {f"{k}_pixels": v for k, v in reach(features, blends, body, combination).items()}
+    values = reach(features, mixes, body, combination, len(t))
+    values |= {f"{k}_pixels": v for k, v in reach(features, blends, body, combination, len(t)).items()}
     rebuilt = decode(method, encode(method, data.test, real).reshape(-1, *shape))
     values["reconstructed"] = float((features.describe(rebuilt)[1].argmax(1) == combination).double().mean())
     values["judge"] = judge
@@ -99,14 +104,14 @@ def evaluate(
     return Score(values, protocol)
 
 
-def reach(features: Features, mixes: Tensor, real: Tensor, combination: int) -> dict[str, float]:
-    """Judge mixes (pairs x STEPS, C, H, W), those of a pair in a row, against features of the combination."""
+def reach(features: Features, mixes: Tensor, real: Tensor, combination: int, steps: int) -> dict[str, float]:
+    """Judge mixes (pairs x steps, C, H, W), those of a pair in a row, against features of the combination."""
     body, p = features.describe(mixes)
     there = p.argmax(1) == combination
     near = density(real, body)
     return {
         "reached": float(there.double().mean()),
-        "reached_once": float(there.reshape(-1, STEPS).any(1).double().mean()),
+        "reached_once": float(there.reshape(-1, steps).any(1).double().mean()),
         "reached_and_real": float((there & (near > 0)).double().mean()),
         "density": float(near[there].mean()) if there.any() else float("nan"),
     }

@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score
+from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import labelled_codes, standardise
 
 CHECKS = 20  # of the validation accuracy, evenly over the steps
 
 
 def evaluate(
-    method: Method, data: Data, *, seed: int = 0, hidden: int = 256, steps: int = 4000, lr: float = 1e-3
+    method: Method, data: Data, *, seed: int = 0, hidden: Count = 256, steps: Count = 4000, lr: float = 1e-3
 ) -> Score:
     """Accuracy on test images of a small neural network with two hidden layers, trained on the frozen codes.
 
@@ -36,7 +36,7 @@ def evaluate(
     (h, y), (h_valid, y_valid), (h_test, y_test) = labelled_codes(method, data)
     standardise(h, h_valid, h_test)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
         net = nn.Sequential(
             nn.Linear(h.shape[1], hidden),
             nn.ReLU(),

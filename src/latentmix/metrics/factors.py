@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 Encode = Callable[[Tensor], Tensor]
 
 POOL = 20_000  # images that votes draw their samples from
+RARE = 20  # images with another value than the usual one, below which a factor cannot be judged
 WIDE = 64  # units beyond which boosted trees take hours
 
 
@@ -56,11 +57,14 @@ def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -
         fast: Fewer samples and votes, and random forests for DCI; the names then end in `_fast`.
 
     Raises:
-        ValueError: Data without factors, fewer than two that vary, or a code of one unit.
+        ValueError: Data without factors, fewer than two that vary often enough, or a code of one unit.
     """
     counts = FAST if fast else Counts()
     images, names = labelled(data, seed)
-    values, kept = varying(_columns(images))
+    columns = _columns(images)
+    values, kept = varying(columns)
+    often = [j for j in range(values.shape[1]) if len(values) - np.bincount(values[:, j]).max() >= RARE]
+    values, kept = varying(columns[:, [kept[j] for j in often]])[0], [kept[j] for j in often]
     codes = encode(method, images).numpy()
     _require_units(codes)
     trees: Literal["boosting", "forest"] = "forest" if fast or codes.shape[1] > WIDE else "boosting"
@@ -304,7 +308,7 @@ def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[Array, NDArray[np.in
 def _require_units(h: Array) -> None:
     if h.shape[1] < 2:
         raise ValueError("these scores compare units of a code; this code has one")
-    require_finite(torch.from_numpy(h), "codes")
+    require_finite(torch.from_numpy(np.ascontiguousarray(h)), "codes")
 
 
 def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]:
@@ -315,11 +319,11 @@ def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]
     Raises:
         ValueError: Data without factors.
     """
-    if isinstance(data, Data) and data.name == "sprites":
+    if isinstance(data, Data) and data.source == "sprites":
         number = np.random.default_rng(seed).integers(sprites.COUNT, size=POOL)
-        images = sprites.shrink(sprites.render(number), data.shape[1])[:, None]
+        images = torch.from_numpy(sprites.shrink(sprites.render(number), data.shape[1])[:, None])
         known = torch.from_numpy(sprites.factors(number))
-        return Split(torch.from_numpy(images), factors=known), sprites.FACTORS
+        return Split(images.to(data.train.images.device), factors=known), sprites.FACTORS
     split = data.train if isinstance(data, Data) else data
     columns = _columns(split)
     index = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:POOL]

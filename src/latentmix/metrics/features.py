@@ -1,7 +1,8 @@
 """The default feature network of metrics that compare sets of images: a small classifier of the same data.
 
 It is trained by seed on the training images, needs no download, and is identified by a fingerprint: numbers
-made with different fingerprints, or with Inception, are not comparable.
+made with different fingerprints, or with Inception, are not comparable. The same seed gives the same network
+on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from latentmix.data import Data, Split
 UNITS = 64  # of the features
 STEPS, BATCH = 600, 128
 
-_trained: dict[tuple[str, int, str, bool], Features] = {}
+_trained: dict[tuple[str, int, int, str, bool], Classifier] = {}
 
 
 class Classifier(nn.Module):
@@ -62,8 +63,8 @@ class Features(NamedTuple):
         body: Images (B, C, H, W) in [-1, 1] to features (B, D).
         head: Features to logits (B, classes).
         fingerprint: SHA-256 of its weights, first 16 digits.
-        accuracy: On the validation images, so that a reader knows how much the features know; None where its
-            classes are others than the data's.
+        accuracy: On the validation images, so that a reader knows how much the features know; None where
+            there are none with labels, or its classes are others than the data's.
     """
 
     name: str
@@ -99,7 +100,7 @@ class Features(NamedTuple):
 
 
 def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
-    """Train a small classifier on the training images: 600 steps of 128, Adam; kept for the next metric.
+    """Train a small classifier on the labelled training images: 600 steps of 128, Adam; then kept.
 
     Arguments:
         places: Whether its features should know where things are.
@@ -107,26 +108,25 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
     Raises:
         ValueError: Data without labels, or with a single class.
     """
-    split = data.train
+    split = data.train.labelled()
     if split.labels is None or len(torch.unique(split.labels)) < 2:
         raise ValueError("the feature network is trained on labels; the data have no two classes")
-    rows = hashlib.sha256(split.images.cpu().numpy().data)
-    rows.update(split.labels.cpu().numpy().data)
-    key = (rows.hexdigest(), seed, str(split.images.device), places)
+    rows = hashlib.sha256(split.images.cpu().contiguous().numpy().data)
+    rows.update(split.labels.cpu().contiguous().numpy().data)
+    outputs = max(len(data.class_names), int(split.labels.max()) + 1)
+    key = (rows.hexdigest(), outputs, seed, str(split.images.device), places)
     if key not in _trained:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
             side = split.images.shape[2] if places else None
-            net = Classifier(split.images.shape[1], int(split.labels.max()) + 1, side)
+            net = Classifier(split.images.shape[1], outputs, side)
         _train(net.to(split.images.device), split, torch.Generator().manual_seed(seed))
-        features = Features("classifier of the same data", net.body, net.head, fingerprint(net), None)
-        _, p = features.describe_split(data.valid, torch.arange(len(data.valid)))
-        assert data.valid.labels is not None
-        accuracy = float((p.argmax(1) == data.valid.labels.cpu()).double().mean())
         while len(_trained) > 3:
             del _trained[next(iter(_trained))]
-        _trained[key] = features._replace(accuracy=accuracy)
-    return _trained[key]
+        _trained[key] = net
+    net = _trained[key]
+    features = Features("classifier of the same data", net.body, net.head, fingerprint(net), None)
+    return features._replace(accuracy=_accuracy(features, data.valid))
 
 
 def fingerprint(net: nn.Module) -> str:
@@ -135,6 +135,14 @@ def fingerprint(net: nn.Module) -> str:
     for tensor in net.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _accuracy(features: Features, split: Split) -> float | None:
+    split = split.labelled()
+    if split.labels is None or not len(split):
+        return None
+    _, p = features.describe_split(split, torch.arange(len(split)))
+    return float((p.argmax(1) == split.labels.cpu()).double().mean())
 
 
 def _train(net: Classifier, split: Split, generator: torch.Generator) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from latentmix.data import Data
 from latentmix.data.subset import draw_evenly
 from latentmix.methods import Method
-from latentmix.metrics import Score
+from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import fit, labelled_codes, standardise
 
 
@@ -18,9 +20,9 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    counts: Sequence[int] = (10, 100, 1000),
-    draws: int = 5,
-    c: float = 1.0,
+    counts: Sequence[Count] = (10, 100, 1000),
+    draws: Count = 5,
+    c: Annotated[float, Field(gt=0)] = 1.0,
 ) -> Score:
     """Accuracy on test images of a linear classifier that saw only a few labelled training codes.
 

@@ -6,23 +6,22 @@ Plain functions take features of images, shape (samples, features), from any net
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score, decode, device_of, encode
+from latentmix.metrics import Count, Score, decode, device_of, encode
 from latentmix.metrics.features import classifier
 from latentmix.metrics.inception import inception
 from latentmix.metrics.mixes import Mixing, mix, mixer_of
 
 Array = NDArray[np.float64]
-
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for intervals from so many draws
 
 
 def evaluate(
@@ -32,8 +31,8 @@ def evaluate(
     seed: int = 0,
     features: Literal["classifier", "inception"] = "classifier",
     mixing: Mixing = "own",
-    n: int = 10_000,
-    draws: int = 3,
+    n: Count = 10_000,
+    draws: Annotated[int, Field(ge=2)] = 3,
 ) -> Score:
     """How close the decoded mixes of test images, as a set, are to real training images.
 
@@ -44,7 +43,7 @@ def evaluate(
         features: Those of a small classifier trained on the same data, or of Inception v3.
         mixing: The mixing function: the method's own (mixup where it has none), "mixup" or "bernoulli".
         n: How many images of each side, at most.
-        draws: Independent draws of mixes, for the 95 % interval: 2 to 5.
+        draws: Independent draws of mixes, for the 95 % interval, 2 or more.
 
     Returns:
         `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage`, `class_score` of mixes (means over
@@ -55,8 +54,10 @@ def evaluate(
         ValueError: Too few images (2 for each feature, which Inception has 2,048 of), data without labels for
             the classifier, no Inception at hand, or draws out of range.
     """
-    if draws not in T_95:
-        raise ValueError(f"draws={draws}: an interval takes 2 to 5 draws")
+    from scipy.stats import t as student
+
+    if draws < 2:
+        raise ValueError(f"draws={draws}: an interval takes 2 or more")
     net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
     g = torch.Generator().manual_seed(seed)
     train = torch.randperm(len(data.train), generator=g)[:n]
@@ -73,7 +74,11 @@ def evaluate(
         values = {"frechet": frechet(real, fake), "kernel": kernel(real, fake, seed=seed)}
         found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)})
     scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
-    half = T_95[draws] * float(np.std([v["frechet"] for v in found], ddof=1)) / math.sqrt(draws)
+    half = (
+        float(student.ppf(0.975, draws - 1))
+        * float(np.std([v["frechet"] for v in found], ddof=1))
+        / math.sqrt(draws)
+    )
     scores |= {"frechet_low": scores["frechet"] - half, "frechet_high": scores["frechet"] + half}
     for name, other in (("reconstruction", rebuilt), ("real", held_out)):
         scores[f"frechet_{name}"] = frechet(real, other)

@@ -12,14 +12,15 @@ a decoder's blur is then no merit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
-from latentmix.metrics import Score, decode, device_of, encode
+from latentmix.methods import UNLABELLED, Method
+from latentmix.metrics import Count, Score, decode, device_of, encode
 from latentmix.metrics.features import Features, classifier
 from latentmix.metrics.frechet import radius
 from latentmix.metrics.mixes import Path, walk
@@ -34,9 +35,9 @@ def evaluate(
     *,
     seed: int = 0,
     path: Path = "lerp",
-    t: float = 0.5,
-    n: int = 1000,
-    n_real: int = 5000,
+    t: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+    n: Count = 1000,
+    n_real: Count = 5000,
 ) -> Score:
     """How realistic single mixes of test images are, and how far double exposures, copies, or remembered.
 
@@ -46,7 +47,7 @@ def evaluate(
 
     Arguments:
         path: The walk between two codes: straight line, great circle, or nested random masks.
-        t: How far along it, 0 to 1; mixes are hardest to make at 0.5.
+        t: How far along it, between 0 and 1; mixes are hardest to make at 0.5.
         n: Pairs.
         n_real: Training images that realism is measured against.
 
@@ -58,10 +59,10 @@ def evaluate(
         same with `_pixels` for the blends; `density_real` and `critic_real` for the parents themselves.
 
     Raises:
-        ValueError: Data without labels or with one class in test; t outside 0..1.
+        ValueError: Data without labels or with one class in test; t not between 0 and 1.
     """
-    if not 0 <= t <= 1:
-        raise ValueError(f"t={t}: lies in 0..1")
+    if not 0 < t < 1:
+        raise ValueError(f"t={t}: lies between 0 and 1, where both parents have a share")
     features = classifier(data, seed)
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
@@ -75,20 +76,18 @@ def evaluate(
     blends = lerp(a, b, where)[:, 0]
     shares = torch.tensor([1 - t, t])[:, None].expand(2, len(mixes))
 
-    judge = Judge(method, data, features, reference)
+    judge = Judge(method, data, features, features.describe_split(data.train, reference)[0])
     assert data.test.labels is not None
     labels = data.test.labels.cpu()
-    of_parents = torch.stack([labels[first], labels[second]], 1)
-    of_real = judge.rows(a, torch.stack([a, b]), shares)
+    classes = torch.stack([labels[first], labels[second]])
+    of_real = judge.rows(a, torch.stack([a, b]), shares, classes)
     usual = max(float(of_real["memory"].double().mean()), 1e-12)
     values: dict[str, float] = {}
     for suffix, images, known in (("", mixes, parents), ("_pixels", blends, torch.stack([a, b]))):
-        table = judge.rows(images, known, shares)
+        table = judge.rows(images, known, shares, classes)
         numbers = {name: column for name, column in table.items() if name not in IDENTITIES}
         values |= {name + suffix: float(column.double().nanmean()) for name, column in numbers.items()}
         values["realistic" + suffix] = float((table["density"] > 0).double().mean())
-        _, p = features.describe(images)
-        values["parent_classes" + suffix] = float(p.gather(1, of_parents).sum(1).mean())
         values["memory" + suffix] /= usual
     values |= {
         f"{name}_real": float(of_real[name].double().mean())
@@ -110,33 +109,37 @@ class Judge(NamedTuple):
         method: Whose adversary, if it has one, is asked.
         data: Where the real images are.
         features: The feature network.
-        reference: Which training images stand for what is real, shape (R,).
+        real: Features of the images that stand for what is real, shape (R, D).
     """
 
     method: Method
     data: Data
     features: Features
-    reference: Tensor
+    real: Tensor
 
-    def rows(self, mixes: Tensor, parents: Tensor, shares: Tensor) -> dict[str, Tensor]:
+    def rows(
+        self, mixes: Tensor, parents: Tensor, shares: Tensor, classes: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Judge each mix: one entry of each column a mix.
 
         Arguments:
             mixes: Images (N, C, H, W).
             parents: Images (K, N, C, H, W), as the decoder makes them where the mixes are decoded.
             shares: How much of each parent, (K, N).
+            classes: Of each parent, (K, N), if they are known.
 
         Returns:
             Columns (N,): `density`, `ghosting`, `collapse`, `confidence`, `class`, `memory` (root mean square
-            distance to the nearest training image), `nearest` (its index), and `critic` (probability of
-            real) if the method has an adversary of images.
+            distance to the nearest training image), `nearest` (its index), `critic` (probability of real) if
+            the method has an adversary of images, `parent_classes` (probability of the parents' classes) if
+            these are known.
         """
-        real, _ = self.features.describe_split(self.data.train, self.reference)
+        mixes, parents = mixes.cpu(), parents.cpu()
         found, p = self.features.describe(mixes)
         ghosting, collapse = exposures(mixes, parents, shares)
         memory, nearest = nearest_training(mixes, self.data)
         columns = {
-            "density": density(real, found),
+            "density": density(self.real, found),
             "ghosting": ghosting,
             "collapse": collapse,
             "confidence": p.max(1).values,
@@ -145,7 +148,11 @@ class Judge(NamedTuple):
             "nearest": nearest,
         }
         opinion = _opinion(self.method, mixes)
-        return columns if opinion is None else columns | {"critic": opinion}
+        if opinion is not None:
+            columns["critic"] = opinion
+        if classes is not None:
+            columns["parent_classes"] = torch.zeros_like(p).scatter_(1, classes.T, 1).mul_(p).sum(1)
+        return columns
 
 
 def exposures(mixes: Tensor, parents: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +195,7 @@ def density(real: Tensor, fake: Tensor, k: int = K) -> Tensor:
 
 def nearest_training(images: Tensor, data: Data) -> tuple[Tensor, Tensor]:
     """Root mean square distance to the nearest training image, and its index: shapes (N,), (N,)."""
-    flat = images.flatten(1)
+    flat = images.cpu().flatten(1)
     best = torch.full((len(flat),), torch.inf)
     index = torch.zeros(len(flat), dtype=torch.long)
     for start in range(0, len(data.train), 5000):
@@ -206,13 +213,16 @@ def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tenso
     Raises:
         ValueError: The test images have no labels, or one class.
     """
-    if data.test.labels is None or len(torch.unique(data.test.labels)) < 2:
+    labels = data.test.labelled().labels
+    if labels is None or len(torch.unique(labels)) < 2:
         raise ValueError("this metric needs test images of two classes or more")
+    assert data.test.labels is not None
     labels = data.test.labels.cpu()
-    first = torch.randint(len(labels), (n,), generator=generator)
-    second = torch.randint(len(labels), (n,), generator=generator)
+    known = (labels != UNLABELLED).nonzero()[:, 0]
+    first = known[torch.randint(len(known), (n,), generator=generator)]
+    second = known[torch.randint(len(known), (n,), generator=generator)]
     while (same := labels[first] == labels[second]).any():
-        second[same] = torch.randint(len(labels), (int(same.sum()),), generator=generator)
+        second[same] = known[torch.randint(len(known), (int(same.sum()),), generator=generator)]
     return first, second
 
 

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score
+from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import labelled_codes
 
 
-def evaluate(method: Method, data: Data, *, seed: int = 0, k: int = 200, temperature: float = 0.1) -> Score:
+def evaluate(method: Method, data: Data, *, seed: int = 0, k: Count = 200, temperature: float = 0.1) -> Score:
     """Accuracy on test images when each is given the class of its nearest training codes.
 
     Raw codes are compared by cosine. Nothing is drawn at random; `seed` changes nothing. With k = 200 and
@@ -63,7 +63,8 @@ def accuracy(
     correct = 0
     for h, y in zip(F.normalize(test_codes, dim=1).split(1000), test_labels.split(1000)):
         cosine, nearest = (h @ known.T).topk(k, dim=1)
+        # Relative to the nearest: that changes no vote, and underflows for none that counts.
         votes = cosine.new_zeros(len(h), classes)
-        votes.scatter_add_(1, labels[nearest], torch.exp((cosine - 1) / temperature))
+        votes.scatter_add_(1, labels[nearest], torch.exp((cosine - cosine[:, :1]) / temperature))
         correct += int((votes.argmax(1) == y).sum())
     return correct / len(test_labels)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ def score(images: Tensor, *, family: Name = "lines") -> dict[str, float]:
     """
     known = FAMILIES[family]
     references, theta = _references(family)
-    images = torch.as_tensor(images)
+    images = torch.as_tensor(images).detach().cpu()
     inner = images.shape[2:].numel() if images.ndim >= 4 else 0
     if images.ndim not in (4, 5) or inner != references.shape[1] or images.shape[1] < 2 or not len(images):
         raise ValueError(
@@ -116,11 +116,11 @@ def score(images: Tensor, *, family: Name = "lines") -> dict[str, float]:
 
 
 def _family_of(data: Data) -> Name:
-    if data.name not in FAMILIES:
+    if data.source not in FAMILIES:
         raise ValueError(
             f"this needs data of which every path is known, data={', '.join(FAMILIES)}; these are {data.name}"
         )
-    return cast(Name, data.name)
+    return cast(Name, data.source)
 
 
 @functools.cache
@@ -132,30 +132,13 @@ def _references(family: str) -> tuple[Tensor, Tensor]:
     return torch.cat([known.draw(part).float().flatten(1) for part in theta.split(1000)]), theta
 
 
-class _Centred(NamedTuple):
-    """The references as unit vectors less their mean; pixels that never change are folded into one.
-
-    Arguments:
-        columns: Shape (moving pixels + 1, 10,000), float32.
-        moving: Which pixels change, (pixels,).
-        still: The values of the others.
-        norms: Of the references, (10,000,), float64.
-    """
-
-    columns: Tensor
-    moving: Tensor
-    still: Tensor
-    norms: Tensor
-
-
 @functools.cache
-def _centred(family: str) -> _Centred:
+def _centred(family: str) -> tuple[Tensor, Tensor]:
+    """The references as unit vectors less their mean, (pixels, 10,000), float32, and their norms, float64."""
     references, _ = _references(family)
     norms = torch.cat([part.double().norm(dim=1) for part in references.split(1000)])
-    moving = (references != references[0]).any(0)
-    units = torch.cat([references[:, moving], torch.ones(len(references), 1)], 1) / norms[:, None].float()
-    columns = (units - units.mean(0)).T.contiguous()
-    return _Centred(columns, moving, references[0, ~moving].double(), norms)
+    units = references / norms[:, None].float()
+    return (units - units.mean(0)).T.contiguous(), norms
 
 
 def _nearest(images: Tensor, family: str) -> tuple[Tensor, Tensor]:
@@ -166,12 +149,11 @@ def _nearest(images: Tensor, family: str) -> tuple[Tensor, Tensor]:
     precision; double precision chooses among them.
     """
     references, _ = _references(family)
-    columns, moving, still, norms = _centred(family)
+    columns, norms = _centred(family)
     cosines, indices = [], []
     for part in images.split(512):
         unit = part.double() / part.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
-        folded = torch.cat([unit[:, moving], (unit[:, ~moving] @ still)[:, None]], 1)
-        found = (folded.float() @ columns).topk(4, dim=1).indices
+        found = (unit.float() @ columns).topk(4, dim=1).indices
         products = torch.einsum("nd,nkd->nk", unit, references[found].double())
         cosine, best = (products / norms[found]).max(1)
         cosines.append(cosine)

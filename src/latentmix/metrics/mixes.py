@@ -14,6 +14,8 @@ from latentmix.mixing import Bernoulli, Mixer, Mixup, crossover, lerp, slerp
 Mixing = Literal["own", "mixup", "bernoulli"]
 Path = Literal["lerp", "slerp", "crossover"]
 
+BATCH = 64  # the usual one in training
+
 
 def mixer_of(method: Method, mixing: Mixing) -> Mixer:
     """The mixing function that a metric asks for; "own" is the method's, and mixup where it has none."""
@@ -25,9 +27,15 @@ def mixer_of(method: Method, mixing: Mixing) -> Mixer:
 
 
 def mix(method: Method, codes: Tensor, mixer: Mixer, generator: torch.Generator) -> Tensor:
-    """Decode one mix of each code with others: flat codes (N, d_h) to images (N, C, H, W)."""
-    h = codes.reshape(-1, *method.autoencoder.code_shape)
-    return decode(method, mixer(h, generator)(h))
+    """Decode a mix of each code with others: flat codes (N, d_h) to images (N, C, H, W), in random order.
+
+    Codes are mixed in batches, as in training: some mixers draw once a batch, and one draw is no sample.
+    """
+    h = codes[torch.randperm(len(codes), generator=generator)].reshape(-1, *method.autoencoder.code_shape)
+    size = min(BATCH, len(h))
+    whole = len(h) // size * size  # a last batch of one would have nobody to mix with
+    parts = [*h[: whole - size].split(size), h[whole - size :]] if whole > size else [h]
+    return decode(method, torch.cat([mixer(part, generator)(part) for part in parts]))
 
 
 def walk(path: Path, h1: Tensor, h2: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
@@ -36,11 +44,12 @@ def walk(path: Path, h1: Tensor, h2: Tensor, t: Tensor, generator: torch.Generat
     Arguments:
         h1, h2: Shape (N, C, ...).
         t: Positions from 0 to 1, (T,).
-        generator: Draws the order of the units, one for all pairs.
+        generator: Draws the order of the units, one for each pair.
 
     Returns:
         Shape (N, T, C, ...).
     """
     if path == "crossover":
-        return crossover(h1, h2, t, torch.randperm(h1.shape[1], generator=generator))
+        order = torch.rand(h1.shape[:2], generator=generator, device="cpu").argsort(1)
+        return crossover(h1, h2, t, order)
     return {"lerp": lerp, "slerp": slerp}[path](h1, h2, t)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.metrics import Score, decode, encode
+from latentmix.metrics import Count, Score, decode, encode
 from latentmix.metrics.features import classifier
 from latentmix.metrics.honesty import pairs
 from latentmix.metrics.mixes import Path, walk
@@ -19,8 +22,8 @@ def evaluate(
     *,
     seed: int = 0,
     path: Path = "lerp",
-    n: int = 200,
-    steps: int = 17,
+    n: Count = 200,
+    steps: Annotated[int, Field(ge=3)] = 17,
 ) -> Score:
     """How long and how uneven decoded walks between test images of different classes are, in features.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
@@ -16,7 +17,13 @@ from latentmix.metrics import Score, device_of, encode
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
-def evaluate(method: Method, data: Data, *, seed: int = 0, grid: Sequence[float] = GRID) -> Score:
+def evaluate(
+    method: Method,
+    data: Data,
+    *,
+    seed: int = 0,
+    grid: Annotated[Sequence[Annotated[float, Field(gt=0)]], Field(min_length=1)] = GRID,
+) -> Score:
     """Accuracy on test images of a linear classifier trained on the frozen codes of the training images.
 
     Codes are standardised with the mean and deviation of the training codes. Multinomial logistic regression
@@ -87,18 +94,19 @@ def fit(
 
 
 def labelled_codes(method: Method, data: Data) -> list[tuple[Tensor, Tensor]]:
-    """Codes and labels of the training, validation and test images.
+    """Codes and labels of the training, validation and test images that have a label.
 
     Raises:
         ValueError: Data without labels, with a single class, or with no image in a split.
     """
     found: list[tuple[Tensor, Tensor]] = []
-    for name, split in (("training", data.train), ("validation", data.valid), ("test", data.test)):
+    for name, all_of_it in (("training", data.train), ("validation", data.valid), ("test", data.test)):
+        split = all_of_it.labelled()
         if split.labels is None:
             raise ValueError("this metric needs labels; the data have none")
-        if not len(split.labels):
-            raise ValueError(f"this metric needs {name} images; the data have none")
-        if split is data.train and len(torch.unique(split.labels)) < 2:
+        if not len(split):
+            raise ValueError(f"this metric needs {name} images with labels; the data have none")
+        if name == "training" and len(torch.unique(split.labels)) < 2:
             raise ValueError("this metric needs at least two classes; the training images have one")
         found.append((encode(method, split), split.labels.cpu()))
     return found

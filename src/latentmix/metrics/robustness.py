@@ -138,7 +138,7 @@ def pgd(
     References:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     """
-    adversarial = x
+    adversarial, step = x, torch.as_tensor(step).to(x)
     for _ in range(steps):
         adversarial = adversarial.detach().requires_grad_()
         with torch.enable_grad():

@@ -84,8 +84,8 @@ def factor_vae(
         Kim and Mnih, "Disentangling by factorising", ICML 2018; disentanglement_lib for names and counts.
     """
     deviation = codes.std(0, ddof=1)
-    active = deviation > 0
-    active &= deviation >= prune * deviation.max()
+    active = np.ptp(codes, axis=0) > 0  # the deviation of equal numbers is mere rounding
+    active &= deviation >= prune * deviation[active].max(initial=0)
     if not active.any():
         return {"eval_accuracy": 0.0, "train_accuracy": 0.0, "num_active_dims": 0.0}
     codes = (codes[:, active] - codes[:, active].mean(0)) / deviation[active]
