@@ -218,3 +218,16 @@ def test_folders_that_are_no_run_are_named(tmp_path: Path) -> None:
         runs.open_run(tmp_path / "nowhere")
     with pytest.raises(runs.RunError, match="is no run"):
         runs.open_run(tmp_path)
+
+
+def test_a_folder_that_a_killed_process_had_only_begun_is_taken_over(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / runs.LOCK).touch()
+    (out / f"{runs.NEW}abc").write_text("half of a configu")
+    folder = runs.prepare(config.load([f"out={out}"]), {})
+    assert runs.read_config(folder)["method"]["name"] == "amr"
+    (out / "config.yaml").unlink()
+    (out / "mine.txt").touch()
+    with pytest.raises(runs.RunError, match="is no run"):
+        runs.prepare(config.load([f"out={out}"]), {})

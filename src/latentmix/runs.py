@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # a run holds a method without knowing what it is
     from latentmix.methods import Method
 
 LOCK = ".lock"  # held by the process that trains
+NEW = ".new-"  # begins the name of a file that is being written, or was when its process was killed
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class OpenRun:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
     content = content.encode() if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=NEW)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -137,8 +138,13 @@ def _recognise(run: config.Run) -> None:
             raise RunError(
                 f"{folder} holds a run of another configuration:\n  {shown}\nchoose another out=FOLDER"
             )
-    elif folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(not _ours(file) for file in folder.iterdir())):
         raise RunError(f"{folder} exists and is no run; choose another out=FOLDER")
+
+
+def _ours(file: Path) -> bool:
+    """Whether a process that was killed before it had written config.yaml may have left this."""
+    return file.name == LOCK or file.name.startswith(NEW)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def evaluate(
         `collapse`, `confidence` (largest class probability), `parent_classes` (probability of the parents'
         classes), `memory` (distance to the nearest training image over that of test images; well below 1
         means remembered), `critic` (probability of real, where the method has an adversary of images); the
-        same with `_pixels` for the blends; `density_real` and `critic_real` for the parents themselves.
+        same with `_pixels` for the blends; `density_real` and `critic_real` for the first parents.
 
     Raises:
         ValueError: Data without labels or with one class in test; t not between 0 and 1.
