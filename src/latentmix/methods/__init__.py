@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.data import UNLABELLED
 from latentmix.networks import EncoderDecoder
 
 Shape = tuple[int, int, int]
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 Reconstruction = Literal["l1", "l2", "bce"]
-UNLABELLED = -1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.methods import UNLABELLED, Batch, Losses, Method, Reconstruction, Shape
+from latentmix.data import UNLABELLED
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
 from latentmix.methods.duel import duel
 from latentmix.mixing import Mix, Mixer, Mixup
 from latentmix.networks import Network

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.methods import UNLABELLED, Batch, Losses, Method, Reconstruction, Shape
+from latentmix.data import UNLABELLED
+from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
 from latentmix.methods.duel import duel
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network

@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from latentmix.data import Data
-from latentmix.methods import UNLABELLED, Method
+from latentmix.data import UNLABELLED, Data
+from latentmix.methods import Method
 from latentmix.metrics import Count, Score, decode, device_of, encode
 from latentmix.metrics.features import Features, classifier
 from latentmix.metrics.frechet import radius
