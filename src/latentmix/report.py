@@ -224,8 +224,7 @@ def _comparison(compared: Sequence[_Facts]) -> str:
 
 def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two scores were made with the same options and the same features, so that they compare."""
-    marks = ((s.get("options"), s.get("protocol", {}).get("fingerprint")) for s in (score, other))
-    first, second = marks
+    first, second = ((s.get("options"), s.get("protocol", {}).get("fingerprint")) for s in (score, other))
     return first == second
 
 

@@ -62,9 +62,12 @@ def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -
     counts = FAST if fast else Counts()
     images, names = labelled(data, seed)
     columns = _columns(images)
-    values, kept = varying(columns)
-    often = [j for j in range(values.shape[1]) if len(values) - np.bincount(values[:, j]).max() >= RARE]
-    values, kept = varying(columns[:, [kept[j] for j in often]])[0], [kept[j] for j in often]
+    kept = [
+        j
+        for j in varying(columns)[1]
+        if len(columns) - columns[:, j].unique(return_counts=True)[1].max() >= RARE
+    ]
+    values, _ = varying(columns[:, kept])
     codes = encode(method, images).numpy()
     _require_units(codes)
     trees: Literal["boosting", "forest"] = "forest" if fast or codes.shape[1] > WIDE else "boosting"

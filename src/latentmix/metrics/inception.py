@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from latentmix.metrics.features import Features, fingerprint
 
 SIDE = 299  # pixels
-BATCH = 50  # images through the network at once: 400 MB of activations
+BATCH = 50  # images through the network at once: they are large there
 
 
 class Body(nn.Module):
