@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from latentmix.manifold import ManifoldMixup
+from latentmix.manifold.manifold_mixup import ManifoldMixup
 from latentmix.networks.resnet import PreActResNet
 
 LAYERS = ["input", "layer1", "layer2"]

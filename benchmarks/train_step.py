@@ -30,8 +30,8 @@ import torch
 from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
 from latentmix.mixing import Mixup
-from latentmix.players import make_optimisers, step
-from latentmix.runtime import keep_freed_memory
+from latentmix.training.device import keep_freed_memory
+from latentmix.training.step import make_optimisers, step
 
 BATCH = 64
 # Multiply-accumulates an image: encoder or critic 14.1 M, decoder 7.0 M forward; backward twice as much. One

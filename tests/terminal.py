@@ -22,9 +22,9 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         "latentmix.cli",
-        "latentmix.gallery",
-        "latentmix.resynthesis",
-        "latentmix.train",
+        "latentmix.report.exhibit",
+        "latentmix.apps.mix_images",
+        "latentmix.training.loop",
         "lightning_fabric",
         "matplotlib.pyplot",
         "pyarrow.dataset",

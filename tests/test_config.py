@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import Field
 
-from latentmix import config, parts
-from latentmix.config import ConfigError
+from latentmix import config
+from latentmix.config import catalogue
+from latentmix.config.run import ConfigError
 from latentmix.mixing import Bernoulli, Mixup
 from latentmix.networks.conv import Conv
 
@@ -40,7 +41,7 @@ def test_nothing_typed_is_a_complete_run() -> None:
 
 
 def test_a_resolved_run_resolves_to_itself() -> None:
-    for name in parts.find("method"):
+    for name in catalogue.find("method"):
         run = config.load([f"method={name}", "seed=3"])
         assert config.resolve(run.as_dict()) == run
         assert config.resolve(yaml.safe_load(yaml.safe_dump(run.as_dict()))) == run
@@ -231,10 +232,10 @@ def test_a_dot_in_the_name_of_a_folder(tmp_path: Path, version: str) -> None:
 
 
 def test_every_kind_of_part_is_built_from_its_spec() -> None:
-    for kind, known in (("mixer", parts.find("mixer")), ("network", parts.find("network"))):
+    for kind, known in (("mixer", catalogue.find("mixer")), ("network", catalogue.find("network"))):
         for name in known:
             built = config.build(kind, {"name": name})
-            spec = {"name": parts.name_of(type(built)), **dataclasses.asdict(built)}
+            spec = {"name": catalogue.name_of(type(built)), **dataclasses.asdict(built)}
             assert spec["name"] == name
             assert config.build(kind, spec) == built
 
@@ -289,8 +290,8 @@ def test_bounds_of_an_option_are_kept_and_checked(monkeypatch):
 
     module.evaluate = evaluate
     evaluate.__annotations__["k"] = Annotated[int, Field(ge=1)]  # the names here are local, so no text
-    monkeypatch.setattr(parts, "_modules", lambda kind: iter([module]))
-    monkeypatch.setattr(parts, "find", parts.find.__wrapped__)  # the cache keeps what is found elsewhere
+    monkeypatch.setattr(catalogue, "_modules", lambda kind: iter([module]))
+    monkeypatch.setattr(catalogue, "find", catalogue.find.__wrapped__)  # the cache keeps others
     assert config.metrics(["counting.k=1"]) == {"counting": {"seed": 0, "k": 1}}
     with pytest.raises(
         ConfigError, match=r"^counting\.k: Input should be greater than or equal to 1; got 0$"
@@ -298,7 +299,7 @@ def test_bounds_of_an_option_are_kept_and_checked(monkeypatch):
         config.metrics(["counting.k=0"])
 
 
-@pytest.mark.parametrize("name", parts.find("metric"))
+@pytest.mark.parametrize("name", catalogue.find("metric"))
 def test_every_metric_is_configured_as_json_can_keep(name):
     options = config.metrics([name])[name]
     assert json.loads(json.dumps(options)).keys() == options.keys()

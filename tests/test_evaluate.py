@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentmix import checkpoints, gallery, report, runs
+from latentmix import report, runs
 from latentmix.data import Split
 from latentmix.evaluate import data_of, evaluate
 from latentmix.metrics import deep_probe, knn
+from latentmix.report.exhibit import choose
+from latentmix.runs import checkpoints
 
 
 @pytest.fixture
@@ -59,9 +61,9 @@ def test_other_options_make_another_score(run: Path) -> None:
 
 
 def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> None:
-    scores, failures = evaluate(run, ["factors", "probe"], say=quiet)
+    scores, failures = evaluate(run, ["disentanglement", "probe"], say=quiet)
     assert set(scores) == {"probe"} <= set(runs.read_scores(run))
-    assert "factor" in failures["factors"]
+    assert "factor" in failures["disentanglement"]
 
 
 def test_a_metric_that_breaks_does_not_lose_the_others(run: Path, monkeypatch) -> None:
@@ -111,11 +113,11 @@ def test_weights_of_other_networks_are_refused_in_a_sentence(run: Path) -> None:
 
 def test_the_images_shown_come_from_all_classes() -> None:
     labels = torch.arange(40) % 4
-    rows = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), labels), 8, seed=0)
+    rows = choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), labels), 8, seed=0)
     assert sorted(labels[rows].tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert labels[rows[:4]].unique().numel() == 4
-    unlabelled = gallery.choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8)), 8, seed=0)
+    unlabelled = choose(Split(torch.zeros(40, 1, 2, 2, dtype=torch.uint8)), 8, seed=0)
     assert unlabelled.unique().numel() == 8
-    few = gallery.choose(Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)), 8, seed=0).tolist()
+    few = choose(Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8)), 8, seed=0).tolist()
     assert few == few[:3] * 2 + few[:2]
     assert sorted(few[:3]) == [0, 1, 2]

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from latentmix import figures
 from latentmix.methods.amr import AMR
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.networks.conv import Conv
-from latentmix.sheets import GAP, LEAST, MARGIN, Label, Tile, magnification, picture, sheet, store
+from latentmix.pictures import figures
+from latentmix.pictures.tiles import GAP, LEAST, MARGIN, Label, Tile, magnification, picture, sheet, store
 
 SHAPE = (1, 16, 16)
 

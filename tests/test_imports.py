@@ -45,14 +45,17 @@ def test_the_package_and_the_command_line_import_no_torch() -> None:
 
 
 def test_mixing_needs_torch_only() -> None:
-    names = imported("import latentmix.mixing, latentmix.mixers")
+    names = imported("import latentmix.mixing, latentmix.mixing.mixers")
     assert "torch" in names
     assert not names & {"PIL", "pydantic", "yaml", "safetensors", "cyclopts", *HEAVY}
 
 
 @pytest.mark.parametrize(
     "modules",
-    ["latentmix.cli, latentmix.config, latentmix.train, latentmix.evaluate", "latentmix.manifold"],
+    [
+        "latentmix.cli, latentmix.config.run, latentmix.training.loop, latentmix.evaluate",
+        "latentmix.manifold",
+    ],
     ids=["training", "manifold"],
 )
 def test_heavy_libraries_wait_until_they_are_needed(modules: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentmix import config, parts
+from latentmix import config
+from latentmix.config import catalogue
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,7 +46,9 @@ def test_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: pytest
         if kind == "train" and all("=" in w or w.endswith(".yaml") for w in words):
             config.load(words)
         elif kind == "evaluate":
-            assert {w for w in words[1:] if re.fullmatch(r"[a-z_]+", w)} <= set(parts.find("metric")), command
+            assert {w for w in words[1:] if re.fullmatch(r"[a-z_]+", w)} <= set(catalogue.find("metric")), (
+                command
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from latentmix.data import Split
-from latentmix.manifold import ManifoldMixup
+from latentmix.manifold.manifold_mixup import ManifoldMixup
 from latentmix.networks.resnet import PreActResNet
 from latentmix.supervised import (
     LAYERS,

@@ -9,34 +9,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentmix.manifold import ManifoldMixup as ManifoldMixup
+    from latentmix.manifold.manifold_mixup import ManifoldMixup as ManifoldMixup
     from latentmix.methods import Batch as Batch
     from latentmix.methods import Method as Method
     from latentmix.methods.ae_gan import AEGAN as AEGAN
     from latentmix.methods.amr import AMR as AMR
     from latentmix.methods.autoencoder import Autoencoder as Autoencoder
-    from latentmix.mixing import Bernoulli as Bernoulli
-    from latentmix.mixing import Mix as Mix
-    from latentmix.mixing import Mixup as Mixup
-    from latentmix.mixing import crossover as crossover
-    from latentmix.mixing import lerp as lerp
-    from latentmix.mixing import simplex_grid as simplex_grid
-    from latentmix.mixing import slerp as slerp
-    from latentmix.players import make_optimisers as make_optimisers
-    from latentmix.players import step as step
-    from latentmix.runs import open_run as open_run
+    from latentmix.mixing.draws import Bernoulli as Bernoulli
+    from latentmix.mixing.draws import Mix as Mix
+    from latentmix.mixing.draws import Mixup as Mixup
+    from latentmix.mixing.paths import crossover as crossover
+    from latentmix.mixing.paths import lerp as lerp
+    from latentmix.mixing.paths import simplex_grid as simplex_grid
+    from latentmix.mixing.paths import slerp as slerp
+    from latentmix.runs.folder import open_run as open_run
+    from latentmix.training.step import make_optimisers as make_optimisers
+    from latentmix.training.step import step as step
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "manifold": ("ManifoldMixup",),
+    "manifold.manifold_mixup": ("ManifoldMixup",),
     "methods": ("Batch", "Method"),
     "methods.ae_gan": ("AEGAN",),
     "methods.amr": ("AMR",),
     "methods.autoencoder": ("Autoencoder",),
-    "mixing": ("Bernoulli", "Mix", "Mixup", "crossover", "lerp", "simplex_grid", "slerp"),
-    "players": ("make_optimisers", "step"),
-    "runs": ("open_run",),
+    "mixing.draws": ("Bernoulli", "Mix", "Mixup"),
+    "mixing.paths": ("crossover", "lerp", "simplex_grid", "slerp"),
+    "training.step": ("make_optimisers", "step"),
+    "runs.folder": ("open_run",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)

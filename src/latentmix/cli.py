@@ -99,8 +99,9 @@ def train(*arguments: str) -> None:
     arguments
         YAML files and key=value settings; later ones override earlier ones.
     """
-    from latentmix import config, gallery, progress
-    from latentmix import train as training
+    from latentmix import config, training
+    from latentmix.report.exhibit import exhibit
+    from latentmix.training import progress
 
     run = config.load(arguments)
     try:
@@ -110,7 +111,7 @@ def train(*arguments: str) -> None:
         again = shlex.join(["latentmix", "train", *arguments])
         print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
         sys.exit(130)
-    page = gallery.exhibit(folder, device=_device(run.device))
+    page = exhibit(folder, device=_device(run.device))
     _print_scores(folder)
     print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {folder} probe")
 
@@ -124,15 +125,16 @@ def evaluate(run: Path, *metrics: str, seed: int = 0, device: str = "auto") -> N
     run
         The run's folder.
     metrics
-        Names and options, as `latentmix parts metric` lists them: probe knn knn.k=20 factors.fast=true.
-        probe if none is given.
+        Names and options, as `latentmix parts metric` lists them: probe knn.k=20
+        disentanglement.fast=true. Defaults to probe.
     seed
         Of whatever a metric draws.
     device
         auto, cpu, cuda, ...
     """
-    from latentmix import progress, report
+    from latentmix import report
     from latentmix.evaluate import evaluate as score
+    from latentmix.training import progress
 
     with progress.waiting() as say:
         scores, failures = score(run, metrics or ("probe",), seed=seed, device=_device(device), say=say)
@@ -172,10 +174,11 @@ def mix(
     device
         auto, cpu, cuda, ...
     """
-    from latentmix import resynthesis, runs
+    from latentmix import runs
+    from latentmix.apps import mix_images
 
     opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
-    resynthesis.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
+    mix_images.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
     print(f"{out}\n{out}.json")
 
 
@@ -192,7 +195,7 @@ def parts(
     """
     import inspect
 
-    from latentmix import parts as catalogue
+    from latentmix.config import catalogue
 
     for each in [kind] if kind else list(catalogue.FOLDERS):
         print(f"{each}s" if each != "data" else "data sets (or the path of a folder or .npz file)")
@@ -209,7 +212,7 @@ def parts(
 def _short(default: object) -> str:
     import dataclasses
 
-    from latentmix.parts import name_of
+    from latentmix.data.names import name_of
 
     return name_of(type(default)) if dataclasses.is_dataclass(default) else str(default)
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from latentmix import config, parts, runs
+from latentmix import config, runs
+from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.data import load as load_data
 from latentmix.metrics import codes_kept
-from latentmix.runtime import keep_freed_memory
+from latentmix.training.device import keep_freed_memory
 
 
 def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
@@ -60,7 +61,7 @@ def evaluate(
         ValueError: An unknown metric or option, or a folder that is no run.
     """
     asked = config.metrics(metrics, seed=seed)
-    known = parts.find("metric")
+    known = catalogue.find("metric")
     run = runs.open_run(folder, device, warn=say)
     keep_freed_memory()
     scores, failures = {}, {}

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from latentmix.data import Split
 from latentmix.data.subset import draw_evenly
-from latentmix.manifold import ManifoldMixup
+from latentmix.manifold.manifold_mixup import ManifoldMixup
 from latentmix.metrics.robustness import bce_on_softmax
 from latentmix.networks.resnet import PreActResNet
 

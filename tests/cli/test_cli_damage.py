@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import checkpoints
+from latentmix.runs import checkpoints
 from terminal import refusal, typed
 
 

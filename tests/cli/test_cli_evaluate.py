@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from latentmix import parts
+from latentmix.config import catalogue
 from terminal import refusal, typed
 
 
@@ -58,7 +58,7 @@ def test_parts_lists_everything_by_name(tmp_path: Path) -> None:
     done = typed("parts", cwd=tmp_path)
     assert done.code == 0, done.err
     words = {line.split()[0] for line in done.out.splitlines() if line.startswith("  ") and line[2] != " "}
-    everything = [part for kind in parts.FOLDERS for part in parts.find(kind).values()]
+    everything = [part for kind in catalogue.FOLDERS for part in catalogue.find(kind).values()]
     assert words == {part.name for part in everything}
     for part in everything:
         assert part.summary, part.name

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import checkpoints, runs
+from latentmix import runs
+from latentmix.runs import checkpoints
 from terminal import refusal, typed
 
 

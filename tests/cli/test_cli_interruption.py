@@ -8,7 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from latentmix import checkpoints, runs
+from latentmix import runs
+from latentmix.runs import checkpoints
 from terminal import LATENTMIX, typed
 
 

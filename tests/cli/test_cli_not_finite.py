@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latentmix import checkpoints, runs
+from latentmix import runs
+from latentmix.runs import checkpoints
 from terminal import SCREEN, Finished, typed
 
 METHOD = '''

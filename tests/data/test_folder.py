@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from latentmix.data import from_path, load
-from latentmix.data.folder import Folder
+from latentmix.data.sources.folder import Folder
 
 
 def save(file: Path, value: int, mode: str = "L", size: tuple[int, int] = (6, 6)) -> None:

@@ -12,11 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentmix.data import Decoded, families, load, spiral, sprites
-from latentmix.data.dsprites import DSprites
-from latentmix.data.families import FAMILIES, Discs, Hues, Lines, Squares
-from latentmix.data.lines import draw
-from latentmix.data.sprites import COUNT, SIZES, Sprites
+from latentmix.data import Decoded, load
+from latentmix.data.sources import one_parameter as families
+from latentmix.data.sources import spiral, sprites
+from latentmix.data.sources.dsprites import DSprites
+from latentmix.data.sources.lines import draw
+from latentmix.data.sources.one_parameter import FAMILIES, Discs, Hues, Lines, Squares
+from latentmix.data.sources.sprites import COUNT, SIZES, Sprites
 
 
 class TestLines:
@@ -245,9 +247,8 @@ class TestSprites:
 
     def test_drawing_does_without_torch(self):
         """So that the whole grid takes little more than its 3.02 GB."""
-        code = (
-            "import sys; from latentmix.data import sprites; sprites.render(7); print('torch' in sys.modules)"
-        )
+        code = "import sys; from latentmix.data.sources import sprites; sprites.render(7);"
+        code += "print('torch' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data.glyphs import FACTORS, ONE, SEVEN, TEST_ANGLES, TRAIN_ANGLES, draw_factors, render
+from latentmix.data.sources.glyphs import FACTORS, ONE, SEVEN, TEST_ANGLES, TRAIN_ANGLES, draw_factors, render
 
 UPRIGHT = torch.tensor([[60.0, 30.0, 80.0, 0.0, -10.0, 24.0, 0.0]])
 

@@ -21,7 +21,7 @@ import pytest
 from fake_hub import serve
 from PIL import Image
 
-from latentmix.data import hub
+from latentmix.data.sources import hub
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -29,7 +29,8 @@ pytest.importorskip("datasets")
 
 SCRIPT = """
 import json, sys, time
-from latentmix.data import hub, load
+from latentmix.data import load
+from latentmix.data.sources import hub
 for name in sys.argv[1:]:
     start = time.perf_counter()
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentmix.data.images import BadImage, decode, fit, open_image, settle
+from latentmix.data.decoding.images import BadImage, decode, fit, open_image, settle
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from latentmix.data import Data, Decoded, Split, from_path, load, name_of_path
-from latentmix.data.digits import Digits
-from latentmix.data.sprites import Sprites
+from latentmix.data.sources.digits import Digits
+from latentmix.data.sources.sprites import Sprites
 
 
 @dataclass(frozen=True)

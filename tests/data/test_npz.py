@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentmix.data import from_path, load
-from latentmix.data.npz import Npz
+from latentmix.data.sources.npz import Npz
 
 GREY = np.arange(5 * 16, dtype=np.uint8).reshape(5, 4, 4)
 COLOUR = np.arange(5 * 48, dtype=np.uint8).reshape(5, 4, 4, 3)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from latentmix.data import from_path, load
-from latentmix.data.parquet import Parquet
+from latentmix.data.sources.parquet import Parquet
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

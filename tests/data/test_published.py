@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from latentmix.data import from_path, load
-from latentmix.data.celeba_folder import CelebAFolder
-from latentmix.data.zappos import Zappos
+from latentmix.data.sources.celeba_folder import CelebAFolder
+from latentmix.data.sources.zappos import Zappos
 
 # Image i has the brightness 20 i.
 ATTRIBUTES = ("Bald", "Male", "Young")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentmix.data import Split
-from latentmix.experiments import attribute_mixes
+from latentmix.experiments.amr import attribute_mixes
 from latentmix.methods.amr_classes import AMRClasses
 from latentmix.networks.mlp import MLP
 

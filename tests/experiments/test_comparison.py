@@ -8,7 +8,7 @@ import pytest
 
 from latentmix import config, runs
 from latentmix.experiments import comparison
-from latentmix.metrics import features
+from latentmix.metrics.features import classifier as features
 
 
 @pytest.fixture
@@ -68,7 +68,9 @@ def test_mixes_are_made_by_masks_where_the_method_mixes_by_masks(factors, monkey
     comparison.score(Path("a"), comparison.SYSTEMS["AMR mixup 3"], factors)
     for name in ["honesty", "composition"] if factors else ["honesty"]:
         assert [options[name]["path"] for options in asked] == ["crossover", "lerp"]
-    assert all(("composition" in options, "factors" in options) == (factors, factors) for options in asked)
+    assert all(
+        ("composition" in options, "disentanglement" in options) == (factors, factors) for options in asked
+    )
 
 
 def test_a_metric_that_fails_is_named(monkeypatch):

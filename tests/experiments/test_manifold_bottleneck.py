@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from latentmix.data import Split
-from latentmix.experiments import manifold_bottleneck as experiment
+from latentmix.experiments.manifold_mixup import bottleneck as experiment
 
 
 def digits(n: int = 40) -> Split:

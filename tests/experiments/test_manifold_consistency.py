@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.experiments.manifold_consistency import Form, Learner, ramp
-from latentmix.manifold import MixedPass
+from latentmix.experiments.manifold_mixup.consistency import Form, Learner, ramp
+from latentmix.manifold.manifold_mixup import MixedPass
 from latentmix.mixing import Mix
 from latentmix.networks.wide_resnet import WideResNet
 

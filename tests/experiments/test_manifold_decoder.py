@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from latentmix.data import Split
-from latentmix.experiments import manifold_decoder as experiment
+from latentmix.experiments.manifold_mixup import decoder as experiment
 from latentmix.networks.resnet import PreActResNet
 
 SIDE = 12

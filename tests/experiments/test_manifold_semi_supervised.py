@@ -13,8 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentmix.data import Data, Split
-from latentmix.experiments import manifold_semi_supervised as experiment
-from latentmix.experiments.manifold_consistency import Learner
+from latentmix.experiments.manifold_mixup import semi_supervised as experiment
+from latentmix.experiments.manifold_mixup.consistency import Learner
 from latentmix.networks.resnet import PreActResNet
 
 TINY = experiment.Recipe(PreActResNet(18, width=1), 8, labelled=10, valid=10, epochs=2, weight=1.0, batch=8)

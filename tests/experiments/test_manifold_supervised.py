@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from latentmix.data import Split
-from latentmix.experiments import manifold_supervised as study
+from latentmix.experiments.manifold_mixup import supervised as study
 from latentmix.metrics.robustness import bce_on_softmax
 from latentmix.supervised import Classifier, Result, train
 

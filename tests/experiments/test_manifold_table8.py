@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentmix.experiments import manifold_table8 as table8
+from latentmix.experiments.manifold_mixup import table8
 
 
 def batch(mixing: str, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from latentmix.data import Data, Split
-from latentmix.experiments import manifold_tables as tables
+from latentmix.experiments.manifold_mixup import tables
 from latentmix.supervised import train
 
 PAGE = Path(__file__).parents[2] / "docs" / "manifold_mixup.md"

@@ -2,7 +2,7 @@
 
 import torch
 
-from latentmix.experiments.mixing_functions import POINTS, draw, reach
+from latentmix.experiments.amr.mixing_functions import POINTS, draw, reach
 from latentmix.mixing import Bernoulli, Mixup
 
 

@@ -5,8 +5,8 @@ import math
 
 import torch
 
-from latentmix.data import spiral
-from latentmix.experiments import spiral as experiment
+from latentmix.data.sources import spiral
+from latentmix.experiments.manifold_mixup import spiral as experiment
 from latentmix.methods.amr import AMR
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from latentmix.methods import Batch
 from latentmix.methods.acai import ACAI
 from latentmix.methods.acai_amr import ACAIofAMR
-from latentmix.mixers import Folded, Midpoint, Region, Spherical
 from latentmix.mixing import Bernoulli, Mix, Mixup
+from latentmix.mixing.mixers import Folded, Midpoint, Region, Spherical
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.conv import Conv
 
@@ -205,9 +205,9 @@ def test_amrs_version_equals_a_hand_computed_case():
 
 
 def test_the_two_are_told_apart_by_name():
-    from latentmix import parts
+    from latentmix.config import catalogue
 
-    assert {"acai", "acai_of_amr"} <= set(parts.find("method"))
+    assert {"acai", "acai_of_amr"} <= set(catalogue.find("method"))
     assert ACAI.label != ACAIofAMR.label
 
 

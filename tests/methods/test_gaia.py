@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from latentmix import attributes
 from latentmix.methods import Batch
+from latentmix.methods import attribute_vectors as attributes
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.methods.gaia import GAIA, structure_loss
-from latentmix.mixers import Midpoint
 from latentmix.mixing import Mix
+from latentmix.mixing.mixers import Midpoint
 from latentmix.networks.conv import parameter_count
 from latentmix.networks.gaia import ContentStyle
 from latentmix.networks.mlp import MLP
-from latentmix.players import make_optimisers, step
+from latentmix.training.step import make_optimisers, step
 
 SHAPE = (1, 4, 4)
 

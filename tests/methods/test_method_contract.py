@@ -8,11 +8,12 @@ import inspect
 import pytest
 import torch
 
-from latentmix import config, parts
+from latentmix import config
+from latentmix.config import catalogue
 from latentmix.methods import Batch, Method
-from latentmix.players import make_optimisers, step
+from latentmix.training.step import make_optimisers, step
 
-METHODS = list(parts.find("method"))
+METHODS = list(catalogue.find("method"))
 SHAPE, LABELS, ATTRIBUTES = (1, 32, 32), 3, 2
 
 
@@ -80,7 +81,7 @@ def test_encode_is_deterministic_and_decode_fits_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_unlabelled_data_train_without_a_probe(name: str) -> None:
-    part = parts.find("method")[name]
+    part = catalogue.find("method")[name]
     takes = inspect.signature(part.make).parameters
     if takes["labels"].default is inspect.Parameter.empty or "attributes" in takes:
         with pytest.raises((TypeError, ValueError)):
@@ -96,7 +97,7 @@ def test_unlabelled_data_train_without_a_probe(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_explains_itself(name: str) -> None:
-    part = parts.find("method")[name]
+    part = catalogue.find("method")[name]
     assert part.summary
     assert "References" in (part.make.__doc__ or "")
     assert all(default is not inspect.Parameter.empty for _, default in part.options.values())

@@ -12,7 +12,7 @@ from torch import nn
 from latentmix.data import Data, Split
 from latentmix.methods import Method
 from latentmix.metrics import frechet, honesty, path
-from latentmix.metrics.features import Features
+from latentmix.metrics.features.classifier import Features
 from latentmix.networks import EncoderDecoder
 
 

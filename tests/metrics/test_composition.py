@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
 from latentmix.methods import Method
-from latentmix.metrics import features
 from latentmix.metrics.composition import JUDGED, combinations, evaluate, parents, shown
+from latentmix.metrics.features import classifier as features
 from latentmix.networks import EncoderDecoder
 
 LEFT, RIGHT = 3, 2  # values of the two factors

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.metrics import features, frechet
+from latentmix.metrics import frechet
+from latentmix.metrics.features import classifier as features
 
 
 def whitened(n, d, seed):

@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentmix import config, parts
+from latentmix import config
+from latentmix.config import catalogue
 from latentmix.data import Split
-from latentmix.metrics import features, frechet, honesty, path
+from latentmix.metrics import frechet, honesty, path
+from latentmix.metrics.features import classifier as features
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +119,7 @@ def test_the_parents_classes_are_those_of_both(dark_and_bright, toy_method, pixe
     assert values["parent_classes_pixels"] == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", parts.find("method"))
+@pytest.mark.parametrize("name", catalogue.find("method"))
 def test_mixes_of_every_method_are_judged(name, toy_data):
     """Critics of codes, of how much is mixed, and judges by reconstruction have no say."""
     torch.manual_seed(0)

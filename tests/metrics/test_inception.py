@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from latentmix.data import Split
-from latentmix.metrics import frechet, inception
+from latentmix.metrics import frechet
+from latentmix.metrics.features import inception
 
 
 class StandIn(nn.Module):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from latentmix.metrics import factors, lines
+from latentmix.metrics import disentanglement as factors
+from latentmix.metrics import lines
 from latentmix.mixing import crossover, lerp
 
 T = torch.linspace(0, 1, 16, dtype=torch.float64)

@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 from latentmix import metrics
-from latentmix.metrics import features
+from latentmix.metrics.features import classifier as features
 
 NAMES = [m.name for m in pkgutil.iter_modules(metrics.__path__)]
 MODULES = [importlib.import_module(f"latentmix.metrics.{name}") for name in NAMES]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmix.data import Decoded, Source
+from latentmix.data.split import Decoded, Source
 
 FORMAT = 3  # raise when decoding changes, so that nobody keeps pixels of the older kind
 

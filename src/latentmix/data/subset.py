@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentmix.data import UNLABELLED, Data, Split
+from latentmix.data.split import UNLABELLED, Data, Split
 
 
 def keep_attributes(data: Data, names: Sequence[str]) -> Data:

@@ -18,8 +18,8 @@ from typing import Any
 from latentmix import config, runs
 from latentmix.data import load
 from latentmix.evaluate import evaluate
-from latentmix.runs import write_atomically
-from latentmix.train import train
+from latentmix.runs.folder import write_atomically
+from latentmix.training.loop import train
 
 TRAIN_SIZE, IMAGES = 6_000, 24_000  # each system sees IMAGES in training
 SHARED = {"image_size": 16, "batch_size": 16, "lr": 1e-3}
@@ -51,7 +51,7 @@ METRICS = (
     "honesty",
     "path",
 )
-FACTOR_METRICS = ("factors.fast=true", "composition.n=1000")
+FACTOR_METRICS = ("disentanglement.fast=true", "composition.n=1000")
 TABLES = {
     "usefulness of codes": {
         "online": ("online_probe", "online_test_accuracy"),
@@ -85,14 +85,14 @@ TABLES = {
         "peak": ("path", "peak"),
     },
     "factors (fast settings)": {
-        "FactorVAE": ("factors", "factor_vae_eval_accuracy_fast"),
-        "AMR's variant": ("factors", "factor_vae_published_fast"),
-        "beta-VAE": ("factors", "beta_vae_eval_accuracy_fast"),
-        "MIG": ("factors", "discrete_mig_fast"),
-        "SAP": ("factors", "SAP_score_fast"),
-        "DCI d": ("factors", "disentanglement_fast"),
-        "DCI c": ("factors", "completeness_fast"),
-        "modularity": ("factors", "modularity_score_fast"),
+        "FactorVAE": ("disentanglement", "factor_vae_eval_accuracy_fast"),
+        "AMR's variant": ("disentanglement", "factor_vae_published_fast"),
+        "beta-VAE": ("disentanglement", "beta_vae_eval_accuracy_fast"),
+        "MIG": ("disentanglement", "discrete_mig_fast"),
+        "SAP": ("disentanglement", "SAP_score_fast"),
+        "DCI d": ("disentanglement", "disentanglement_fast"),
+        "DCI c": ("disentanglement", "completeness_fast"),
+        "modularity": ("disentanglement", "modularity_score_fast"),
     },
     "composition": {
         "reached": ("composition", "reached"),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latentmix import config, gallery, runs
+from latentmix import config, runs
 from latentmix.evaluate import evaluate
-from latentmix.progress import progress
-from latentmix.train import train
+from latentmix.report.exhibit import exhibit
+from latentmix.training.loop import train
+from latentmix.training.progress import progress
 
 SHARED = {"data": "digits", "image_size": 16, "epochs": 35}
 METHODS = {
@@ -29,7 +30,7 @@ def run(out: Path, seed: int) -> Path:
             folders.append(train(config.resolve(settings), shown))
     for folder in folders:
         evaluate(folder, ["probe", "honesty"], say=lambda text: None)
-    page = gallery.exhibit(folders[-1], others=folders[:-1])
+    page = exhibit(folders[-1], others=folders[:-1])
     print("linear probe, accuracy on test images (offline: frozen codes; online: trained along)")
     for folder in folders:
         scores = runs.read_scores(folder)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.mixers import Folded
 from latentmix.mixing import Mixer
+from latentmix.mixing.mixers import Folded
 from latentmix.networks import Network
 from latentmix.networks.acai import PlainConv
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.methods.duel import duel
+from latentmix.methods.adversarial import duel
 from latentmix.networks import Network
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.mlp import perceptron

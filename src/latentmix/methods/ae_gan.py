@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.methods.duel import duel
+from latentmix.methods.adversarial import duel
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 

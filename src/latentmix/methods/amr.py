@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.methods.duel import duel
+from latentmix.methods.adversarial import duel
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv

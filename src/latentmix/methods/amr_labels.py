@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from latentmix.data import UNLABELLED
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.methods.duel import duel
+from latentmix.methods.adversarial import duel
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.methods.duel import duel
+from latentmix.methods.adversarial import duel
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.methods import Batch, Losses, Method, Shape
-from latentmix.mixers import Midpoint
 from latentmix.mixing import Mixer
+from latentmix.mixing.mixers import Midpoint
 from latentmix.networks import Network
 from latentmix.networks.gaia import ContentStyle
 

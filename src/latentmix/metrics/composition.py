@@ -16,7 +16,7 @@ from latentmix.data import Data, Split
 from latentmix.data.subset import has
 from latentmix.methods import Method
 from latentmix.metrics import Count, Score, decode, encode
-from latentmix.metrics.features import Features, classifier
+from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.honesty import density
 from latentmix.metrics.mixes import Path, walk
 from latentmix.mixing import lerp

@@ -17,8 +17,8 @@ from torch import Tensor
 from latentmix.data import Data
 from latentmix.methods import Method
 from latentmix.metrics import Count, Score, decode, device_of, encode
-from latentmix.metrics.features import classifier
-from latentmix.metrics.inception import inception
+from latentmix.metrics.features.classifier import classifier
+from latentmix.metrics.features.inception import inception
 from latentmix.metrics.mixes import Mixing, mix, mixer_of
 
 Array = NDArray[np.float64]

@@ -21,7 +21,7 @@ from torch import Tensor
 from latentmix.data import UNLABELLED, Data
 from latentmix.methods import Method
 from latentmix.metrics import Count, Score, decode, device_of, encode
-from latentmix.metrics.features import Features, classifier
+from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.frechet import radius
 from latentmix.metrics.mixes import Path, walk
 from latentmix.mixing import lerp

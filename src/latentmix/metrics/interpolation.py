@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.manifold_layers import INPUT, find_layers
+from latentmix.manifold.layers import INPUT, find_layers
 from latentmix.mixing import Mix
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.data.families import FAMILIES
-from latentmix.data.lines import draw as draw
+from latentmix.data.sources.lines import draw as draw
+from latentmix.data.sources.one_parameter import FAMILIES
 from latentmix.methods import Method
 from latentmix.metrics import Score, decode, device_of, require_finite
 from latentmix.metrics.mixes import Path, walk

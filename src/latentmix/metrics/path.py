@@ -11,7 +11,7 @@ from torch import Tensor
 from latentmix.data import Data
 from latentmix.methods import Method
 from latentmix.metrics import Count, Score, decode, encode
-from latentmix.metrics.features import classifier
+from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.honesty import pairs
 from latentmix.metrics.mixes import Path, walk
 

@@ -1,0 +1,251 @@
+"""Resynthesis: mix a person's own images by a trained run, with a receipt of how every cell was made."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+import latentmix
+from latentmix.data.decoding.images import BadImage, fit, open_image
+from latentmix.metrics import decode, device_of
+from latentmix.mixing import crossover, lerp, simplex_grid, slerp
+from latentmix.pictures.figures import evaluating, interpolations, triangle
+from latentmix.pictures.tiles import Label, Tile, sheet
+from latentmix.runs.folder import OpenRun, write_atomically
+
+LAYOUTS = ("strip", "triangle", "grid", "gif")
+PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "lerp": lerp,
+    "slerp": slerp,
+    "crossover": crossover,
+}
+STILL: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+FRAME, HOLD = 90, 700  # milliseconds; the film rests where it shows a parent
+FILM_LEAST = 192  # pixels of the shorter side of a film's tiles
+
+
+class Cell(NamedTuple):
+    """One decoded mix: where it stands, and how much of each parent is in it (one weight a parent, sum 1)."""
+
+    row: int
+    column: int
+    weights: dict[int, float]
+
+
+def resynthesise(
+    run: OpenRun,
+    images: Sequence[Path],
+    *,
+    steps: int = 9,
+    layout: str | None = None,
+    path: str = "lerp",
+    out: Path,
+) -> dict[str, Any]:
+    """Mix images of any size and mode, write the picture, and beside it a receipt, `OUT.json`.
+
+    The same run, images and options give the same bytes; nothing is drawn at random. Real parents, resized to
+    what the run was trained on, stand beside their reconstructions.
+
+    Arguments:
+        images: Two or more image files.
+        steps: Cells from one parent to the next, both ends counted; the cells of a triangle's side.
+        layout: "strip" (a row from each image to the next), "triangle" (three images), "grid" (midpoints of
+            all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
+        path: How codes are walked between: "lerp", "slerp", or "crossover" of feature maps.
+        out: .png, .jpg or .webp; .gif for the animation.
+
+    Returns:
+        The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
+        weights (for "slerp" and "crossover", whose weights are not two numbers, the position from 0 to 1).
+
+    Raises:
+        ValueError: Fewer than two images, an unreadable one (named), or options that do not fit together.
+        FileNotFoundError: An image, or the folder of `out`, that does not exist.
+    """
+    images, out = [Path(i) for i in images], Path(out)
+    layout = _settle(run, images, steps, layout, path, out)
+    contents = [_read(image) for image in images]
+    x = torch.stack([_pixels(image, content, run.shape) for image, content in zip(images, contents)])
+
+    cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
+    with evaluating(run.method):
+        h = run.method.encode(x.to(device_of(run.method)))
+        mixes = decode(run.method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
+
+    receipt = {
+        "latentmix": latentmix.__version__,
+        "model": {
+            "run": run.folder.resolve().name,
+            "method": run.config["method"]["name"],
+            "seed": run.config["seed"],
+            "checkpoint": run.checkpoint,
+            "weights_sha256": run.weights_sha256,
+        },
+        "parents": [
+            {"file": image.name, "sha256": _sha256(content)} for image, content in zip(images, contents)
+        ],
+        "layout": layout,
+        "path": path,
+        "steps": steps,
+        "cells": [_account(cell, path) for cell in cells],
+    }
+    if layout == "gif":
+        content = _film(x, mixes, cells)
+    else:
+        drawn = {"strip": _strip, "triangle": _triangle, "grid": _grid}[layout](x, mixes, run.method.label)
+        content = _still(drawn, out.suffix.lower(), receipt)
+    write_atomically(out, content)
+    receipt["output"] = {"file": out.name, "sha256": _sha256(content)}
+    write_atomically(out.with_name(out.name + ".json"), json.dumps(receipt, indent=2) + "\n")
+    return receipt
+
+
+def _settle(
+    run: OpenRun, images: Sequence[Path], steps: int, layout: str | None, path: str, out: Path
+) -> str:
+    """Check that everything fits together, before any work; returns the layout."""
+    suffix = out.suffix.lower()
+    if layout is None:
+        layout = "gif" if suffix == ".gif" else "triangle" if len(images) == 3 and path == "lerp" else "strip"
+    if layout not in LAYOUTS:
+        raise ValueError(f"no layout is called {layout!r}; there are {', '.join(LAYOUTS)}")
+    if path not in PATHS:
+        raise ValueError(f"no path is called {path!r}; there are {', '.join(PATHS)}")
+    if len(images) < 2:
+        raise ValueError(f"mixing takes at least 2 images, got {len(images)}")
+    if steps < 2:
+        raise ValueError(f"steps={steps}: a path has at least its two ends, 2")
+    if layout == "triangle" and len(images) != 3:
+        raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
+    if layout == "triangle" and path != "lerp":
+        raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
+    if path == "crossover" and run.method.autoencoder.code_shape[0] < 2:
+        raise ValueError(
+            "this run's code is a single feature map, which has nothing to cross over; choose lerp"
+        )
+    if run.shape[0] not in (1, 3):
+        raise ValueError(f"images have 1 or 3 channels, and this run was trained on {run.shape[0]}")
+    if layout == "gif" and suffix != ".gif":
+        raise ValueError(f"{out}: an animation is written as .gif")
+    if layout != "gif" and suffix not in STILL:
+        what = "a .gif is an animation" if suffix == ".gif" else f"unknown kind of picture {suffix!r}"
+        raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
+    if out.resolve() in {image.resolve() for image in images}:
+        raise ValueError(f"{out} is one of the images to mix and would be overwritten; choose another name")
+    return layout
+
+
+def _read(image: Path) -> bytes:
+    if not image.exists():
+        raise FileNotFoundError(f"{image}: no such image file")
+    if not image.is_file():
+        raise ValueError(f"{image} is a folder; name image files")
+    return image.read_bytes()
+
+
+def _pixels(name: Path, content: bytes, shape: tuple[int, int, int]) -> Tensor:
+    """Decode, resize the shorter side, crop the centre: (C, H, W) in [-1, 1], like the data of a training."""
+    try:
+        image = fit(open_image(content), shape[1])
+    except BadImage as error:
+        raise ValueError(f"{name} cannot be used as an image: {error}") from error
+    pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"), dtype=np.float32)
+    return torch.from_numpy(pixels.reshape(*shape[1:], shape[0])).permute(2, 0, 1) / 127.5 - 1
+
+
+def _chain(n: int, steps: int) -> list[Cell]:
+    """A row for each leg of the way 0, 1, ..., n - 1."""
+    ts = [t / (steps - 1) for t in range(steps)]
+    return [Cell(i, c, {i: 1 - t, i + 1: t}) for i in range(n - 1) for c, t in enumerate(ts)]
+
+
+def _simplex(n: int, steps: int) -> list[Cell]:
+    places = [(line, c) for line in range(steps) for c in range(line + 1)]
+    grid = simplex_grid(n, steps).tolist()
+    return [Cell(*place, dict(enumerate(weights))) for place, weights in zip(places, grid)]
+
+
+def _pairs(n: int, steps: int) -> list[Cell]:
+    """Row i, column j: halfway from i to j; on the diagonal the parents' reconstructions."""
+    return [Cell(i, j, {i: 0.5, j: 0.5} if i != j else {i: 1.0}) for i in range(n) for j in range(n)]
+
+
+def _mix(h: Tensor, weights: dict[int, float], path: str) -> Tensor:
+    parents, shares = list(weights), torch.tensor(list(weights.values()))
+    if len(parents) == 2:
+        first, second = (h[i : i + 1] for i in parents)
+        return PATHS[path](first, second, shares[1:])[0, 0]
+    return torch.einsum("k,k...->...", shares.to(h), h[parents])
+
+
+def _account(cell: Cell, path: str) -> dict[str, Any]:
+    parents, weights = list(cell.weights), [round(w, 6) for w in cell.weights.values()]
+    made = {"position": weights[1]} if path != "lerp" and len(weights) == 2 else {"weights": weights}
+    return {"row": cell.row, "column": cell.column, "parents": parents, **made}
+
+
+def _strip(x: Tensor, mixes: Tensor, label: str) -> Image.Image:
+    legs = len(x) - 1
+    return interpolations({label: mixes.unflatten(0, (legs, -1))}, ends=torch.stack([x[:-1], x[1:]], 1))
+
+
+def _triangle(x: Tensor, mixes: Tensor, label: str) -> Image.Image:
+    return triangle(mixes, x)
+
+
+def _grid(x: Tensor, mixes: Tensor, label: str) -> Image.Image:
+    n = len(x)
+    tiles = [Tile(i % n, i // n, image) for i, image in enumerate(mixes)]
+    tiles += [Tile(-1.15, i, image) for i, image in enumerate(x)]
+    tiles += [Tile(i, -1.15, image) for i, image in enumerate(x)]
+    return sheet(tiles, [Label(0, -1.15, "real")])
+
+
+def _film(x: Tensor, mixes: Tensor, cells: Sequence[Cell]) -> bytes:
+    """From the first parent to the last and back, each mix between its two real parents."""
+    frames, durations = [], []
+    for cell, mix in zip(cells, mixes):
+        if cell.row and not cell.column:
+            continue  # a leg begins where the one before it ended
+        first, second = cell.weights
+        tiles = [Tile(0, 0, x[first]), Tile(1.1, 0, mix), Tile(2.2, 0, x[second])]
+        frames.append(
+            sheet(tiles, [Label(0, 0, "real", "below"), Label(2.2, 0, "real", "below")], least=FILM_LEAST)
+        )
+        durations.append(HOLD if max(cell.weights.values()) == 1 else FRAME)
+    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _still(image: Image.Image, suffix: str, receipt: dict[str, Any]) -> bytes:
+    kind, options = STILL[suffix]
+    if kind == "PNG":
+        text = PngInfo()
+        text.add_text("latentmix", json.dumps(receipt))
+        options = {"pnginfo": text}
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,316 @@
+"""Configuration: YAML and ``key=value`` in, one validation, a frozen `Run` out.
+
+All mistakes are reported at once, each with its dotted path and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from latentmix.config import catalogue
+from latentmix.data.names import name_of
+
+Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[
+    list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, one line a mistake."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides the numbers of a training run, and where they go.
+
+    Arguments:
+        method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
+        image_size: Side of the square images, in pixels.
+        train_size: How many training images to keep, chosen by `seed`; None for all.
+        labelled: How many of them keep their label, evenly over the classes; None for all.
+        attributes: Names of the attributes to train with, in this order; None for all.
+        hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
+        epochs: Passes over the training images.
+        batch_size: Images a step; a last smaller batch of an epoch is dropped.
+        lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
+        seed: Of initialisation, order of the data, and mixing.
+        precision: "fp32", or "bf16" for mixed precision with weights in fp32.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        out: The run's folder.
+    """
+
+    method: dict[str, Any]
+    data: dict[str, Any]
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    train_size: Positive | None = None
+    labelled: Positive | None = None
+    attributes: Names | None = None
+    hold_out: dict[str, Annotated[list[int], BeforeValidator(_listed)]] | None = None
+    epochs: Positive = 10
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "auto"
+    out: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
+
+
+def load(arguments: Iterable[str]) -> Run:
+    """Read ``[CONFIG.yaml ...] [key=value ...]``, later ones override, and validate.
+
+    Raises:
+        ConfigError: Anything is wrong; names every mistake.
+        FileNotFoundError: A YAML file that does not exist.
+    """
+    settings: dict[str, Any] = {}
+    hints = inspect.get_annotations(Run, eval_str=True)
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if equals and not _finds(Path.is_file, argument):
+            # Words stay as they were typed: out=2026-01-31 and out=007 name folders, they are no YAML values.
+            _merge(settings, _nested(key, text if hints.get(key) is str else _value(text)))
+        else:
+            _merge(settings, _read_yaml(argument))
+    return resolve(settings)
+
+
+def resolve(settings: Mapping[str, Any]) -> Run:
+    """Validate a nested dictionary of settings and fill in every default.
+
+    Raises:
+        ConfigError: Names every mistake with its dotted path.
+    """
+    settings = {**DEFAULTS, **settings}
+    errors: list[str] = []
+    values: dict[str, Any] = {}
+    fields = {f.name: f for f in dataclasses.fields(Run)}
+    hints = inspect.get_annotations(Run, eval_str=True)
+    for key, value in settings.items():
+        if key in ("method", "data"):
+            values[key] = _part(key, value, key, errors)
+        elif key in fields:
+            values[key] = _plain(hints[key], value, key, errors)
+        else:
+            errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+    if errors:
+        raise ConfigError("\n".join(errors))
+    if not values.get("out"):
+        from latentmix.data import name_of_path
+
+        data = values["data"]
+        name = name_of_path(data["path"]) if "path" in data else data["name"]
+        values["out"] = f"runs/{name}-{values['method']['name']}-seed{values.get('seed', 0)}"
+    return Run(**values)
+
+
+def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Read ``[METRIC ...] [METRIC.option=value ...]`` and fill in every default: {metric: {option: value}}.
+
+    Arguments:
+        seed: Of the metrics that are given no other.
+
+    Raises:
+        ConfigError: Unknown metrics, unknown options or values that do not fit; names every mistake.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    errors: list[str] = []
+    for argument in arguments:
+        path, equals, text = argument.partition("=")
+        name, _, option = path.partition(".")
+        if bool(equals) != bool(option):
+            errors.append(f"{argument}: expected METRIC or METRIC.option=value")
+        else:
+            settings.setdefault(name, {"seed": seed}).update({option: _value(text)} if equals else {})
+    resolved = {
+        name: _part("metric", {"name": name, **given}, name, errors) for name, given in settings.items()
+    }
+    if errors:
+        raise ConfigError("\n".join(errors))
+    return {name: {k: v for k, v in spec.items() if k != "name"} for name, spec in resolved.items()}
+
+
+def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
+    """Make the part that a resolved spec describes.
+
+    Arguments:
+        context: What the data decide (`shape`, `labels`, `attributes`); passed where the part takes it.
+
+    Raises:
+        ValueError: The part refuses its options or the context.
+    """
+    part = catalogue.find(kind)[spec["name"]]
+    options = {}
+    for name, value in spec.items():
+        if name != "name":
+            inner = catalogue.kind_of(part.options[name][0])
+            options[name] = build(inner, value) if inner and value is not None else value
+    takes = inspect.signature(part.make).parameters
+    return part.make(**{k: v for k, v in context.items() if k in takes}, **options)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lines ``key: old -> new`` for every leaf in which two nested configurations differ."""
+    a, b = _flat(old), _flat(new)
+    return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = None) -> dict[str, Any]:
+    """Resolve a name, or a mapping with a name and options, to a complete spec."""
+    found = catalogue.find(kind)
+    spec = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if "name" not in spec:
+        if default is None and kind in DEFAULTS:
+            spec["name"] = DEFAULTS[kind]
+        else:
+            spec = {**_spec_of(default), **spec}
+    name = spec.pop("name")
+    if kind == "data" and isinstance(name, str) and name not in found and _is_path(name):
+        from latentmix.data import from_path  # the data package knows layouts; it imports torch
+
+        try:
+            source = from_path(name)
+        except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
+            errors.append(f"{path}: {error}")
+            return {"name": name}
+        spec = {**_spec_of(source), **spec}
+        name = spec.pop("name")
+    if not isinstance(name, str) or name not in found:
+        others = ", ".join(found) + (", or the path of a folder or .npz file" if kind == "data" else "")
+        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, found)}; there are {others}")
+        return {"name": name}
+    resolved: dict[str, Any] = {"name": name}
+    options = found[name].options
+    for key in spec:
+        if key not in options:
+            known = ", ".join(options) or "none"
+            errors.append(
+                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}"
+            )
+    count = len(errors)
+    for key, (annotation, fallback) in options.items():
+        inner = catalogue.kind_of(annotation)
+        if inner:
+            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback)
+        elif key in spec:
+            resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
+        elif fallback is inspect.Parameter.empty:
+            errors.append(f"{path}.{key}: {name} needs it")
+        else:
+            resolved[key] = fallback
+    if kind == "data" and isinstance(resolved.get("path"), str):
+        try:
+            resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
+        except (ValueError, RuntimeError) as error:
+            errors.append(f"{path}.path: {error}")
+    if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
+        try:
+            build(kind, resolved)
+        except ValueError as error:
+            errors.append(f"{path}.{error}")
+    return resolved
+
+
+def _spec_of(part: Any) -> dict[str, Any]:
+    """The spec that makes a part which is a frozen dataclass."""
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return {"name": None}
+    return {"name": name_of(type(part)), **dataclasses.asdict(part)}
+
+
+def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
+    try:  # strict where it matters: pydantic takes true for 1
+        return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
+    except ValidationError as error:
+        reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
+        errors.append(f"{path}: {reasons}; got {value!r}")
+        return value
+
+
+def _nearest(word: Any, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.5)  # YAML's keys may be numbers
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _is_path(name: str) -> bool:
+    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or _finds(Path.exists, name)
+
+
+def _finds(ask: Callable[[Path], bool], name: str) -> bool:
+    """Ask what lies at a path: nothing where it is longer than names can be, as some settings are."""
+    try:
+        return ask(Path(name))
+    except OSError:
+        return False
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, dot, rest = key.partition(".")
+    return {first: _nested(rest, value) if dot else value}
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
+    for key, value in new.items():
+        old = into.get(key)
+        if isinstance(value, Mapping):
+            if not isinstance(old, dict):
+                old = {} if old is None else {"name": old}
+            if "name" in value and old.get("name") not in (None, value["name"]):
+                old = {}
+            into[key] = old
+            _merge(old, value)
+        elif isinstance(old, dict) and value is not None:
+            into[key] = {**old, "name": value} if old.get("name") in (None, value) else value
+        else:
+            into[key] = value
+
+
+def _read_yaml(path: str) -> Mapping[str, Any]:
+    if _finds(Path.is_dir, path):
+        raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
+    if not _finds(Path.is_file, path):
+        raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
+    try:
+        settings = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
+    return settings

@@ -1,0 +1,1 @@
+"""From bytes, tables and columns of labels to arrays."""

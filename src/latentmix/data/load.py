@@ -1,0 +1,149 @@
+"""From a source or a path to the three splits that a run trains on and is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentmix.data.names import LAYOUTS, name_of, name_of_path
+from latentmix.data.split import EXTENSIONS, SPLITS, UNLABELLED, Data, Decoded, Source, Split, cut
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load(
+    source: Source,
+    *,
+    image_size: int,
+    train_size: int | None = None,
+    labelled: int | None = None,
+    attributes: Sequence[str] | None = None,
+    hold_out: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Data:
+    """Read a source, once decoded from the cache, and cut it into training, validation and test images.
+
+    A source's own splits are kept. A missing one is held out of the N training images that have a label (or
+    of all, without labels): the last `valid_size` rows, or min(10000, N // 5), of a fixed permutation that no
+    seed changes, as in the published code of AMR; MNIST gives 50,000 / 10,000 / 10,000.
+
+    Arguments:
+        image_size: Side of the square images, in pixels.
+        train_size: How many training images to keep, chosen by `seed` (smaller sets nest in larger ones); all
+            if None. Validation and test images do not depend on it.
+        labelled: How many of them keep their label, as many of each class as can be, chosen by `seed`; the
+            others get the label -1. All if None.
+        attributes: Names of the attributes to keep, in this order; all if None.
+        hold_out: {name of a factor, an attribute or "label": values}: images that have one of the values in
+            every one of these columns are left out of the training and validation images, and stay among the
+            test images.
+
+    Raises:
+        ValueError: Bad images or columns, too few images to split or of a class, fewer of them than
+            `train_size` or `labelled`, a split without images, or names and values that the data do not have.
+        FileNotFoundError: The source is not there.
+    """
+    import torch
+
+    from latentmix.data import subset
+    from latentmix.data.cache import through_cache
+
+    decoded, fingerprint = through_cache(source, image_size)
+    splits = {s: found for s in SPLITS if (found := _split(decoded, s)) is not None}
+    train, missing = splits["train"], [s for s in SPLITS if s not in splits]
+    known = np.ones(len(train), bool)
+    if missing and decoded.train_labels is not None:
+        known = decoded.train_labels != UNLABELLED  # scores need labels, training does without
+    needed, count = len(missing) + 1, int(known.sum())
+    if count < needed:
+        what = "images" if known.all() else "labelled images"
+        raise ValueError(f"{count} {what} in {_name(source)} are too few to split; it takes {needed} or more")
+    if empty := [split for split, rows in splits.items() if not len(rows)]:
+        raise ValueError(
+            f"{_name(source)} has a {empty[0]} split without images; fill it, or remove it "
+            "and it is held out of the training images"
+        )
+    if missing:
+        rows = {s: np.flatnonzero(known)[i] for s, i in cut(count, missing, decoded.valid_size).items()}
+        rows["train"] = np.concatenate([rows["train"], np.flatnonzero(~known)])
+        splits |= {s: train.take(torch.from_numpy(index)) for s, index in rows.items()}
+    data = Data(
+        _name(source),
+        splits["train"],
+        splits["valid"],
+        splits["test"],
+        decoded.class_names,
+        decoded.attribute_names,
+        fingerprint,
+        decoded.factor_names,
+        source=name_of(type(source)),
+    )
+    if attributes is not None:
+        data = subset.keep_attributes(data, attributes)
+    if hold_out:
+        data = subset.hold_out(data, hold_out)
+    if train_size is not None:
+        data = subset.keep_images(data, train_size, seed)
+    if labelled is not None:
+        data = subset.keep_labels(data, labelled, seed)
+    return data.to(device)
+
+
+def from_path(path: str | Path) -> Source:
+    """The source that fits what lies at `path`.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        ValueError: It is none of the layouts that can be read.
+    """
+    from latentmix.data.decoding.walk import files_below
+    from latentmix.data.sources.celeba_folder import CelebAFolder
+    from latentmix.data.sources.folder import Folder
+    from latentmix.data.sources.npz import Npz
+    from latentmix.data.sources.parquet import Parquet
+    from latentmix.data.sources.zappos import Zappos
+
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; data can be {LAYOUTS}")
+    if root.is_file():
+        if root.suffix.lower() == ".npz":
+            return Npz(str(root))
+        if root.suffix.lower() == ".parquet":
+            raise ValueError(f"{path} is one parquet file; name the folder that holds it")
+        raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
+    if CelebAFolder.fits(root):
+        return CelebAFolder(str(root))
+    if Zappos.fits(root):
+        return Zappos(str(root))
+    if any(file.suffix == ".parquet" for file in files_below(root)):
+        return Parquet(str(root))
+    if any(file.suffix.lower() in EXTENSIONS for file in files_below(root)):
+        return Folder(str(root))
+    raise ValueError(f"{path} {_contents(root.iterdir())}; data can be {LAYOUTS}")
+
+
+def _contents(entries: Iterable[Path]) -> str:
+    names = sorted(p.name + "/" * p.is_dir() for p in entries)
+    if not names:
+        return "is an empty folder"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"holds no images or parquet files, only {', '.join(names[:5])}{more}"
+
+
+def _split(decoded: Decoded, split: str) -> Split | None:
+    import torch
+
+    arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes", "factors"))
+    images, *columns = (None if a is None else torch.from_numpy(a) for a in arrays)
+    return None if images is None else Split(images, *columns)
+
+
+def _name(source: Source) -> str:
+    path = getattr(source, "path", None)
+    return str(getattr(source, "name", name_of(type(source)))) if path is None else name_of_path(path)

@@ -1,0 +1,155 @@
+"""White shapes with known factors, the grid of dSprites, drawn here: every image is known by its number.
+
+The number of an image counts through the factors, the last fastest: shape, scale, orientation, x, y.
+Positions are whole pixels, so each shape at each scale and angle is drawn once (720 of them, on first use)
+and an image is a window into one of these drawings: microseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmix.data.split import Decoded, cut
+
+SIDE = 64
+FACTORS = ("shape", "scale", "orientation", "x", "y")
+SIZES = (3, 6, 40, 32, 32)
+COUNT = math.prod(SIZES)  # 737,280
+SHAPES = ("square", "ellipse", "heart")
+RADIUS = 15.0  # of the circle around a shape of scale 1, in pixels
+
+
+@dataclass(frozen=True)
+class Sprites:
+    """Squares, ellipses and hearts, 6 scales x 40 angles x 32 x 32 places; the label is the shape.
+
+    Scales go from 0.5 to 1 and angles all round, as in dSprites; places are the middle 32 pixels of each
+    axis. By symmetry a square looks the same at 4 angles and an ellipse at 2.
+
+    Arguments:
+        images: How many of the 737,280 to take, at random, the same for every seed; they occupy 4 kB each.
+
+    References:
+        The factors of Matthey et al., "dSprites", 2017; drawn anew, so pixels differ from theirs.
+    """
+
+    images: int = 50_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.images <= COUNT:
+            raise ValueError(f"images={self.images}: there are 1 to {COUNT} sprites")
+
+    def read(self, image_size: int) -> Decoded:
+        numbers = chosen(self.images)
+        arrays: dict[str, Any] = {}
+        for split, rows in cut(self.images).items():  # one by one, as splitting the images would copy them
+            known = factors(numbers[rows])
+            arrays[f"{split}_images"] = shrink(render(numbers[rows]), image_size)[:, None]
+            arrays[f"{split}_labels"] = known[:, 0].copy()
+            arrays[f"{split}_factors"] = known
+        return Decoded(**arrays, class_names=SHAPES, factor_names=FACTORS)
+
+    def key(self) -> None:
+        """Drawing takes no longer than reading what was drawn."""
+
+
+def chosen(images: int) -> NDArray[np.int64]:
+    """Numbers of a fixed random subset of the grid, in order, shape (images,)."""
+    return np.sort(np.random.RandomState(0).permutation(COUNT)[:images])
+
+
+def factors(index: NDArray[Any]) -> NDArray[np.int64]:
+    """The factors of images by number, shape (N, 5): the columns `FACTORS`, each from 0 to `SIZES` - 1."""
+    return np.stack(np.unravel_index(_checked(index), SIZES), axis=-1).astype(np.int64)
+
+
+def number(factors: NDArray[Any]) -> NDArray[np.int64]:
+    """The numbers of images by their factors, shape (N, 5); the inverse of `factors`.
+
+    Raises:
+        ValueError: A factor outside its range.
+    """
+    return np.ravel_multi_index(tuple(np.asarray(factors).T), SIZES).astype(np.int64)
+
+
+def render(index: NDArray[Any]) -> NDArray[np.uint8]:
+    """Draw images by number.
+
+    Arguments:
+        index: Numbers from 0 to 737,279, shape (N,) or a scalar.
+
+    Returns:
+        Images, 255 on 0, shape (N, 64, 64) or (64, 64). The whole grid takes 3.02 GB, and seconds.
+
+    Raises:
+        ValueError: A number outside the grid.
+    """
+    index = _checked(index)
+    flat = index.reshape(-1)
+    images = np.empty((flat.size, SIDE, SIDE), np.uint8)
+    for i in range(0, flat.size, 4096):  # so that the whole grid takes little more than its images
+        images[i : i + 4096] = grid()[np.unravel_index(flat[i : i + 4096], SIZES)]
+    return images.reshape(*index.shape, SIDE, SIDE)
+
+
+def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Average square blocks of images (N, 64, 64) down to (N, side, side).
+
+    Raises:
+        ValueError: `side` does not divide 64.
+    """
+    if side < 1 or SIDE % side:
+        raise ValueError(f"image_size={side}: sprites have 64 pixels a side, or 32, 16, 8")
+    if side == SIDE:
+        return images
+    block = SIDE // side
+    small = np.empty((len(images), side, side), np.uint8)
+    for i in range(0, len(images), 4096):
+        part = images[i : i + 4096].reshape(-1, side, block, side, block)
+        small[i : i + 4096] = np.rint(part.mean((2, 4), dtype=np.float32))
+    return small
+
+
+def _checked(index: NDArray[Any]) -> NDArray[Any]:
+    index = np.asarray(index)
+    if index.size and (index.min() < 0 or index.max() >= COUNT):
+        raise ValueError(f"numbers of sprites go from 0 to {COUNT - 1}, got {index.min()} to {index.max()}")
+    return index
+
+
+@functools.cache
+def grid() -> NDArray[np.uint8]:
+    """All images by their factors, 255 on 0, shape (3, 6, 40, 32, 32, 64, 64).
+
+    A read-only view: each image is a window into one of 720 drawings in the middle of 95x95 pixels, 6.5 MB.
+    """
+    padded = np.zeros((math.prod(SIZES[:3]), SIDE + 31, SIDE + 31), np.uint8)
+    # Centres of the 32x32 pixels of a drawing; x to the right, y up.
+    x, y = np.arange(32) - 15.5, 15.5 - np.arange(32)[:, None]
+    row = 0
+    for shape in SHAPES:
+        for scale in np.linspace(0.5, 1, SIZES[1]):
+            for angle in np.arange(SIZES[2]) * (2 * math.pi / SIZES[2]):
+                c, s = math.cos(angle) / (scale * RADIUS), math.sin(angle) / (scale * RADIUS)
+                padded[row, 31:63, 31:63] = 255 * _inside(shape, c * x + s * y, c * y - s * x)
+                row += 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
+    # The further left and up a window begins, the further right and down the shape is in it.
+    return windows[:, ::-1, ::-1].swapaxes(1, 2).reshape(*SIZES, SIDE, SIDE)
+
+
+def _inside(shape: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which points lie in a shape; each fits the unit circle."""
+    if shape == "square":
+        # A pixel on the edge counts as inside at every quarter turn, whatever the rounding.
+        return np.maximum(abs(x), abs(y)) <= math.sqrt(0.5) + 1e-9
+    if shape == "ellipse":
+        return x**2 + (2 * y) ** 2 <= 1
+    x, y = 1.37 * x, 1.37 * y + 0.08
+    return (x**2 + y**2 - 1) ** 3 <= x**2 * y**3

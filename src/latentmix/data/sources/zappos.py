@@ -1,0 +1,87 @@
+"""UT-Zappos50K from a local copy, as its authors publish it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from latentmix.data.cache import stamp
+from latentmix.data.decoding.images import decode, settle
+from latentmix.data.decoding.labels import class_indices
+from latentmix.data.split import EXTENSIONS, Decoded
+
+SQUARE, ORIGINAL = "ut-zap50k-images-square", "ut-zap50k-images"
+CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
+
+
+@dataclass(frozen=True)
+class Zappos:
+    """A local copy of UT-Zappos50K: 50,025 shoes on white; the label is boots, sandals, shoes or slippers.
+
+    Images lie in Category/SubCategory/Brand/, as published. AMR took the square ones, 136x136, at 64
+    pixels, and at 128 for its "Zappos-HQ". The others are 136x102, and the square cut from their middle lacks
+    toe and heel.
+
+    Arguments:
+        path: `ut-zap50k-images-square`, `ut-zap50k-images`, or the folder that holds them; the square ones
+            are taken where both are there.
+        label: The category, or the category with its subcategory (21 classes), as in AMR's `zappos_cls`.
+        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+
+    References:
+        Yu and Grauman, "Fine-grained visual comparisons with local learning", CVPR 2014.
+    """
+
+    path: str
+    label: Literal["category", "subcategory"] = "category"
+    skip_bad: bool = False
+
+    @staticmethod
+    def fits(path: str | Path) -> bool:
+        """Whether `path` is, or holds, a folder with the published name and a published category."""
+        root = Path(path).expanduser()
+        found = _images(root)
+        return found is not None and found.name in (SQUARE, ORIGINAL)
+
+    def read(self, image_size: int) -> Decoded:
+        root, files = self._files()
+        depth = 1 if self.label == "category" else 2
+        named = np.array(["-".join(file.relative_to(root).parts[:depth]) for file in files])
+        pixels = decode(((f.relative_to(root).as_posix(), f) for f in files), len(files), image_size)
+        part = settle({"train": pixels}, skip_bad=self.skip_bad, where=self.path)["train"]
+        labels, names = class_indices({"train": named[part.kept]})
+        return Decoded(part.images, labels["train"], class_names=names)
+
+    def key(self) -> str:
+        root, files = self._files()
+        return stamp(root, *files)
+
+    def _files(self) -> tuple[Path, list[Path]]:
+        """The folder of images and its images, sorted."""
+        given = Path(self.path).expanduser()
+        if not given.is_dir():
+            raise FileNotFoundError(f"{self.path}: no such folder")
+        root = _images(given)
+        if root is None:
+            raise FileNotFoundError(
+                f"{self.path} holds none of {', '.join(CATEGORIES)}; "
+                f"give {SQUARE} or {ORIGINAL}, or the folder that holds it"
+            )
+        inside = (root / category for category in CATEGORIES)
+        files = sorted(f for folder in inside for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS)
+        files = [f for f in files if not f.name.startswith(".")]
+        if not files:
+            raise ValueError(f"{root} holds no images")
+        for file in files:
+            if len(file.relative_to(root).parts) != 4:
+                where = file.relative_to(root).as_posix()
+                raise ValueError(f"{root}: {where} is not in a folder Category/SubCategory/Brand/")
+        return root, files
+
+
+def _images(given: Path) -> Path | None:
+    places = (given / SQUARE, given / ORIGINAL, given)
+    return next((p for p in places if any((p / category).is_dir() for category in CATEGORIES)), None)

@@ -1,0 +1,1 @@
+"""What the scores of disentanglement share."""

@@ -1,0 +1,82 @@
+"""What other libraries call lambda, as a `Mix`: one adapter for each convention.
+
+Here, the weight belongs to the first parent, is not folded, and the partner is written down. Elsewhere:
+
+    library                     mixed =                            lambda           partner of i
+    mixup, Manifold Mixup, AMR  lam x + (1 - lam) x[perm]          0..1             perm[i]
+    OpenMixup                   the same                           0..1             perm[i]
+    timm                        lam x + (1 - lam) x.flip(0)        0..1             B - 1 - i
+    torchvision                 lam x + (1 - lam) x.roll(1, 0)     0..1             i - 1
+    Composer                    (1 - lam) x + lam x[perm]          0..1/2, folded   perm[i]
+    kornia                      (1 - lam) x + lam x[perm]          0..1             perm[i]
+    ACAI (released code)        lam h + (1 - lam) h[::-1]          0..1/2, folded   B - 1 - i
+
+A result reported with one convention and read with another is mirrored without a word. This file imports
+torch only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentmix.mixing.draws import Mix
+
+
+def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
+    """The mix of the mixup papers, and of OpenMixup: lam x + (1 - lam) x[perm].
+
+    Arguments:
+        lam: Weight of the sample itself, in 0..1: a number for the batch, or shape (B,).
+        perm: The partners, a permutation of the batch, shape (B,).
+
+    Raises:
+        ValueError: `lam` lies outside 0..1 or has another length, or `perm` is no permutation.
+    """
+    batch = len(perm)
+    if perm.ndim != 1 or not torch.equal(perm.sort().values, torch.arange(batch, device=perm.device)):
+        raise ValueError(f"perm of shape {tuple(perm.shape)} is no permutation of 0..{batch - 1}")
+    weight = torch.as_tensor(lam, dtype=torch.float32, device=perm.device)
+    if weight.ndim > 1 or (weight.ndim == 1 and len(weight) not in (1, batch)):
+        raise ValueError(f"lam of shape {tuple(weight.shape)} does not fit a batch of {batch}")
+    if not ((weight >= 0) & (weight <= 1)).all():
+        raise ValueError(f"lam={lam}: a weight lies in 0..1")
+    weight = weight.expand(batch)
+    return Mix(
+        torch.stack([torch.arange(batch, device=perm.device), perm]), torch.stack([weight, 1 - weight])
+    )
+
+
+def from_timm(lam: float | Tensor, batch: int) -> Mix:
+    """timm's mix: lam x + (1 - lam) x.flip(0); lam one number ("batch") or (B,) ("elem", "pair").
+
+    Raises:
+        ValueError: `lam` outside 0..1, or an odd batch, which timm refuses.
+    """
+    if batch % 2:
+        raise ValueError(f"timm mixes even batches only, got {batch}")
+    return from_mixup(lam, _index(batch, lam).flip(0))
+
+
+def from_torchvision(lam: float | Tensor, batch: int) -> Mix:
+    """torchvision's MixUp: lam x + (1 - lam) x.roll(1, 0)."""
+    return from_mixup(lam, _index(batch, lam).roll(1))
+
+
+def from_composer(lam: float | Tensor, perm: Tensor) -> Mix:
+    """Composer's mix: (1 - lam) x + lam x[perm], lam folded to 0..1/2 there."""
+    return from_mixup(1 - lam, perm)
+
+
+def from_kornia(lam: float | Tensor, perm: Tensor) -> Mix:
+    """kornia's RandomMixUpV2: (1 - lam) x + lam x[perm]; its labels are rows (y, y[perm], lam)."""
+    return from_mixup(1 - lam, perm)
+
+
+def from_acai(alpha: float | Tensor, batch: int) -> Mix:
+    """ACAI's mix: alpha h + (1 - alpha) h[::-1], alpha folded to 0..1/2 there."""
+    return from_mixup(alpha, _index(batch, alpha).flip(0))
+
+
+def _index(batch: int, lam: float | Tensor) -> Tensor:
+    return torch.arange(batch, device=lam.device if isinstance(lam, Tensor) else None)

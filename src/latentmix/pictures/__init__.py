@@ -1,0 +1,1 @@
+"""Pictures: tiles, and the figures made of them."""

@@ -1,0 +1,385 @@
+"""One page for a run, report.html: what was trained, its scores, its mixes, and how to make it again.
+
+The page is a single file without scripts or references: images and style are inside, so that it opens from a
+disk, an e-mail or an archive, with no network, on a phone as on a desk, in light and in dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import json
+import math
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image, UnidentifiedImageError
+
+import latentmix
+from latentmix import runs
+from latentmix.config import catalogue
+from latentmix.data import name_of_path
+from latentmix.pictures import figures
+from latentmix.runs import checkpoints
+
+BASELINES = "baselines.json"  # in the folder of the figures, which show them too
+SCALE = 1.4  # pixels of a figure to one of the page, so that it stays sharp on dense screens
+FIGURES = {
+    "interpolations": (
+        "Mixup of codes",
+        "Each block walks from the real image at its left to the one at its right. In every row the two "
+        "codes are blended in equal steps and decoded; the top row blends the pixels instead. Look at the "
+        "middle columns: two shapes laid over each other, as in the pixels, are a failure; one sharp, "
+        "plausible shape is what the critic asks for. At the ends stand reconstructions, beside the images.",
+    ),
+    "bernoulli": (
+        "Crossover of codes",
+        "The same pairs, mixed by exchange instead of blending: from left to right ever more whole feature "
+        "maps come from the right image. A code of few maps has few distinct steps. Look for features that "
+        "change one at a time.",
+    ),
+    "triangle": (
+        "Mixes of three",
+        "Every cell is decoded from a mix of three codes, each weighing more the nearer its corner; outside "
+        "the corners stand the real images. Look for smooth change in all directions, and for shapes that "
+        "hold together at the centre.",
+    ),
+    "reconstructions": (
+        "Reconstructions",
+        "Real test images and what comes back from their codes. What a row loses here, its mixes lose too.",
+    ),
+    "learning_curves": (
+        "Learning curves",
+        "Reconstruction error and probe accuracy on validation images, adversarial terms on training "
+        "batches. A critic whose loss goes to zero has won and teaches nothing more; terms that neither "
+        "vanish nor run away are a healthy game.",
+    ),
+}
+HONESTY = {
+    "density": "how many balls of real images a mix lies in, about 1 for real ones",
+    "realistic": "the share that lies in any",
+    "ghosting": "1 for a double exposure, the blend of its parents",
+    "collapse": "1 for a copy of one parent",
+    "confidence": "how sure a classifier is of some class",
+    "parent_classes": "how sure it is of those of the parents",
+    "critic": "the probability of being real that the method's own adversary gives",
+    "memory": "distance to the nearest training image, over that of test images; well below 1 is remembered",
+}
+MEANINGS = {
+    "online_probe": "Accuracy of a linear classifier of the codes that was trained along with the "
+    "autoencoder, without any influence on it.",
+}
+
+
+def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
+    """Write report.html into a run's folder, over the one before; the same folder gives the same bytes.
+
+    Arguments:
+        folder: The run.
+        others: Runs to compare with, baselines; None takes those of the report before.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: One of the folders is no run.
+    """
+    drawn = folder / "figures"
+    known = drawn / BASELINES
+    if others is None:
+        others = [drawn / path for path in json.loads(known.read_text())] if known.is_file() else []
+        others = [other for other in others if (other / "config.yaml").is_file()]
+    elif others or known.is_file():
+        drawn.mkdir(exist_ok=True)
+        paths = [os.path.relpath(other, drawn) for other in others]
+        runs.write_atomically(known, json.dumps(paths) + "\n")
+    run, baselines = _Facts(folder), [_Facts(Path(other)) for other in others]
+    if len({each.label for each in (run, *baselines)}) <= len(baselines):  # one method, several runs of it
+        for each in (run, *baselines):
+            each.label += f" ({each.folder.resolve().name})"
+    sections = [
+        ("Scores", _scores(run)),
+        ("Compared", _comparison([*baselines, run]) if baselines else ""),
+        ("Are its mixes honest?", _honesty([*baselines, run])),
+        ("What it makes", _figures(run, baselines)),
+        ("Make it again", _commands(run)),
+        ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
+        ("Environment", _environment(folder)),
+    ]
+    body = "\n".join(f"<section>\n<h2>{name}</h2>\n{html}\n</section>" for name, html in sections if html)
+    page = PAGE.format(
+        style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
+        title=escape(f"{run.label} on {run.data}"),
+        lead=escape(_summary(run)),
+        body=body,
+        version=latentmix.__version__,
+    )
+    runs.write_atomically(folder / "report.html", page)
+    return folder / "report.html"
+
+
+class _Facts:
+    """What a run's folder says about it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = runs.read_config(folder)
+        self.log = runs.read_log(folder)
+        scores, weights = runs.read_scores(folder), checkpoints.weights_sha256(folder)
+        # A training that went on has better weights than those that were scored.
+        self.outdated = [
+            m for m, s in scores.items() if weights and s.get("weights_sha256", weights) != weights
+        ]
+        self.scores = {m: s for m, s in scores.items() if m not in self.outdated}
+        name = self.config["method"]["name"]
+        part = catalogue.find("method").get(name)
+        self.label = getattr(part.make, "label", name) if part else name
+        data = self.config.get("data", {})
+        self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
+
+
+def _summary(run: _Facts) -> str:
+    """One sentence: what was trained on what with which budget."""
+    config, mixer = run.config, run.config["method"].get("mixer")
+    how = f" ({mixer['name']} of {mixer.get('k', 2)})" if mixer else ""
+    some = f"{config['train_size']:,} images of " if config.get("train_size") else ""
+    size = f" at {config['image_size']} × {config['image_size']} pixels" if "image_size" in config else ""
+    text = f"{run.label}{how}, trained on {some}{run.data}{size}"
+    if not run.log:
+        return text + "; nothing has been logged yet."
+    last, epochs = run.log[-1], config.get("epochs", "?")
+    device = _read_environment(run.folder).get("device")
+    where = f" on {device}" if device else ""
+    done = sum(r["kind"] == "valid" for r in run.log)
+    far = f"{epochs} epochs" if done == epochs else f"{done} of {epochs} epochs so far"
+    budget = f"{last['step']:,} steps, {last['images']:,} images, {_time(last['seconds'])}"
+    return f"{text} for {far}: {budget}{where}."
+
+
+def _scores(run: _Facts) -> str:
+    if not run.scores and not run.outdated:
+        return (
+            f"<p>None yet. This computes them: <code>{_command('evaluate', run.folder, 'probe')}</code></p>"
+        )
+    blocks = []
+    if run.outdated:
+        again = _command("evaluate", run.folder, *run.outdated)
+        names = ", ".join(map(_words, run.outdated))
+        blocks.append(
+            f"<p>Of earlier weights and left out: {names}. To compute again: <code>{again}</code></p>"
+        )
+    for metric, score in run.scores.items():
+        rows = "".join(
+            f"<tr><th scope=row>{_words(name)}</th><td>{_value(name, value, score)}</td></tr>"
+            for name, value in score.get("values", {}).items()
+        )
+        protocol = "".join(
+            f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
+            for key, value in score.get("protocol", {}).items()
+        )
+        blocks.append(
+            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n"
+            f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
+            f"<details><summary>Protocol</summary><dl>{protocol}</dl></details>"
+        )
+    return "\n".join(blocks)
+
+
+def _comparison(compared: Sequence[_Facts]) -> str:
+    """A row for each run, this one last; a column for each number that any has, but not for validation's."""
+    numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
+    columns = dict.fromkeys((m, name) for m, name in numbers if "valid" not in name and m != "honesty")
+    head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
+    references = {
+        metric: score for run in compared for metric, score in run.scores.items()
+    }  # the last of each
+    rows = []
+    for run in compared:
+        valid = [r for r in run.log if r["kind"] == "valid"]
+        error = f"{valid[-1]['values']['reconstruction']:.4f}" if valid else "&ndash;"
+        cells = [error, _time(run.log[-1]["seconds"]) if run.log else "&ndash;"]
+        for metric, name in columns:
+            score = run.scores.get(metric, {})
+            if name not in score.get("values", {}):
+                cells.append("&ndash;")
+            elif not _alike(score, references[metric]):
+                cells.append("<small>other protocol</small>")
+            else:
+                cells.append(_value(name, score["values"][name], score))
+        mark = " class=own" if run is compared[-1] else ""
+        data = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f"<tr{mark}><th scope=row>{escape(run.label)}</th>{data}</tr>")
+    return (
+        "<p>This run in the last row, its baselines above. After &plusmn; stands one standard error, from "
+        "the number of images alone; seeds add to it, and a difference below two of them says little.</p>\n"
+        "<div class=wide><table><thead><tr><th scope=col>Method</th><th scope=col>reconstruction error<br>"
+        f"validation</th><th scope=col>training<br>time</th>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two scores were made with the same options and the same features, so that they compare."""
+    first, second = ((s.get("options"), s.get("protocol", {}).get("fingerprint")) for s in (score, other))
+    return first == second
+
+
+def _honesty(compared: Sequence[_Facts]) -> str:
+    """A row for each run with the metric `honesty`, under one for blends of the same pixels."""
+    judged = [run for run in compared if "honesty" in run.scores]
+    if not judged:
+        return ""
+    last = judged[-1].scores["honesty"]
+    judged = [run for run in judged if _alike(run.scores["honesty"], last)]
+    own, t = last["values"], last.get("protocol", {}).get("t", 0.5)
+    where = "halfway" if t == 0.5 else f"at {t:g} of the way"
+    blends = {name: own[f"{name}_pixels"] for name in HONESTY if f"{name}_pixels" in own}
+    table = [("blend of pixels", blends), *((r.label, r.scores["honesty"]["values"]) for r in judged)]
+    rows = "".join(
+        f"<tr><th scope=row>{escape(label)}</th>"
+        + "".join(f"<td>{_number(values.get(n))}</td>" for n in HONESTY)
+        + "</tr>"
+        for label, values in table
+    )
+    head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
+    meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
+    return (
+        f"<p>Mixes {where} between test images of different classes. "
+        f"{meanings}.</p>\n<div class=wide>"
+        f"<table><thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _figures(run: _Facts, baselines: Sequence[_Facts]) -> str:
+    files = {path.stem: path for path in sorted((run.folder / "figures").glob("*.png"))}
+    contents = {stem: path.read_bytes() for stem, path in files.items()}
+    if "learning_curves" not in contents and any(r["values"] for r in run.log):
+        buffer = io.BytesIO()
+        figures.learning_curves({r.label: r.log for r in (*baselines, run)}).save(buffer, "PNG")
+        contents["learning_curves"] = buffer.getvalue()
+    order = [s for s in FIGURES if s in contents] + [s for s in contents if s not in FIGURES]
+    shown = [_figure(stem, contents[stem]) for stem in order]
+    if not files:
+        command = _command("train", run.folder / "config.yaml")
+        shown.insert(
+            0, f"<p>No pictures of mixes yet. The end of a training draws them: <code>{command}</code></p>"
+        )
+    return "\n".join(shown)
+
+
+def _figure(stem: str, content: bytes) -> str:
+    title, caption = FIGURES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            width, height = image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return f"<h3>{escape(title)}</h3>\n<p>figures/{escape(stem)}.png is damaged; draw it again.</p>"
+    data = base64.b64encode(content).decode()
+    return (
+        f"<h3>{escape(title)}</h3>\n<figure><div class=wide><img src='data:image/png;base64,{data}' "
+        f"alt='{escape(title)}' width={round(width / SCALE)} height={round(height / SCALE)}></div>\n"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _commands(run: _Facts) -> str:
+    config, epochs = run.folder / "config.yaml", run.config.get("epochs", 1)
+    commands = [
+        ("Continue where it stopped, or train longer", ("train", config, f"epochs={2 * epochs}")),
+        ("Train it again from the start, elsewhere", ("train", config, "out=runs/again")),
+        ("Mix images of your own", ("mix", run.folder, "one.png", "two.png", "--out", "strip.png")),
+    ]
+    return "".join(f"<p>{what}:</p>\n<pre>{_command(*words)}</pre>\n" for what, words in commands)
+
+
+def _environment(folder: Path) -> str:
+    known = _read_environment(folder)
+    rows = "".join(f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>" for key, value in known.items())
+    return f"<dl>{rows}</dl>" if rows else "<p>Not recorded.</p>"
+
+
+def _read_environment(folder: Path) -> dict[str, Any]:
+    path = folder / "environment.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _meaning(metric: str) -> str:
+    """The first sentence of a metric's docstring, which says what its values mean."""
+    part = catalogue.find("metric").get(metric)
+    if part is None:
+        return MEANINGS.get(metric, "")
+    return re.split(r"(?<=\.)\s", " ".join((inspect.getdoc(part.make) or "").split()))[0]
+
+
+def _number(value: float | None) -> str:
+    return "&ndash;" if value is None else f"{value:.2f}"
+
+
+def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
+    if value is None:
+        return "undefined"
+    if not isinstance(value, int | float):
+        return escape(str(value))
+    if not name.endswith("accuracy") or not 0 <= value <= 1:
+        return f"{value:.4g}"
+    protocol = score.get("protocol", {})
+    # Votes have accuracies too, whose error is not that of so many images.
+    n = None if "votes" in protocol else protocol.get("n_valid" if "valid" in name else "n_test")
+    error = f" <small>&plusmn; {100 * math.sqrt(value * (1 - value) / n):.1f}</small>" if n else ""
+    return f"{100 * value:.1f}&nbsp;%{error}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _words(name: str) -> str:
+    return escape(str(name).replace("_", " "))
+
+
+def _command(*words: object) -> str:
+    return escape(shlex.join(["latentmix", *map(str, words)]))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>{title}</h1>
+<p class=lead>{lead}</p>
+</header>
+{body}
+<footer>latentmix {version}</footer>
+</main>
+</body>
+</html>
+"""

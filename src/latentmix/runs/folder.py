@@ -1,0 +1,264 @@
+"""A run's folder: configuration, log, checkpoints, scores; a crash at any instant loses nothing.
+
+    config.yaml  environment.json  log.jsonl  scores.json  figures/  report.html  (TensorBoard events)  .lock
+    checkpoints/{last,previous,best}/
+
+Files appear whole (temporary name, fsync, rename). A checkpoint that fails its checksums is passed over, and
+the one before it is used, with a word about it (`checkpoints`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from latentmix.runs import checkpoints
+from latentmix import config
+from latentmix.runs.checkpoints import RunError as RunError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+if TYPE_CHECKING:  # a run holds a method without knowing what it is
+    from latentmix.methods import Method
+
+LOCK = ".lock"  # held by the process that trains
+NEW = ".new-"  # begins the name of a file that is being written, or was when its process was killed
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A trained run, ready for use.
+
+    Arguments:
+        folder: Where it lies.
+        config: The resolved configuration, nested.
+        method: In eval mode, on the device.
+        shape: Shape of an image, (C, H, W).
+        checkpoint: Name of the checkpoint that was read.
+        weights_sha256: Of its weights file.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    method: Method
+    shape: tuple[int, int, int]
+    checkpoint: str
+    weights_sha256: str
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
+    content = content.encode() if isinstance(content, str) else content
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=NEW)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def alone(run: config.Run) -> Iterator[None]:
+    """Keep other processes from training in a run's folder meanwhile; a lock that goes with its process.
+
+    Raises:
+        RunError: Another process trains there; or as `prepare`.
+    """
+    folder = Path(run.out)
+    _recognise(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder} is being trained by another process: wait for it, or choose another out=FOLDER"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
+    """Make the folder of a run, or recognise it as this run's.
+
+    A run may be asked for more epochs than before, and for another device; anything else that differs makes
+    it another run. What a killed process left half-written is removed: nobody else may be training here.
+
+    Raises:
+        RunError: The folder holds a run of another configuration (the difference is in the message), or is
+            something else that is not empty.
+    """
+    folder = Path(run.out)
+    _recognise(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.tidy(folder)
+    write_atomically(folder / "config.yaml", yaml.safe_dump(run.as_dict(), sort_keys=False))
+    if not (folder / "environment.json").exists():
+        write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    return folder
+
+
+def _recognise(run: config.Run) -> None:
+    """Refuse a folder that is not this run's, or to be."""
+    folder, new = Path(run.out), run.as_dict()
+    path = folder / "config.yaml"
+    if path.is_file():
+        old = read_config(folder)
+        free = {
+            "out": new["out"],
+            "device": new["device"],
+            "epochs": max(old.get("epochs", 0), new["epochs"]),
+        }
+        lines = config.difference({**old, **free}, {**new, **free})
+        if new["epochs"] < old.get("epochs", 0):
+            lines.append(f"epochs: {old['epochs']} -> {new['epochs']} (only more are possible)")
+        if lines:
+            shown = "\n  ".join(lines)
+            raise RunError(
+                f"{folder} holds a run of another configuration:\n  {shown}\nchoose another out=FOLDER"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(not _ours(file) for file in folder.iterdir())):
+        raise RunError(f"{folder} exists and is no run; choose another out=FOLDER")
+
+
+def _ours(file: Path) -> bool:
+    """Whether a process that was killed before it had written config.yaml may have left this."""
+    return file.name == LOCK or file.name.startswith(NEW)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a run.
+
+    Raises:
+        RunError: The folder does not exist or is no run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        what = "is no run (it has no config.yaml)" if folder.exists() else "does not exist"
+        raise RunError(f"{folder} {what}; a run is a folder that `latentmix train` or `latentmix demo` wrote")
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged: it is not readable as YAML") from error
+    found = settings if isinstance(settings, dict) else {}
+    # A setting that is None by default may be younger than the run: without it things are as they were.
+    younger = {field.name: None for field in dataclasses.fields(config.Run) if field.default is None}
+    found = younger | found
+    missing = [field.name for field in dataclasses.fields(config.Run) if field.name not in found]
+    if missing:
+        raise RunError(f"{path} is damaged: it lacks {', '.join(missing)}")
+    return found
+
+
+class Log:
+    """log.jsonl: one object a line, appended; cut back to a checkpoint's position when a run continues.
+
+    Attributes:
+        lost: Whether there is less than that; what whole lines there are stay.
+    """
+
+    def __init__(self, folder: Path, position: int = 0) -> None:
+        self.path = folder / "log.jsonl"
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self.lost = self._file.seek(0, os.SEEK_END) < position
+        if self.lost:
+            self._file.seek(0)
+            position = self._file.read().rfind(b"\n") + 1
+        self._file.truncate(position)
+        self._file.seek(position)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(record).encode() + b"\n")
+
+    def position(self) -> int:
+        """Bytes that are safely on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """All records of a run's log; a last line that was cut short is left out.
+
+    Raises:
+        RunError: Another line is damaged.
+    """
+    path = folder / "log.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
+def open_run(
+    folder: Path, device: str = "cpu", checkpoint: str | None = None, warn: Callable[[str], None] = print
+) -> OpenRun:
+    """Open a trained run for use.
+
+    Arguments:
+        checkpoint: "best" or "last"; by default the best that is whole.
+
+    Raises:
+        RunError: The folder is no run, has no checkpoint yet, or only damaged ones.
+    """
+    folder = Path(folder)
+    settings = read_config(folder)
+    names = ("best", "last", "previous") if checkpoint is None else (checkpoint,)
+    loaded = checkpoints.load(folder, names, warn, resume=False)
+    if loaded is None:
+        which = f" {checkpoint!r}" if checkpoint else ""
+        raise RunError(f"{folder} has no checkpoint{which} yet; `latentmix train` writes one after an epoch")
+    name, weights, description, _ = loaded
+    shape = tuple(description["shape"])
+    context = {"shape": shape, "labels": description["labels"], "attributes": description["attributes"]}
+    method = config.build("method", description["method"], **context)
+    checkpoints.fill(method, weights, folder)
+    sha256 = checkpoints.weights_sha256(folder, name)
+    assert sha256 is not None, "it was just read"
+    method = method.eval().to(device).to(memory_format=torch.channels_last)
+    return OpenRun(folder, settings, method, shape, name, sha256)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """{metric: {"values": ..., "protocol": ..., "seconds": ...}} of a run; empty before the first.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    path = folder / "scores.json"
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); without it, scores are computed again") from error
+
+
+def add_score(folder: Path, metric: str, score: Mapping[str, Any]) -> None:
+    """Keep one metric's score beside the others."""
+    scores = {**read_scores(folder), metric: dict(score)}
+    write_atomically(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
