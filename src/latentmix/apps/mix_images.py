@@ -17,8 +17,8 @@ from torch import Tensor
 
 import latentmix
 from latentmix.data.decoding.images import BadImage, fit, open_image
-from latentmix.metrics import decode, device_of
 from latentmix.methods.roles import Autoencodes, require
+from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
 from latentmix.pictures.figures import evaluating, interpolations, triangle
 from latentmix.pictures.tiles import Label, Tile, sheet

@@ -12,7 +12,7 @@ a decoder's blur is then no merit.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
 from pydantic import Field

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmix.data import Data
 from latentmix.methods.roles import Encodes
@@ -125,6 +125,6 @@ def standardise(train: Tensor, *others: Tensor) -> None:
 
 @torch.no_grad()
 def _online(method: Encodes, h: Tensor, y: Tensor) -> float:
-    assert getattr(method, "probe", None) is not None
-    logits = torch.cat([getattr(method, "probe", None)(part.to(device_of(method))).cpu() for part in h.split(500)])
+    probe = cast(nn.Module, getattr(method, "probe", None))
+    logits = torch.cat([probe(part.to(device_of(method))).cpu() for part in h.split(500)])
     return float((logits.argmax(1) == y).double().mean())
