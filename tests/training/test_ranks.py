@@ -55,31 +55,32 @@ def one_rank(name: str, out: Path) -> None:
 
 
 def together(name: str) -> Method:
-    """One process that mixes inside halves of each batch and averages their gradients."""
-    method = method_of(name)
-    optimisers = make_optimisers(method, 1e-2)
+    """One process that mixes inside halves of each batch and averages their gradients.
+
+    Each half has a copy of the networks, as spectral norm iterates once in a forward pass.
+    """
+    copies = [method_of(name) for _ in range(2)]
+    optimisers = [make_optimisers(method, 1e-2) for method in copies]
     generators = [torch.Generator().manual_seed(rank) for rank in range(2)]
-    players = method.players()
     seen: list[torch.Tensor] = []  # number of labels in each batch
     for number in range(STEPS):
         x, y = batch_of(number)
         seen.append((y >= 0).sum())
-        gradients: dict[str, list[torch.Tensor]] = {}
-        for half in range(2):
+        gradients = []
+        for half, method in enumerate(copies):
             rows = slice(4 * half, 4 * half + 4)
             batch = Batch(x[rows], y[rows], generator=generators[half], ranks=2, total=lambda _: seen[-1])
             losses, _ = method.losses(batch)
-            for player, loss in losses.items():
-                found = torch.autograd.grad(loss, players[player], retain_graph=True)
-                before = gradients.get(player)
-                gradients[player] = (
-                    [g / 2 for g in found] if before is None else [a + g / 2 for a, g in zip(before, found)]
-                )
-        for player, found in gradients.items():
-            for parameter, gradient in zip(players[player], found):
-                parameter.grad = gradient
-            optimisers[player].step()
-    return method
+            players = method.players()
+            gradients.append(
+                {p: torch.autograd.grad(loss, players[p], retain_graph=True) for p, loss in losses.items()}
+            )
+        for method, stepping in zip(copies, optimisers):
+            for player, parameters in method.players().items():
+                for parameter, *halves in zip(parameters, *(g[player] for g in gradients)):
+                    parameter.grad = torch.stack(halves).mean(0)
+                stepping[player].step()
+    return copies[0]
 
 
 def free_port() -> str:

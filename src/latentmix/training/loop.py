@@ -212,7 +212,7 @@ class Trainer:
         part, ranks = run.batch_size // self.ranks.count, self.ranks.count
         if run.batch_size % ranks or part < 2:
             raise ValueError(
-                f"batch_size={run.batch_size} does not give each of {ranks} ranks the same 2 or more"
+                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, with 2 or more images each"
             )
         k = getattr(getattr(self.method, "mixer", None), "k", 1)
         if k > part:
