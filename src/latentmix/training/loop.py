@@ -144,7 +144,7 @@ class Trainer:
         # Ranks draw apart from each other; a rank of its own draws as a process alone does.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
-        self.record = Record(self.method, self.players, self.ranks)
+        self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done."""
@@ -212,7 +212,7 @@ class Trainer:
         part, ranks = run.batch_size // self.ranks.count, self.ranks.count
         if run.batch_size % ranks or part < 2:
             raise ValueError(
-                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, with 2 or more images each"
+                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, 2 images or more each"
             )
         k = getattr(getattr(self.method, "mixer", None), "k", 1)
         if k > part:
