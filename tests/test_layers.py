@@ -40,13 +40,14 @@ config.catalogue
 metrics.composition
 metrics.path
 metrics.honesty
+metrics.samples
 metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe
 metrics.disentanglement metrics.lines metrics.probe metrics.interpolation metrics.robustness
 metrics.mixes metrics.features.inception
 metrics.factors metrics.features
 metrics
 methods
-methods.adversarial
+methods.adversarial methods.gan_losses
 methods.__init__
 manifold
 manifold.huggingface manifold.lightning
