@@ -216,7 +216,9 @@ class GAN(Method):
         return mixes, labels
 
     def _shares(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
-        return draw_shares(len(real), self.alpha, fold=self.fold, device=real.device, generator=generator)
+        """lam of each sample, in the precision that labels need."""
+        lam = draw_shares(len(real), self.alpha, fold=self.fold, device=real.device, generator=generator)
+        return lam.to(torch.promote_types(real.dtype, torch.float32))
 
     def _penalty(self, real: Tensor) -> Tensor:
         return gradient_penalty(self.critic, real, of_probability=self.loss == "non_saturating")
