@@ -1,4 +1,4 @@
-"""GANs with mixup: losses, mixes, labels and penalty against formulas; the published order of steps; resuming."""
+"""GANs with mixup: losses, mixes, labels and penalty against formulas; the published steps; resuming."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def test_losses_are_equations_2_and_3(loss: Any, mixing: Any, mix_labels: Any, p
 
     expected, paid = [], []
     for i in range(B):
-        x, g, l, g2 = batch.x[i : i + 1], fake[i : i + 1], lam[i], fake[others[i]][None]
+        x, g, t, g2 = batch.x[i : i + 1], fake[i : i + 1], lam[i], fake[others[i]][None]
         terms = [cost(rest(h(x)), 1), cost(rest(h(g)), 0)]
         if mixing != "none":
-            terms.append(cost(rest(l * h(x) + (1 - l) * h(g)), l if mix_labels == "soft" else 0))
+            terms.append(cost(rest(t * h(x) + (1 - t) * h(g)), t if mix_labels == "soft" else 0))
         if mixing == "fr_ff":
-            terms.append(cost(rest(l * h(g) + (1 - l) * h(g2)), 0))
+            terms.append(cost(rest(t * h(g) + (1 - t) * h(g2)), 0))
         expected.append(sum(terms))
         paid.append(fool(rest(h(g))))
     if mixing == "none" and place != "pixels":
@@ -312,12 +312,12 @@ def test_one_pass_is_exact(spectral: bool) -> None:
             torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-13)
 
 
-def test_the_critic_sees_each_image_once() -> None:
-    for options in ({}, {"one_pass": False}, {"places": ("stem",)}, {"loss": "hinge"}):
-        method, seen = made(mixing="fr_ff", **options), []
-        method.critic.head.register_forward_hook(lambda m, x, s: seen.append(len(s)))
-        method.losses(batch_of())
-        assert sum(seen) == 4 * B
+@pytest.mark.parametrize("options", [{}, {"one_pass": False}, {"places": ("stem",)}, {"loss": "hinge"}])
+def test_the_critic_sees_each_image_once(options: Any) -> None:
+    method, seen = made(mixing="fr_ff", **options), []
+    method.critic.head.register_forward_hook(lambda m, x, s: seen.append(len(s)))
+    method.losses(batch_of())
+    assert sum(seen) == 4 * B
 
 
 def test_places_are_drawn_with_equal_probability_for_each_batch() -> None:
