@@ -29,7 +29,7 @@ pictures.tiles pictures
 training
 training.loop
 training.step
-training.progress training.device
+training.progress training.device training.samples
 supervised
 runs
 runs.folder

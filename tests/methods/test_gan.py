@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
@@ -455,10 +456,18 @@ def test_a_run_that_is_killed_before_its_penalty_continues_with_the_same_bits(tm
     assert logs[0] == logs[1]
     assert {"fool", "critic", "penalty"} <= set(logs[0][0]["values"])
 
+    grids = [{p.name: p.read_bytes() for p in (run / "samples").iterdir()} for run in (whole, killed)]
+    assert sorted(grids[0]) == ["00000004.png", "00000008.png"]
+    assert grids[0] == grids[1]
+    assert grids[0]["00000004.png"] != grids[0]["00000008.png"]
     figures = {path.name for path in (whole / "figures").iterdir()}
-    assert {"samples.png", "latent_walk.png"} <= figures
-    _, failures = evaluate(whole, ["probe", "interpolation"], say=lambda _: None)
-    assert set(failures) == {"probe", "interpolation"}
+    assert {"samples.png", "latent_walk.png", "samples_over_training.png"} <= figures
+    with Image.open(whole / "figures" / "samples_over_training.gif") as gif:
+        assert gif.n_frames == 2
+    page = (whole / "report.html").read_text()
+    assert "Walks between latent vectors" in page
+    _, failures = evaluate(whole, ["probe", "knn"], say=lambda _: None)
+    assert set(failures) == {"probe", "knn"}
     assert all("\n" not in reason and "gan" in reason for reason in failures.values())
 
 
