@@ -3,12 +3,20 @@
 `FULL` are the published configurations, `SHORT` the same comparisons in a form that a processor can train.
 Settings are those of a run (`latentmix train`), without data, seed and folder; published numbers are those of
 the paper: inception score, its deviation over ten splits of 50,000 samples, and Frechet distance, each the
-mean of three runs.
+mean of three runs. `gpu_hours` estimates what a configuration costs.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from latentmix import config
+from latentmix.methods import Batch, Method
+from latentmix.training.step import make_optimisers, step
 
 Settings = dict[str, Any]
 Published = dict[str, float]
@@ -21,6 +29,10 @@ CITED: dict[str, Published] = {
     "WGAN-GP": {"inception_score": 7.86, "inception_score_deviation": 0.08},
     "SN-GAN + hinge": {"inception_score": 8.22, "inception_score_deviation": 0.05, "frechet": 21.7},
 }
+
+IMAGES = 50_000  # of CIFAR-10
+# What a GPU is assumed to sustain on these networks, in operations a second: not measured.
+SUSTAINED = 10e12
 
 FR: Settings = {"mixing": "fr"}
 FF: Settings = {"mixing": "fr_ff"}
@@ -91,3 +103,51 @@ SHORT: dict[str, tuple[Settings, Published]] = {
     "sn-hinge-fr": (_short(SN, loss="hinge", **FR), {}),
     "sn-hinge-fr-ff": (_short(SN, loss="hinge", **FF), {}),
 }
+
+
+def gpu_hours(settings: Settings) -> float:
+    """Operations of the complete training on CIFAR-10 at `SUSTAINED` a second, in hours: an estimate."""
+    run = config.resolve(settings)
+    images = run.steps * run.batch_size if run.steps else (run.epochs or 0) * IMAGES
+    return images * operations(settings) / SUSTAINED / 3600
+
+
+def operations(settings: Settings, batch: int = 2) -> float:
+    """Operations of a training step for each image of the batch, averaged over steps with the generator and
+    without.
+
+    Those of convolutions and matrix products, forward and backward; a multiplication and an addition are two.
+
+    Arguments:
+        batch: Images of the steps that are counted.
+    """
+    run = config.resolve(settings)
+    shape = (3, run.image_size, run.image_size)
+    with torch.random.fork_rng(devices=[]):
+        method = cast(Method, config.build("method", run.method, shape=shape))
+        optimisers = make_optimisers(method, run.lr)
+
+        def count(*players: str) -> int:
+            method.get_submodule("generator").requires_grad_("generator" in players)
+            with _Counter() as counter:
+                step(method, Batch(torch.zeros(batch, *shape)), optimisers, players)
+            return counter.total
+
+        both = count("generator", "critic")
+        n_dis = run.every.get("generator", 1)
+        alone = count("critic") if n_dis > 1 else 0
+    return (both + (n_dis - 1) * alone) / n_dis / batch
+
+
+class _Counter(TorchDispatchMode):
+    """Counts operations by torch's formulas; its own counter refuses gradients of single tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
