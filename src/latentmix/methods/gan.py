@@ -21,7 +21,7 @@ from latentmix.methods.gan_losses import (
     fake_fake,
     fake_real,
     gradient_penalty,
-    places_of,
+    refuse_places,
     split_at,
 )
 from latentmix.networks import GenerativeNetwork, treats_images_alone
@@ -108,7 +108,9 @@ class GAN(Method):
         self.loss, self.penalty, self.form, self.decay = loss, penalty, form, average
         self.mixing, self.alpha, self.fold, self.mix_labels = mixing, alpha, fold, mix_labels
         self.places = tuple(places) if mixing != "none" else (PIXELS,)
-        self._refuse_places()
+        if mixing == "pixels" and self.places != (PIXELS,):
+            raise ValueError("mixing=pixels mixes pixels alone; for other places take mixing=fr or fr_ff")
+        refuse_places(self.critic, self.places)
         self.one_pass = self._one_pass_wanted(one_pass)
         self.average: nn.Module | None = None
         if average:
@@ -234,17 +236,6 @@ class GAN(Method):
             else:
                 old.copy_(new)
         self.updates += 1
-
-    def _refuse_places(self) -> None:
-        if self.mixing == "pixels" and self.places != (PIXELS,):
-            raise ValueError("mixing=pixels mixes pixels alone; for other places take mixing=fr or fr_ff")
-        known = places_of(self.critic)
-        if not self.places:
-            raise ValueError(f"places is empty; there are {', '.join(known)}")
-        if unknown := [place for place in self.places if place not in known]:
-            raise ValueError(
-                f"places: the critic has no {', '.join(unknown)}; its places are {', '.join(known)}"
-            )
 
     def _one_pass_wanted(self, one_pass: bool | None) -> bool:
         """Whether to use one pass for mixes of pixels and none."""

@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -93,6 +93,15 @@ def places_of(critic: nn.Module) -> list[str]:
     """Where a critic can mix: "pixels", and the outputs of its named parts but the last, if it has parts."""
     parts = [name for name, _ in critic.named_children()] if isinstance(critic, nn.Sequential) else []
     return [PIXELS, *parts[:-1]]
+
+
+def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
+    """Raise ValueError if there are no places, or one that the critic does not have."""
+    known = places_of(critic)
+    if not places:
+        raise ValueError(f"places is empty; there are {', '.join(known)}")
+    if unknown := [place for place in places if place not in known]:
+        raise ValueError(f"the critic has no {', '.join(unknown)}; its places are {', '.join(known)}")
 
 
 def split_at(critic: nn.Module, place: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
