@@ -157,3 +157,8 @@ def test_samples_are_rounded_to_the_levels_of_a_file() -> None:
 def test_what_cannot_be_scored_is_refused(method: Source, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         samples.evaluate(method, DATA, **options)
+
+
+def test_a_method_without_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="samples needs a method with sample, which Method has not"):
+        samples.evaluate(Method(), DATA)  # type: ignore[arg-type]

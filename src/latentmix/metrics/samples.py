@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods.roles import Samples
+from latentmix.methods.roles import Samples, require
 from latentmix.metrics import Count, Score, device_of, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
@@ -48,9 +48,10 @@ def evaluate(
         `frechet_real`, `class_score_real`, `coverage_real`.
 
     Raises:
-        ValueError: Too few images (2 for each feature), samples that are not finite, data without labels for
-            the classifier, or no Inception at hand.
+        ValueError: A method that draws no samples, too few images (2 for each feature), samples that are not
+            finite, data without labels for the classifier, or no Inception at hand.
     """
+    method = require(method, Samples, "samples")
     if n < splits:
         raise ValueError(f"n={n} samples make no {splits} splits")
     net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
