@@ -109,7 +109,7 @@ def evaluate(
 def key_of(name: str, options: Mapping[str, Any], metric: catalogue.Part) -> str:
     """What a score is kept under: the metric, and the options that are not its defaults: ``knn.k=20``."""
     defaults = {key: default for key, (_, default) in metric.options.items()}
-    other = [f"{k}={v}" for k, v in sorted(options.items()) if k != "seed" and v != _plain(defaults[k])]
+    other = [f"{k}={v}" for k, v in sorted(options.items()) if v != _plain(defaults[k])]
     return ".".join([name, ",".join(other)]) if other else name
 
 

@@ -11,12 +11,13 @@ from torch import nn
 
 from latentmix.data import Data, Split
 from latentmix.methods import Method
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.metrics import frechet, honesty, path
 from latentmix.metrics.features.classifier import Features
 from latentmix.networks import EncoderDecoder
 
 
-class Identity(Method):
+class Identity(AutoencoderMethod):
     """Codes are the pixels, flat; decoding puts them back."""
 
     label = "identity"
@@ -79,7 +80,7 @@ def contrary_data(toy_data: Data) -> Data:
     """
     a, others = (toy_data.train.labels == 0).nonzero()[:, 0], (toy_data.train.labels != 0).nonzero()[:, 0]
     train = toy_data.train.take(torch.cat([a, others[: len(a) // 9]]))
-    return replace(toy_data, train=train, valid=replace(toy_data.test, labels=0 * toy_data.test.labels))
+    return replace(toy_data, train=train, valid=replace(toy_data.test, num_classes=0 * toy_data.test.labels))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
-from latentmix.methods import Method
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.metrics.composition import JUDGED, combinations, evaluate, parents, shown
 from latentmix.metrics.features import classifier as features
 from latentmix.networks import EncoderDecoder
@@ -49,7 +49,7 @@ class Painter(nn.Module):
         return paint(h)
 
 
-class Halves(Method):
+class Halves(AutoencoderMethod):
     """A code of two units, each the pattern of a half; to mix by masks is to recombine."""
 
     label = "halves"

@@ -132,7 +132,7 @@ def test_mixes_of_every_method_are_judged(name, toy_data):
         key: Split(torch.randint(0, 256, (60, 1, 32, 32), generator=g).byte(), torch.arange(60) % 3)
         for key in ("train", "valid", "test")
     }
-    method = config.build("method", spec, shape=(1, 32, 32), labels=3, attributes=None).eval()
+    method = config.build("method", spec, shape=(1, 32, 32), num_classes=3, attributes=None).eval()
     data = replace(toy_data, **splits)
     values = honesty.evaluate(method, data, n=10).values
     assert ("critic" in values) == (name in {"ae_gan", "amr", "amr_classes", "amr_labels", "amr_learned"})

@@ -83,7 +83,7 @@ def test_constant_units_do_no_harm():
     assert (h[:, 2] == 0).all()
 
 
-def test_online_probe_is_reported_where_there_is_one(toy_data, toy_method):
+def test_training_is_reported_where_there_is_one(toy_data, toy_method):
     toy_method.probe = nn.Linear(16, 3)
     values = probe.evaluate(toy_method, toy_data).values
     h = toy_data.test.pixels().flatten(1)
@@ -94,7 +94,7 @@ def test_online_probe_is_reported_where_there_is_one(toy_data, toy_method):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: replace(s, labels=None), "needs labels"),
+        (lambda s: replace(s, num_classes=None), "needs labels"),
         (lambda s: replace(s, labels=torch.zeros_like(s.labels)), "at least two classes"),
         (lambda s: replace(s, images=s.images[:0], labels=s.labels[:0]), "needs training images"),
     ],
