@@ -32,7 +32,7 @@ training
 training.loop
 training.record
 training.resume
-training.step training.progress training.device training.ranks training.streams
+training.step training.progress training.device training.ranks training.streams training.samples
 supervised
 runs
 runs.folder
@@ -43,13 +43,14 @@ config.catalogue
 metrics.composition
 metrics.path
 metrics.honesty
+metrics.samples
 metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe
 metrics.disentanglement metrics.lines metrics.probe metrics.interpolation metrics.robustness
 metrics.mixes metrics.features.inception
 metrics.factors metrics.features
 metrics
 methods
-methods.classifier methods.adversarial methods.autoencoding
+methods.classifier methods.adversarial methods.autoencoding methods.gan_losses
 methods.__init__ methods.roles
 manifold
 manifold.huggingface manifold.lightning

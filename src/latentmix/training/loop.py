@@ -32,6 +32,7 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
+from latentmix.training.samples import keep_samples
 from latentmix.training.step import make_optimisers, step
 from latentmix.training.streams import Stream, host_generator
 
@@ -304,6 +305,7 @@ class Trainer:
         better = merit >= state.best_value  # equal epochs: the later one
         if better or state.step == self.total:
             values |= {f"test_{key}": value for key, value in self.evaluate(self.data.test).items()}
+        keep_samples(self.folder, self.method, state.step)
         self._log("valid", epoch, values)
         self.progress.epoch(epoch, self.epochs, values)
         if not math.isfinite(merit):
