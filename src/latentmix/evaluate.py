@@ -13,7 +13,7 @@ from latentmix import config, runs
 from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.data import load as load_data
-from latentmix.metrics import codes_kept
+from latentmix.metrics import evaluating
 from latentmix.training.device import keep_freed_memory
 
 
@@ -66,7 +66,7 @@ def evaluate(
     keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
-    with codes_kept():  # encoded once for all metrics of this call
+    with evaluating(run.method, folder / "features"):  # encoded once for all metrics of this call
         for name, options in asked.items():
             # As JSON gives it back: tuples are lists there.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}

@@ -1,29 +1,43 @@
-"""Metrics: what the codes and mixes of a trained method are worth; one file a question.
+"""Metrics: what a trained method is worth; one file for each question.
 
 The folder is the list: a metric called NAME is the module ``latentmix/metrics/NAME.py`` with a function
 
-    evaluate(method, data, *, seed=0, <options with types and defaults>) -> Score
+    @metric
+    def evaluate(method: ROLE, data, *, seed=0, <options with types and defaults>) -> Score
 
-whose docstring's first sentence says in plain words what the values mean. The method is in eval mode, and its
-`encode` is deterministic. A metric that does not apply raises ValueError and names what it needs. What a
-metric computes from arrays is a plain function of the same module; a module without `evaluate` is no metric.
+The first sentence of its docstring says in plain words what the values mean. ROLE is the protocol from
+`latentmix.methods.roles` that the metric needs; other methods are refused by name. A metric that does not
+apply to the data raises ValueError and names what it needs. A value that is undefined is NaN. What a metric
+computes from arrays is a plain function of the same module; what several metrics share is in a package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_type_hints
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmix.data import Split
-from latentmix.methods import Method
+from latentmix.data.names import name_of
+from latentmix.methods.roles import Decodes, Encodes
 
 Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
+Evaluate = TypeVar("Evaluate", bound=Callable[..., "Score"])
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
+DOES = {
+    "Encodes": "encodes images",
+    "Decodes": "decodes codes",
+    "Classifies": "classifies images",
+    "Samples": "draws samples",
+}
 
 
 class Score(NamedTuple):
@@ -38,21 +52,143 @@ class Score(NamedTuple):
     protocol: dict[str, object]
 
 
-_kept: ContextVar[dict[tuple[int, int], tuple[Tensor, Tensor]] | None] = ContextVar("kept", default=None)
+def metric(evaluate: Evaluate) -> Evaluate:
+    """Decorate `evaluate(method, data, **options)` with what holds for every metric.
+
+    A method that lacks the role is refused; the method is in evaluation mode while it is measured, and in its
+    former mode afterwards; the protocol names the versions of the numerical libraries. Decorating twice
+    changes nothing.
+
+    Raises:
+        ValueError: See `missing_role`.
+    """
+    if getattr(evaluate, "_is_metric", False):
+        return evaluate
+
+    @functools.wraps(evaluate)
+    def measured(method: Any, data: Any, **options: Any) -> Score:
+        if (reason := missing_role(evaluate, method)) is not None:
+            raise ValueError(reason)
+        with evaluating(method):
+            values, protocol = evaluate(method, data, **options)
+        return Score(values, protocol | {"versions": versions()})
+
+    measured._is_metric = True  # type: ignore[attr-defined]
+    return cast(Evaluate, measured)
+
+
+def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
+    """Say in one line what a method lacks for a metric; None if it lacks nothing.
+
+    The role is the type hint of the metric's first parameter: a protocol, a union of protocols of which one
+    suffices, or a class.
+    """
+    hints = get_type_hints(evaluate)
+    role = hints.get(next(iter(hints), ""))
+    choices = get_args(role) or (role,)
+    if role is None or any(_lacks(choice, method) == {} for choice in choices):
+        return None
+    name, owner = evaluate.__module__.rpartition(".")[2], name_of(type(method))
+    wanted, absent = [], []
+    for choice in choices:
+        lacking = _lacks(choice, method)
+        wanted.append(" and ".join(lacking))
+        absent += [member for members in lacking.values() for member in members if not _has(method, member)]
+    has_no = f"has no {', '.join(dict.fromkeys(absent))}" if absent else "is something else"
+    return f"{name} needs a method that {' or '.join(wanted)}; {owner} {has_no}"
+
+
+def _lacks(role: Any, method: object) -> dict[str, list[str]]:
+    """The parts of a role that a method does not have: {"decodes codes (decode, code_shape)": members}."""
+    if not getattr(role, "_is_protocol", False):
+        return {} if isinstance(method, role) else {f"is a {role.__name__}": []}
+    lacking = {}
+    for part in role.__mro__:
+        own = {**vars(part), **vars(part).get("__annotations__", {})}
+        members = sorted(m for m in own if not m.startswith("_")) if getattr(part, "_is_protocol", 0) else []
+        if not all(_has(method, member) for member in members):
+            lacking[f"{DOES.get(part.__name__, part.__name__)} ({', '.join(members)})"] = members
+    return lacking
+
+
+def _has(method: object, member: str) -> bool:
+    return hasattr(method, member) or (member == "code_shape" and hasattr(method, "autoencoder"))
+
+
+def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The name under which a score is kept: the metric's, and every option that differs from its default.
+
+    >>> key_of("knn", {"k": 20, "temperature": 0.1}, {"k": 200, "temperature": 0.1})
+    'knn.k=20'
+
+    Arguments:
+        options: Resolved options; those without a default are always named.
+        defaults: {option: default}.
+    """
+
+    def plain(value: Any) -> Any:  # JSON turns tuples into lists, which must not make another key
+        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def spelt(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return f"[{','.join(map(spelt, value))}]"
+        return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+    other = {k: v for k, v in options.items() if k not in defaults or plain(v) != plain(defaults[k])}
+    return ".".join([name, *(f"{option}={spelt(other[option])}" for option in sorted(other))])
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {library: importlib.metadata.version(library) for library in LIBRARIES}
+
+
+def versions() -> dict[str, object]:
+    """The versions of the libraries that compute scores, {name: version}."""
+    return dict(_versions())
+
+
+@dataclass
+class _Kept:
+    """What the metrics of one method share: codes, by the images that they are of, and a folder."""
+
+    codes: dict[Tensor, Tensor] = field(default_factory=dict)  # tensors are looked up by identity
+    folder: Path | None = None
 
 
 @contextmanager
-def codes_kept() -> Iterator[None]:
-    """Let several metrics of the same weights encode each split once; inside, nothing may be trained."""
-    token = _kept.set({})
+def evaluating(method: nn.Module, folder: Path | None = None) -> Iterator[None]:
+    """Put a method into evaluation mode, and encode each split once, until the block ends.
+
+    Every metric does so for itself; around several metrics of one method it makes them share their codes.
+    Nothing may be trained inside. Blocks inside the block join it.
+
+    Arguments:
+        folder: Where feature networks travel with the method, such as the folder of its run; see
+            `features.classifier`.
+    """
+    if "_kept" in vars(method):
+        yield
+        return
+    modes = [(module, module.training) for module in method.modules()]
+    method.eval()
+    method._kept = _Kept(folder=folder)  # type: ignore[assignment]
     try:
         yield
     finally:
-        _kept.reset(token)
+        del method._kept
+        for module, training in modes:
+            module.training = training
+
+
+def folder_of(method: object) -> Path | None:
+    """The folder that the surrounding `evaluating` block names, None without one."""
+    kept = vars(method).get("_kept")
+    return kept.folder if kept is not None else None
 
 
 @torch.no_grad()
-def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
+def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
     """Encode images of a split in batches: flat codes, shape (N, d_h), float32, on the CPU.
 
     Arguments:
@@ -60,13 +196,15 @@ def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_s
         batch_size: Images encoded at a time; it decides memory, not the codes.
 
     Raises:
-        ValueError: Codes that are not finite.
+        ValueError: Codes that are not finite, or no images.
     """
-    kept, key = _kept.get(), (id(method), id(split.images))
+    kept = vars(method).get("_kept")
     if index is None and kept is not None:
-        if key not in kept:  # beside its images: kept alive, their id cannot become another's
-            kept[key] = split.images, encode(method, split, torch.arange(len(split)), batch_size=batch_size)
-        return kept[key][1].clone()
+        if split.images not in kept.codes:
+            kept.codes[split.images] = encode(
+                method, split, torch.arange(len(split)), batch_size=batch_size
+            )
+        return kept.codes[split.images].clone()
     index = torch.arange(len(split)) if index is None else index.cpu()
     device = device_of(method)
     codes: Tensor | None = None
@@ -82,16 +220,23 @@ def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_s
 
 
 @torch.no_grad()
-def decode(method: Method, codes: Tensor, *, batch_size: int = 500) -> Tensor:
+def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
     """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU."""
-    device, shape = device_of(method), method.autoencoder.code_shape
+    device, shape = device_of(method), code_shape(method)
     parts = codes.reshape(-1, *shape).split(batch_size)
     return torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
 
 
-def device_of(method: Method) -> torch.device:
-    """Where a method's parameters live."""
-    return next(method.parameters()).device
+def code_shape(method: Decodes) -> tuple[int, ...]:
+    """Shape of one code, without the batch."""
+    own = getattr(method, "code_shape", None)
+    return own if own is not None else method.autoencoder.code_shape  # type: ignore[attr-defined]
+
+
+def device_of(method: object) -> torch.device:
+    """Where a method's parameters live; the CPU if it has none."""
+    parameters = cast(nn.Module, method).parameters()
+    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def require_finite(x: Tensor, what: str) -> None:

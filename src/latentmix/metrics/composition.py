@@ -14,11 +14,11 @@ from torch import Tensor
 
 from latentmix.data import Data, Split
 from latentmix.data.subset import has
-from latentmix.methods import Method
-from latentmix.metrics import Count, Score, decode, encode
+from latentmix.methods.roles import Autoencodes
+from latentmix.metrics import Count, Score, decode, encode, metric
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.honesty import density
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics.walks.mixes import Path, walk
 from latentmix.mixing import lerp
 
 STEPS = 9  # places between two parents, neither end among them
@@ -26,8 +26,9 @@ JUDGED = 12_000  # images that the judge learns from
 FEWEST = 40  # images of the combination, for the judge and for comparison
 
 
+@metric
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,
@@ -81,7 +82,7 @@ def evaluate(
         raise ValueError(f"the judge knows {judge:.0%} of real images of {data.held_out}: too few to judge")
 
     first, second = parents(data, n, g)
-    shape = method.autoencoder.code_shape
+    shape = code_shape(method)
     t = torch.arange(1, STEPS + 1) / (STEPS + 1)
     if path == "crossover":  # where all units come from one parent nothing is mixed
         taken = (t * shape[0]).round()

@@ -10,13 +10,14 @@ from pydantic import Field
 
 from latentmix.data import Data
 from latentmix.data.subset import draw_evenly
-from latentmix.methods import Method
-from latentmix.metrics import Count, Score
+from latentmix.methods.roles import Encodes
+from latentmix.metrics import Count, Score, metric
 from latentmix.metrics.probe import fit, labelled_codes, standardise
 
 
+@metric
 def evaluate(
-    method: Method,
+    method: Encodes,
     data: Data,
     *,
     seed: int = 0,

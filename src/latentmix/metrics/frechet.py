@@ -15,17 +15,18 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
-from latentmix.metrics import Count, Score, decode, device_of, encode
+from latentmix.methods.roles import Autoencodes
+from latentmix.metrics import Count, Score, decode, device_of, encode, metric
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.features.inception import inception
-from latentmix.metrics.mixes import Mixing, mix, mixer_of
+from latentmix.metrics.walks.mixes import Mixing, mix, mixer_of
 
 Array = NDArray[np.float64]
 
 
+@metric
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,

@@ -9,15 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
-from latentmix.metrics import Count, Score, decode, encode
+from latentmix.methods.roles import Autoencodes
+from latentmix.metrics import Count, Score, decode, encode, metric
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.honesty import pairs
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics.walks.mixes import Path, walk
 
 
+@metric
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,
@@ -48,7 +49,7 @@ def evaluate(
     features = classifier(data, seed)
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
-    shape = method.autoencoder.code_shape
+    shape = code_shape(method)
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     t = torch.linspace(0, 1, steps)
     found = []

@@ -11,14 +11,15 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
-from latentmix.metrics import Score, device_of, encode
+from latentmix.methods.roles import Encodes
+from latentmix.metrics import Score, device_of, encode, metric
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
+@metric
 def evaluate(
-    method: Method,
+    method: Encodes,
     data: Data,
     *,
     seed: int = 0,
@@ -93,7 +94,7 @@ def fit(
     return accuracies[best_c], best, protocol
 
 
-def labelled_codes(method: Method, data: Data) -> list[tuple[Tensor, Tensor]]:
+def labelled_codes(method: Encodes, data: Data) -> list[tuple[Tensor, Tensor]]:
     """Codes and labels of the training, validation and test images that have a label.
 
     Raises:
@@ -124,7 +125,7 @@ def standardise(train: Tensor, *others: Tensor) -> None:
 
 
 @torch.no_grad()
-def _online(method: Method, h: Tensor, y: Tensor) -> float:
+def _online(method: Encodes, h: Tensor, y: Tensor) -> float:
     assert method.probe is not None
     logits = torch.cat([method.probe(part.to(device_of(method))).cpu() for part in h.split(500)])
     return float((logits.argmax(1) == y).double().mean())
