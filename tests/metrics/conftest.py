@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def lossy_method() -> Method:
 def pixel_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features are the pixels, flat, so that distances are known; the classes are those of a random layer."""
 
-    def pixels(data: Data, seed: int) -> Features:
+    def pixels(data: Data, seed: int, folder: Path | None = None) -> Features:
         head = nn.Linear(math.prod(data.shape), len(data.class_names))
         return Features("pixels", nn.Flatten(), head, "0" * 16, None)
 

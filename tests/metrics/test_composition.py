@@ -13,18 +13,12 @@ from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
 from latentmix.methods import Method
 from latentmix.metrics.composition import JUDGED, combinations, evaluate, parents, shown
-from latentmix.metrics.features import classifier as features
 from latentmix.networks import EncoderDecoder
 
 LEFT, RIGHT = 3, 2  # values of the two factors
 PATTERNS = torch.tensor(
     [[1, 1, 1, 1], [1, 0, 0, 1], [0, 1, 1, 0]]
 ).float()  # rows of a half of 4x2, turned on
-
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    monkeypatch.setattr(features, "_trained", {})
 
 
 def paint(codes: Tensor) -> Tensor:

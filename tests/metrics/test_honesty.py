@@ -13,7 +13,6 @@ from latentmix.metrics.features import classifier as features
 @pytest.fixture(autouse=True)
 def quick_features(monkeypatch):
     monkeypatch.setattr(features, "STEPS", 40)
-    monkeypatch.setattr(features, "_trained", {})
 
 
 def images(n, seed):

@@ -34,7 +34,6 @@ def test_scores_are_plain_finite_numbers_with_a_protocol_or_say_what_they_need(
     metric, toy_data, toy_method, monkeypatch
 ):
     monkeypatch.setattr(features, "STEPS", 5)
-    monkeypatch.setattr(features, "_trained", {})
     quick = {"steps": 20} if "deep_probe" in metric.__name__ else {}
     score = attempt(lambda: metric.evaluate(toy_method, toy_data, **quick))
     if isinstance(score, str):

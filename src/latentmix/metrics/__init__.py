@@ -201,9 +201,7 @@ def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_
     kept = vars(method).get("_kept")
     if index is None and kept is not None:
         if split.images not in kept.codes:
-            kept.codes[split.images] = encode(
-                method, split, torch.arange(len(split)), batch_size=batch_size
-            )
+            kept.codes[split.images] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)
         return kept.codes[split.images].clone()
     index = torch.arange(len(split)) if index is None else index.cpu()
     device = device_of(method)

@@ -106,15 +106,13 @@ class Features(NamedTuple):
         return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
 
 
-def classifier(
-    data: Data, seed: int = 0, *, places: bool = False, folder: Path | None = None
-) -> Features:
+def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path | None = None) -> Features:
     """A small classifier trained on the labelled training images: 600 steps of 128, Adam; read if it exists.
 
     Arguments:
         places: Whether its features should know where things are.
-        folder: Where to look first and to leave a copy, such as the folder of the run that is measured, so that
-            another machine measures by the same network. The cache is asked next.
+        folder: Where to look first and to leave a copy, such as the folder of the run that is measured, so
+            that another machine measures by the same network. The cache is asked next.
 
     Raises:
         ValueError: Data without labels, or with a single class.
@@ -125,7 +123,9 @@ def classifier(
     outputs = max(len(data.class_names), int(split.labels.max()) + 1)
     rows = hashlib.sha256(split.images.cpu().contiguous().numpy().data)
     rows.update(split.labels.cpu().contiguous().numpy().data)
-    made_by = f"{FORMAT} {rows.hexdigest()} {list(split.images.shape)} {outputs} {seed} {places} {STEPS} {BATCH}"
+    made_by = (
+        f"{FORMAT} {rows.hexdigest()} {list(split.images.shape)} {outputs} {seed} {places} {STEPS} {BATCH}"
+    )
     name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:24]}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
@@ -203,4 +203,3 @@ def _write(file: Path, net: Classifier) -> None:
         warnings.warn(f"the feature network is not kept, {file.parent} refuses: {error}", stacklevel=4)
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-
