@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,36 +84,33 @@ def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
     The role is the type hint of the metric's first parameter: a protocol, a union of protocols of which one
     suffices, or a class.
     """
-    hints = get_type_hints(evaluate)
-    role = hints.get(next(iter(hints), ""))
-    choices = get_args(role) or (role,)
-    if role is None or any(_lacks(choice, method) == {} for choice in choices):
+    first = next(iter(inspect.signature(evaluate).parameters), "")
+    try:
+        role = get_type_hints(evaluate).get(first)
+    except NameError:  # a hint that only a type checker can resolve
+        return None
+    choices = [choice for choice in get_args(role) or (role,) if isinstance(choice, type)]
+    lacking = [_lacking(choice, method) for choice in choices]
+    if not lacking or not all(lacking):
         return None
     name, owner = evaluate.__module__.rpartition(".")[2], name_of(type(method))
-    wanted, absent = [], []
-    for choice in choices:
-        lacking = _lacks(choice, method)
-        wanted.append(" and ".join(lacking))
-        absent += [member for members in lacking.values() for member in members if not _has(method, member)]
-    has_no = f"has no {', '.join(dict.fromkeys(absent))}" if absent else "is something else"
-    return f"{name} needs a method that {' or '.join(wanted)}; {owner} {has_no}"
+    wanted = " or ".join(" and ".join(parts) for parts in lacking)
+    absent = dict.fromkeys(m for parts in lacking for members in parts.values() for m in members)
+    has = f"has no {', '.join(absent)}" if absent else "is none"
+    return f"{name} needs a method that {wanted}; {owner} {has}"
 
 
-def _lacks(role: Any, method: object) -> dict[str, list[str]]:
-    """The parts of a role that a method does not have: {"decodes codes (decode, code_shape)": members}."""
+def _lacking(role: type, method: object) -> dict[str, list[str]]:
+    """What a method lacks of a role, {"decodes codes (code_shape, decode)": missing members}."""
     if not getattr(role, "_is_protocol", False):
         return {} if isinstance(method, role) else {f"is a {role.__name__}": []}
     lacking = {}
     for part in role.__mro__:
         own = {**vars(part), **vars(part).get("__annotations__", {})}
         members = sorted(m for m in own if not m.startswith("_")) if getattr(part, "_is_protocol", 0) else []
-        if not all(_has(method, member) for member in members):
-            lacking[f"{DOES.get(part.__name__, part.__name__)} ({', '.join(members)})"] = members
+        if absent := [member for member in members if not hasattr(method, member)]:
+            lacking[f"{DOES.get(part.__name__, f'is a {part.__name__}')} ({', '.join(members)})"] = absent
     return lacking
-
-
-def _has(method: object, member: str) -> bool:
-    return hasattr(method, member) or (member == "code_shape" and hasattr(method, "autoencoder"))
 
 
 def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
@@ -220,15 +218,9 @@ def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_
 @torch.no_grad()
 def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
     """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU."""
-    device, shape = device_of(method), code_shape(method)
+    device, shape = device_of(method), method.code_shape
     parts = codes.reshape(-1, *shape).split(batch_size)
     return torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
-
-
-def code_shape(method: Decodes) -> tuple[int, ...]:
-    """Shape of one code, without the batch."""
-    own = getattr(method, "code_shape", None)
-    return own if own is not None else method.autoencoder.code_shape  # type: ignore[attr-defined]
 
 
 def device_of(method: object) -> torch.device:

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentmix.data import Data, Split
 from latentmix.data.subset import has
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, code_shape, decode, encode, folder_of, metric
+from latentmix.metrics import Count, Score, decode, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.honesty import density
 from latentmix.metrics.walks.mixes import Path, walk
@@ -83,7 +83,7 @@ def evaluate(
         raise ValueError(f"the judge knows {judge:.0%} of real images of {data.held_out}: too few to judge")
 
     first, second = parents(data, n, g)
-    shape = code_shape(method)
+    shape = method.code_shape
     t = torch.arange(1, STEPS + 1) / (STEPS + 1)
     if path == "crossover":  # where all units come from one parent nothing is mixed
         taken = (t * shape[0]).round()

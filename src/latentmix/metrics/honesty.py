@@ -22,7 +22,7 @@ from torch import Tensor
 
 from latentmix.data import UNLABELLED, Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, code_shape, decode, device_of, encode, folder_of, metric
+from latentmix.metrics import Count, Score, decode, device_of, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.frechet import radii
 from latentmix.metrics.walks.mixes import Path, walk
@@ -75,7 +75,7 @@ def evaluate(
     reference = torch.randperm(len(data.train), generator=g)[:n_real]
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     where = torch.tensor([t])
-    shape = code_shape(method)
+    shape = method.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     walked = walk(path, h1, h2, where, g)[:, 0]
     mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, code_shape, decode, encode, folder_of, metric
+from latentmix.metrics import Count, Score, decode, encode, folder_of, metric
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.honesty import pairs
 from latentmix.metrics.walks.mixes import Path, walk
@@ -54,7 +54,7 @@ def evaluate(
     features = classifier(data, seed, folder=folder_of(method))
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
-    shape = code_shape(method)
+    shape = method.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     t = torch.linspace(0, 1, steps)
     found, starts, middles = list[Tensor](), list[Tensor](), list[Tensor]()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.methods.roles import Decodes
-from latentmix.metrics import code_shape, decode
+from latentmix.metrics import decode
 from latentmix.mixing import Bernoulli, Mixer, Mixup, crossover, lerp, slerp
 
 Mixing = Literal["own", "mixup", "bernoulli"]
@@ -31,7 +31,7 @@ def mix(method: Decodes, codes: Tensor, mixer: Mixer, generator: torch.Generator
 
     Codes are mixed in batches, as in training: some mixers draw once a batch, and one draw is no sample.
     """
-    h = codes[torch.randperm(len(codes), generator=generator)].reshape(-1, *code_shape(method))
+    h = codes[torch.randperm(len(codes), generator=generator)].reshape(-1, *method.code_shape)
     size = min(BATCH, len(h))
     whole = len(h) // size * size  # a last batch of one would have nobody to mix with
     parts = [*h[: whole - size].split(size), h[whole - size :]] if whole > size else [h]

@@ -10,9 +10,10 @@ real images,
     variety_mixes  = V(M) / V(B)
     recognised     = share of pairs i != j with |y_i - x_i| < |y_i - x_j|, ties counted half
 
-None of them changes with the scale or the offset of pixels. One image for all codes has variety 0, real images
-have 1. A decoder that ignores its code is recognised in half of the pairs, whatever it draws instead. Measured
-on handwritten digits: a network after 100 steps has 0.4 and 0.85, a VAE with beta = 1000 has 0.14 and 0.50.
+None of them changes with the scale or the offset of pixels. One image for all codes has variety 0, real
+images have 1. A decoder that ignores its code is recognised in half of the pairs, whatever it draws instead.
+Measured on handwritten digits: an autoencoder after 100 steps has variety 0.41 and is recognised in 0.85 of
+the pairs, a VAE with beta = 1000 has 0.14 and 0.50.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def measure(real: Tensor, decoded: Tensor, mixes: Tensor, blends: Tensor | None 
         real: Images, shape (N, C, H, W), N >= 2.
         decoded: The same images, encoded and decoded, (N, C, H, W).
         mixes: Mixes of them, (M, C, H, W), in any order.
-        blends: What the mixes are compared with, (B, C, H, W); if None, halfway blends of neighbours in `real`.
+        blends: What mixes are compared with, (B, C, H, W); halfway blends of neighbours in `real` if None.
 
     Raises:
         ValueError: Fewer than two images of a kind, or shapes that differ.
