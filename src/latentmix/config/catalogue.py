@@ -111,9 +111,9 @@ def get(kind: str, name: str) -> Part | None:
 def trust(arguments: Iterable[str]) -> None:
     """Let the files that command-line words name, as in ``method=./mine.py:Mine``, be run as parts."""
     for argument in arguments:
-        match = OUTSIDE.fullmatch(argument.rpartition("=")[2])
-        if match is not None and match["place"].endswith(".py"):
-            _trusted.add(Path(match["place"]).expanduser().resolve())
+        match = re.fullmatch(r"(?:[\w.]+=)?(.+\.py)(?::.*)?", argument)
+        if match is not None:
+            _trusted.add(Path(match[1]).expanduser().resolve())
 
 
 def spelled(cls: type, kind: str) -> str:

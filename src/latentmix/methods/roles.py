@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
@@ -53,7 +54,7 @@ def missing(method: object, role: type) -> list[str]:
     return [name for name in MEMBERS if name in wanted and not hasattr(method, name)]
 
 
-def require(method: object, role: type[Role], what: str) -> Role:
+def require(method: object, role: Callable[..., Role], what: str) -> Role:
     """The method, as one that has a role.
 
     Arguments:
@@ -62,6 +63,8 @@ def require(method: object, role: type[Role], what: str) -> Role:
     Raises:
         ValueError: The method lacks something of the role; names it.
     """
-    if lacking := missing(method, role):
-        raise ValueError(f"{what} needs a method with {', '.join(lacking)}, which {type(method).__name__} has not")
+    if lacking := missing(method, cast(type, role)):
+        raise ValueError(
+            f"{what} needs a method with {', '.join(lacking)}, which {type(method).__name__} has not"
+        )
     return cast(Role, method)

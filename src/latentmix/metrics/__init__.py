@@ -133,7 +133,8 @@ def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -
         return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
     other = {k: v for k, v in options.items() if k not in defaults or plain(v) != plain(defaults[k])}
-    return ".".join([name, *(f"{option}={spelt(other[option])}" for option in sorted(other))])
+    words = ",".join(f"{option}={spelt(other[option])}" for option in sorted(other))
+    return f"{name}.{words}" if words else name
 
 
 @functools.cache

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import decode, device_of
@@ -197,13 +197,14 @@ def learning_curves(
 @contextmanager
 def evaluating(method: Autoencodes) -> Iterator[None]:
     """Eval mode without gradients; afterwards the mode is what it was."""
-    training = method.training
-    method.eval()
+    module = cast(nn.Module, method)
+    training = module.training
+    module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        method.train(training)
+        module.train(training)
 
 
 def _walk(
