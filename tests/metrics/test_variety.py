@@ -112,7 +112,7 @@ def test_a_single_line_for_every_code_is_no_perfect_walk(toy_data, monkeypatch):
 
 
 def test_parents_that_differ_by_rounding_have_no_exposure():
-    """A distance of 1e-9 is none where real images are 0.27 apart; nor is 1e-8 where nothing is known of them."""
+    """A distance of 1e-9 is rounding, and 0.02 is next to nothing where real images are 0.27 apart."""
     x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double()
     parents = torch.stack([x, x + 1e-9])
     shares = torch.full((2, 5), 0.5)
@@ -142,7 +142,7 @@ def test_variety_by_hand():
     y = torch.tensor([0.0, 0.0, 1.0]).reshape(3, 1, 1, 1)  # distances 0, 1, 1: V = 1/3
     found = variety.measure(x, y, y, x)
     assert found.decoded == found.mixes == pytest.approx((1 / 3) / (5 / 6))
-    # |y_i - x_j|: (0, 1, 3), (0, 1, 3), (1, 0, 2). Nearer to the own image than to the others: 2, 1 and 0 of 2.
+    # |y_i - x_j|: (0, 1, 3), (0, 1, 3), (1, 0, 2). Nearer to the own image: in 2, 1 and 0 of 2 cases.
     assert found.recognised == pytest.approx(3 / 6)
 
 
@@ -172,7 +172,7 @@ def trained(method, data: Data, steps: int):
 
 
 def test_a_vae_without_information_in_its_code_is_collapsed(digits):
-    """With beta = 1000 ghosting was 0.056, the best of all; the instance norm of its decoder keeps some variety."""
+    """With beta = 1000 ghosting was 0.056, the best of all; instance norm keeps some variety."""
     torch.manual_seed(0)
     method = trained(VAE((1, 16, 16), network=Conv(width=4), beta=1000.0), digits, 60)
     values, protocol = honesty.evaluate(method, digits, n=200, n_real=500)

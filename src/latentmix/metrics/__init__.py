@@ -89,7 +89,9 @@ def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
         role = get_type_hints(evaluate).get(first)
     except NameError:  # a hint that only a type checker can resolve
         return None
-    choices = [choice for choice in get_args(role) or (role,) if isinstance(choice, type)]
+    choices = [
+        choice for choice in get_args(role) or (role,) if isinstance(choice, type) and choice is not Any
+    ]
     lacking = [_lacking(choice, method) for choice in choices]
     if not lacking or not all(lacking):
         return None

@@ -13,6 +13,7 @@ import math
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,9 +144,13 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
 
 def fingerprint(net: nn.Module) -> str:
     """SHA-256 of a network's weights and buffers, first 16 digits."""
+    return _digest(net.state_dict())
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in net.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
+    for tensor in state.values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -172,18 +177,19 @@ def _train(net: Classifier, split: Split, seed: int) -> None:
 
 
 def _read(file: Path, net: Classifier) -> bool:
-    """Load the weights if they are those that were written; a damaged file costs a warning and a training."""
+    """Load weights that are what was written; a damaged file costs a warning and changes nothing."""
     try:
         with safe_open(file, "pt") as stored:
-            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118, no mapping
             mark = (stored.metadata() or {}).get("fingerprint")
-        net.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
+            state = {key: stored.get_tensor(key) for key in net.state_dict()}
+    except (OSError, SafetensorError) as error:
         warnings.warn(f"{file} is damaged, the feature network is trained again: {error}", stacklevel=4)
         return False
-    if mark != fingerprint(net):
+    same = all(state[key].shape == tensor.shape for key, tensor in net.state_dict().items())
+    if not same or mark != _digest(state):
         warnings.warn(f"{file} is not what was written, the feature network is trained again", stacklevel=4)
         return False
+    net.load_state_dict(state)
     return True
 
 
