@@ -72,7 +72,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
         SSIM = (2 m_x m_y + c_1) (2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1) (s_x^2 + s_y^2 + c_2)),
 
-    c_1 = 0.01^2, c_2 = 0.03^2, and the mean over places and channels.
+    c_1 = 0.01^2, c_2 = 0.03^2, and the mean over places and channels. (torchmetrics mirrors images at their
+    borders and averages over the places there too.)
 
     Raises:
         ValueError: Shapes that differ, or images with fewer than 11 pixels a side.
