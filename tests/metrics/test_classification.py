@@ -1,4 +1,4 @@
-"""Metrics for classifiers: accuracy, loss and calibration by hand, deformed and attacked images, the way between."""
+"""Metrics for classifiers: accuracy, loss and calibration by hand, deformed and attacked images, walks."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_evaluate_counts_labelled_images_only():
 def test_robustness_by_hand():
     """Grey 127.5 +- 20.5 of 255: 8/255 does not cross the middle; 20 steps of 2/255 are held within 8/255.
 
-    Images are of one grey, so that turning them by any angle only darkens corners, and enlarging changes nothing.
+    Images are of one grey: turning one by any angle only darkens corners, and enlarging changes nothing.
     """
     data = greys([107, 148, 107, 148], [0, 1, 0, 1])
     score = robustness.evaluate(Bright(), data)

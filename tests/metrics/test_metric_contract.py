@@ -160,6 +160,7 @@ def test_methods_without_the_role_are_refused_by_name(module, toy_data):
         module.evaluate(Bare(), toy_data)
 
 
+CLASSIFIED = {"classification", "robustness", "interpolation"}
 CODES_ONLY = {"probe", "knn", "clusters", "few_labels", "rank"}
 SCALE_FREE = CODES_ONLY | {"deep_probe"}
 
@@ -334,3 +335,36 @@ def test_one_small_fit_trains_all_that_measures():
         check=False,
     )
     assert [Path(line).name for line in found.stdout.split()] == ["fit.py"]
+
+
+@every_metric
+@pytest.mark.parametrize("broken", ["encode", "decode", "classify"])
+def test_what_is_not_finite_is_named_where_it_is_used(module, broken, toy_data):
+    """Or it changes nothing, where the metric does not ask for it."""
+    method, data, options = case(name_of(module), toy_data)
+    expected = module.evaluate(method, data, **options)
+    right = getattr(method, broken)
+    setattr(method, broken, lambda x: right(x) * math.nan)
+    try:
+        assert module.evaluate(method, data, **options) == expected
+    except ValueError as error:
+        assert "are NaN or infinite" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("module", [m for m in METRICS if name_of(m) not in CLASSIFIED], ids=name_of)
+def test_a_code_that_is_always_the_same_wins_nothing(module, toy_data):
+    """Values are those of chance, undefined, or refused in a sentence; nothing breaks."""
+    method, data, options = case(name_of(module), toy_data)
+    encode = method.encode
+    method.encode = lambda x: 0 * encode(x) + 0.3
+    try:
+        values, protocol = module.evaluate(method, data, **options)
+    except ValueError as error:
+        assert "all the same" in str(error)  # noqa: PT017
+        return
+    own = {k: v for k, v in values.items() if not k.endswith(("_pixels", "_real", "judge"))}
+    if "collapsed" in protocol:
+        assert protocol["collapsed"] is True
+    for name, value in own.items():
+        if "accuracy" in name and "deviation" not in name and "factor" not in name:
+            assert value < 0.5, name

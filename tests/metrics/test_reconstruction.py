@@ -49,9 +49,8 @@ def test_all_three_equal_torchmetrics(channels, side):
     inner = full[..., 5:-5, 5:-5]  # they mirror the borders, and average over what they see there too
     torch.testing.assert_close(ours, inner.flatten(1).mean(1).double(), atol=1e-4, rtol=0)
     psnr = image.peak_signal_noise_ratio(x, y, data_range=1.0, dim=(1, 2, 3), reduction="none")
-    torch.testing.assert_close(
-        reconstruction.psnr(reconstruction.mse(x, y)), psnr.double(), atol=1e-4, rtol=0
-    )
+    decibels = reconstruction.psnr(reconstruction.mse(x, y))
+    torch.testing.assert_close(decibels, psnr.double(), atol=1e-4, rtol=0)
 
 
 def test_bounds_and_symmetry():

@@ -220,10 +220,16 @@ def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_
 
 @torch.no_grad()
 def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU."""
+    """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU.
+
+    Raises:
+        ValueError: Images that are not finite.
+    """
     device, shape = device_of(method), method.code_shape
     parts = codes.reshape(-1, *shape).split(batch_size)
-    return torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
+    images = torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
+    require_finite(images, "decoded images")
+    return images
 
 
 def device_of(method: object) -> torch.device:

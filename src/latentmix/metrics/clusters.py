@@ -93,6 +93,8 @@ def kmeans(
     mean = train.mean(0)
     covariance = torch.cov((train - mean).double().T).reshape(train.shape[1], -1)
     values, vectors = torch.linalg.eigh(covariance)
+    if values[-1] <= 1e-12 * mean.double().square().sum():
+        raise ValueError("the codes are all the same, and form no clusters")
     kept = values > 1e-8 * values[-1]  # directions in which the codes do not vary hold only rounding
     whiten = (vectors[:, kept] / values[kept].sqrt()).float()
     model = KMeans(clusters, init="random", n_init=restarts, max_iter=1000, random_state=seed)

@@ -19,7 +19,7 @@ from latentmix.data import Data
 from latentmix.manifold.layers import INPUT, find_layers
 from latentmix.methods.roles import Classifies
 from latentmix.metrics import Count, Score, device_of, metric
-from latentmix.metrics.classification import known
+from latentmix.metrics.classification import known, measures, predictions
 from latentmix.mixing import Mix
 
 
@@ -45,11 +45,13 @@ def evaluate(
         is in the protocol.
 
     Raises:
-        ValueError: Test images without labels, or a layer that cannot be mixed.
+        ValueError: Test images without labels, labels beyond the classes of the method, or a layer
+            that cannot be mixed.
     """
     split = known(data.test, "test")
     g = torch.Generator().manual_seed(seed)
     split = split.take(torch.randperm(len(split), generator=g)[:n].to(split.images.device))
+    measures(*predictions(method, split))  # refuses labels and logits that it cannot judge
     assert split.labels is not None
     device = device_of(method)
     lams = torch.linspace(0, 1, steps, dtype=torch.float64).tolist()
