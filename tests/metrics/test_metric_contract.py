@@ -24,7 +24,7 @@ from latentmix.config import catalogue
 from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
 from latentmix.methods.roles import Autoencodes, Classifies, Decodes, Encodes
-from latentmix.metrics import Score, evaluating, key_of, metric, missing_role
+from latentmix.metrics import Score, evaluating, key_of, lines, metric, missing_role
 from latentmix.metrics.features import classifier as features
 
 NAMES = [m.name for m in pkgutil.iter_modules(metrics.__path__) if not m.ispkg and m.name != "fit"]
@@ -51,6 +51,7 @@ every_metric = pytest.mark.parametrize("module", METRICS, ids=name_of)
 @pytest.fixture(autouse=True)
 def quick_features(monkeypatch):
     monkeypatch.setattr(features, "STEPS", 20)
+    monkeypatch.setattr(lines, "PAIRS", 24)
 
 
 class Versatile(Identity):
