@@ -115,7 +115,7 @@ def train(*arguments: str) -> None:
         again = shlex.join(["latentmix", "train", *arguments])
         print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
         sys.exit(130)
-    if not Ranks().first:
+    if not Ranks().first:  # another rank writes the report
         return
     page = exhibit(folder, device=_device(run.device))
     _print_scores(folder)

@@ -77,7 +77,7 @@ def evaluate(
                 failures[name] = lacking
                 continue
             defaults = {key: default for key, (_, default) in metric.options.items()}
-            key = key_of(name, {k: v for k, v in options.items() if k != "seed"}, defaults)
+            key = key_of(name, options, defaults)
             # As JSON gives it back: tuples are lists there.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
             kept = runs.read_scores(folder).get(key)

@@ -139,17 +139,8 @@ def test_saturated_pixels_have_a_finite_cross_entropy_and_gradient() -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_the_published_schedule() -> None:
-    method = AMR((1, 16, 16), every={"autoencoder": 5})
-    assert method.players() == {"autoencoder": 5, "critic": 1}
-    with pytest.raises(ValueError, match=r"every\.generator=5.*autoencoder, critic"):
-        AMR((1, 16, 16), every={"generator": 5}).players()
-    with pytest.raises(ValueError, match="periods are 1 or more"):
-        AMR((1, 16, 16), every={"critic": 0}).players()
-
-
 def test_the_probe_sends_no_gradient_into_the_encoder() -> None:
-    method = AMR((1, 16, 16), labels=3)
+    method = AMR((1, 16, 16), num_classes=3)
     losses, _ = method.losses(Batch(torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])))
     encoder = list(method.autoencoder.parameters())
     assert torch.autograd.grad(losses["probe"], encoder, allow_unused=True) == (None,) * len(encoder)

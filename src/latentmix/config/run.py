@@ -290,32 +290,35 @@ def _part(
     if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
             made = build(kind, resolved)
-            if kind == "mixer" and ":" in name:
-                refuse_wrong_mixer(made)
         except ValueError as error:
-            errors.append(f"{path}.{error}" if kind != "mixer" else f"{path}: {error}")
+            errors.append(f"{path}.{error}")
+        else:
+            if kind == "mixer" and ":" in name and (wrong := what_is_wrong_with(made)):
+                errors.append(f"{path}: {name} {wrong}")
     return resolved
 
 
-def refuse_wrong_mixer(mixer: Any) -> None:
-    """Draw once, and check what every mixer promises.
+def what_is_wrong_with(mixer: Any) -> str:
+    """Draw once and check what every mixer promises; "" if nothing is wrong.
 
-    Raises:
-        ValueError: The first row of partners is not the batch itself, a row is no permutation, or weights do
-            not sum to one.
+    The first row of partners is the batch itself, every row is a permutation, and weights sum to one.
     """
     import torch
 
     h = torch.zeros(8, 4, 2, 2)
-    mix = mixer(h, torch.Generator().manual_seed(0))
+    try:
+        mix = mixer(h, torch.Generator().manual_seed(0))
+    except Exception as error:
+        return f"cannot mix codes of shape (8, 4, 2, 2): {type(error).__name__}: {error}"
     own = torch.arange(8)
     if not torch.equal(mix.partners[0], own) or not all(
         torch.equal(r.sort().values, own) for r in mix.partners
     ):
-        raise ValueError("its partners must be permutations of the batch, and the first the batch itself")
+        return "must draw permutations of the batch as partners, and the batch itself as the first"
     total = mix.weights.sum(0)
     if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
-        raise ValueError(f"the weights of its mixes sum to {total.mean():.3g}, they must sum to one")
+        return f"draws weights that sum to {total.mean():.3g}; they must sum to one"
+    return ""
 
 
 def _spec_of(part: Any, kind: str) -> dict[str, Any]:

@@ -139,6 +139,11 @@ def load(
     return None
 
 
+def exist(folder: Path) -> bool:
+    """Whether a run has checkpoints to continue from, good or damaged."""
+    return any((folder / "checkpoints" / name).is_dir() for name in ("last", "previous"))
+
+
 def tidy(folder: Path) -> None:
     """Remove what a killed process left half-written, and put back what it was replacing."""
     for leftover in folder.glob("checkpoints/.*"):  # of a run that was killed while it wrote one

@@ -50,8 +50,8 @@ class OpenRun:
         method: In eval mode, on the device.
         shape: Shape of an image, (C, H, W).
         checkpoint: Name of the checkpoint that was read.
-        epoch: Number of epochs that it was trained for.
         weights_sha256: Of its weights file.
+        epoch: Number of epochs that it was trained for.
         description: What the method was built from.
     """
 
@@ -60,9 +60,9 @@ class OpenRun:
     method: Method
     shape: tuple[int, int, int]
     checkpoint: str
-    epoch: int
     weights_sha256: str
-    description: Mapping[str, Any]
+    epoch: int = 0
+    description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def which(self) -> str:
@@ -302,8 +302,8 @@ def open_run(
         method,
         tuple(loaded.description["shape"]),
         loaded.name,
-        loaded.description.get("epoch", 0),
         loaded.weights_sha256,
+        loaded.description.get("epoch", 0),
         loaded.description,
     )
 

@@ -148,13 +148,14 @@ class Trainer:
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done."""
+        if not checkpoints.exist(self.folder):
+            split = self.data.train
+            self.method.begin(split.images, split.labels)  # refuses data before anything is written
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
                 runs.prepare(self.run, environment(self.runtime.device))
             self.ranks.wait()
-            if not restore(self):
-                split = self.data.train
-                self.method.begin(split.images, split.labels)
+            restore(self)
             self._fit(stop)
         self.ranks.wait()
         return self.folder
@@ -211,11 +212,13 @@ class Trainer:
         part, ranks = run.batch_size // self.ranks.count, self.ranks.count
         if run.batch_size % ranks or part < 2:
             raise ValueError(
-                f"batch_size={run.batch_size} does not give each of {ranks} ranks the same 2 or more"
+                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, with 2 or more images each"
             )
         k = getattr(getattr(self.method, "mixer", None), "k", 1)
         if k > part:
-            raise ValueError(f"method.mixer.k={k} parents cannot come from batches of {part} images")
+            raise ValueError(
+                f"method.mixer.k={k} parents cannot come from {part} images: batch_size={run.batch_size}"
+            )
 
     def _streams(self) -> list[Stream]:
         """One stream of rows, or for methods that train on "both" those with a label and then all."""
