@@ -44,10 +44,13 @@ metrics.composition
 metrics.path
 metrics.honesty
 metrics.samples
-metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe
-metrics.disentanglement metrics.lines metrics.probe metrics.interpolation metrics.robustness
-metrics.mixes metrics.features.inception
-metrics.factors metrics.features
+metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe metrics.rank
+metrics.disentanglement metrics.lines metrics.probe metrics.reconstruction
+metrics.interpolation metrics.robustness
+metrics.classification
+metrics.walks.mixes metrics.features.inception
+metrics.features
+metrics.walks metrics.factors metrics.fit
 metrics
 methods
 methods.classifier methods.adversarial methods.autoencoding methods.gan_losses
