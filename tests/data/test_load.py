@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data import Data, Decoded, Split, from_path, load, name_of_path
+from latentmix.data import Columns, Data, Decoded, Split, from_path, load, name_of_path
 from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import Sprites
 
@@ -30,13 +31,13 @@ class Numbered:
         for split, count in (("train", self.train), ("valid", self.valid), ("test", self.test)):
             if count is not None:
                 numbers = np.arange(start, start + count)
-                splits[f"{split}_images"] = numbers.astype("<u4").view(np.uint8).reshape(count, 1, 2, 2)
-                splits[f"{split}_labels"] = numbers % 5
-                splits[f"{split}_attributes"] = np.stack([numbers % 2, numbers % 3 == 0], 1).astype(np.uint8)
+                images = numbers.astype("<u4").view(np.uint8).reshape(count, 1, 2, 2)
+                odd = np.stack([numbers % 2, numbers % 3 == 0], 1).astype(np.uint8)
+                splits[split] = Columns(images, numbers % 5, odd)
                 start += count
         names = tuple("abcde")
         return Decoded(
-            **splits, class_names=names, attribute_names=("odd", "third"), valid_size=self.valid_size
+            splits, class_names=names, attribute_names=("odd", "third"), valid_size=self.valid_size
         )
 
     def key(self) -> str:
@@ -243,7 +244,7 @@ def test_nothing_but_whole_entries_lie_in_the_cache(cache: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "savez", full)
+        patch.setattr(os, "fsync", full)
         with pytest.warns(UserWarning, match="No space left"):
             load(Numbered(), image_size=2)
     assert list(cache.iterdir()) == []

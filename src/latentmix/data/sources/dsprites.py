@@ -10,9 +10,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.cache import stamp
+from latentmix.data.identity import stamp
 from latentmix.data.sources import sprites
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
 
 ROWS = 4096  # read at a time: 16 MB
 
@@ -56,16 +56,14 @@ class DSprites:
         images = sprites.shrink(taken * np.uint8(255), image_size)[:, None]
         labels = classes[index, 1].astype(np.int64)  # column 0 is the colour, which is constant
         return Decoded(
-            images,
-            labels,
-            train_factors=classes[index, 1:].astype(np.int64),
+            {"train": Columns(images, labels, factors=classes[index, 1:].astype(np.int64))},
             class_names=sprites.SHAPES,
             factor_names=sprites.FACTORS,
         )
 
     def key(self) -> str:
         file = self._file()
-        return stamp(file.parent, file)
+        return stamp(file.parent, [file])
 
     def _file(self) -> Path:
         file = Path(self.path).expanduser()

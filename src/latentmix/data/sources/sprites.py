@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.split import Decoded, cut
+from latentmix.data.cuts import cut
+from latentmix.data.split import Columns, Decoded
 
 SIDE = 64
 FACTORS = ("shape", "scale", "orientation", "x", "y")
@@ -47,13 +48,12 @@ class Sprites:
 
     def read(self, image_size: int) -> Decoded:
         numbers = chosen(self.images)
-        arrays: dict[str, Any] = {}
+        splits = {}
         for split, rows in cut(self.images).items():  # one by one, as splitting the images would copy them
             known = factors(numbers[rows])
-            arrays[f"{split}_images"] = shrink(render(numbers[rows]), image_size)[:, None]
-            arrays[f"{split}_labels"] = known[:, 0].copy()
-            arrays[f"{split}_factors"] = known
-        return Decoded(**arrays, class_names=SHAPES, factor_names=FACTORS)
+            images = shrink(render(numbers[rows]), image_size)[:, None]
+            splits[split] = Columns(images, known[:, 0].copy(), factors=known)
+        return Decoded(splits, class_names=SHAPES, factor_names=FACTORS)
 
     def key(self) -> None:
         """Drawing takes no longer than reading what was drawn."""
