@@ -57,7 +57,7 @@ networks
 networks.instance_norm
 networks.__init__
 data
-data.summary
+data.summary data.given
 data.load
 data.subset
 data.zca data.sources.dsprites data.sources.one_parameter

@@ -2,6 +2,8 @@
 
 from latentmix.data.cuts import cut as cut
 from latentmix.data.found import Found as Found
+from latentmix.data.given import from_arrays as from_arrays
+from latentmix.data.given import from_dataset as from_dataset
 from latentmix.data.load import from_path as from_path
 from latentmix.data.load import load as load
 from latentmix.data.names import name_of_path as name_of_path

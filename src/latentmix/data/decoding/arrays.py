@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,16 +38,21 @@ class Array:
 
     Arguments:
         open: A stream of its bytes, row by row.
+        held: The array itself, where it is in memory.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     open: Callable[[], IO[bytes]]
+    held: NDArray | None = None
 
     def rows(self) -> Iterator[NDArray]:
         """The array in pieces of some rows each, everything checked that the stream can check at its end."""
         each = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, BLOCK // max(1, each))
+        if self.held is not None:
+            yield from (self.held[start : start + step] for start in range(0, self.shape[0], step))
+            return
         with self.open() as stream:
             for start in range(0, self.shape[0], step):
                 count = min(step, self.shape[0] - start)
@@ -68,18 +74,7 @@ class Array:
 
 def in_memory(array: NDArray) -> Array:
     """An array that is in memory already."""
-    import io
-
-    class Rows(io.RawIOBase):
-        place = 0
-
-        def read(self, size: int = -1) -> bytes:
-            each = max(1, array.nbytes // max(1, len(array)))
-            rows = array[self.place : self.place + size // each]
-            self.place += len(rows)
-            return np.ascontiguousarray(rows).tobytes()
-
-    return Array(array.shape, array.dtype, Rows)  # type: ignore[arg-type]
+    return Array(array.shape, array.dtype, io.BytesIO, array)
 
 
 def decode_arrays(
@@ -157,9 +152,7 @@ def to_images(array: Array, size: int) -> NDArray[np.uint8]:
         ValueError: Another shape or type, pixels out of range, or fewer than 3 images.
     """
     count, channels, height, width = _channels_first(array.shape)
-    kind = array.dtype
-    if kind.kind != "f" and kind not in (np.uint8, np.bool_):
-        raise ValueError(f"images are {kind}; they must be uint8, or floating point in 0..1")
+    to_bytes(np.empty(0, array.dtype))  # refuses types before anything is read
     if count < 3:
         raise ValueError(f"{count} images are too few; it takes 3 or more")
     if not height * width:
@@ -171,8 +164,8 @@ def to_images(array: Array, size: int) -> NDArray[np.uint8]:
     row = 0
     with Progress("reading images", count) as progress:
         for part in array.rows():
+            part = to_bytes(part)
             part = part[..., None] if part.ndim == 3 else part if last else part.transpose(0, 2, 3, 1)
-            part = _bytes(part)
             if (height, width) == (size, size):
                 square[row : row + len(part)] = part.transpose(0, 3, 1, 2)
             else:
@@ -197,9 +190,16 @@ def _channels_first(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     )
 
 
-def _bytes(pixels: NDArray) -> NDArray[np.uint8]:
+def to_bytes(pixels: NDArray) -> NDArray[np.uint8]:
+    """Pixels as bytes: uint8 as they are, booleans and floating point of 0..1 times 255.
+
+    Raises:
+        ValueError: Another type, or values beyond 0..1.
+    """
     if pixels.dtype == np.uint8:
         return pixels
+    if pixels.dtype.kind != "f" and pixels.dtype != np.bool_:
+        raise ValueError(f"images are {pixels.dtype}; they must be uint8, or floating point in 0..1")
     if pixels.dtype.kind == "f" and pixels.size:
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= -ROUNDING and high <= 1 + ROUNDING):
