@@ -45,9 +45,9 @@ def decode_files(
     """
     try:
         rows = read_paths(names)
-        said = read_lists(lists, names) if said is None and lists else said
-        left = [*left_out, *_spare(names, rows)]
-        rows = rows if said is None else _as_listed(rows, said, names, left)
+        said = read_lists(lists, names) if said is None else said
+        left = [*left_out, *_spare(names, rows), *said.left_out]
+        rows = _as_listed(rows, said, names, left) if said.names else rows
     except ValueError as error:
         raise ValueError(f"{where} {error}") from None
     members = {s: [i for i, r in enumerate(rows) if r is not None and r.split == s] for s in SPLITS}
@@ -75,19 +75,16 @@ def decode_files(
         indices = {s: column[parts[s].kept] for s, column in indices.items()}
         if gone := [c for i, c in enumerate(classes) if i not in indices["train"]]:
             raise ValueError(f"{where} holds no usable image of class {', '.join(gone)}")
-    attributes = {} if said is None else said.attributes
     stacked = {
-        s: np.array([[column[i] for column in attributes.values()] for i in found], np.uint8)
+        s: np.array([[column[i] for column in said.attributes.values()] for i in found], np.uint8)
         for s, found in kept.items()
     }
     splits = {
-        s: Columns(part.images, indices.get(s), stacked[s] if attributes else None)
+        s: Columns(part.images, indices.get(s), stacked[s] if said.attributes else None)
         for s, part in parts.items()
     }
-    found = describe(
-        parts.values(), *left, *(said.left_out if said else ()), notes=said.notes if said else ()
-    )
-    return Decoded(splits, classes, tuple(attributes), found=found)
+    found = describe(parts.values(), *left, notes=said.notes)
+    return Decoded(splits, classes, tuple(said.attributes), found=found)
 
 
 def _spare(names: Sequence[str], rows: Sequence[Row | None]) -> list[str]:
@@ -112,10 +109,12 @@ def _as_listed(
         if row is not None and split is not None:
             row = Row(split, row.label)
         found.append(row)
-    if said.labels is not None:
-        labelled = {row.split for i, row in enumerate(found) if row is not None and i in said.labels}
+    known = said.labels if said.labels is not None else next(iter(said.attributes.values()), None)
+    if known is not None:
+        labelled = {row.split for i, row in enumerate(found) if row is not None and i in known}
+        labelled |= {"train", "valid", "test"} if said.attributes else set()
         for i, row in enumerate(found):
-            if row is not None and row.split in labelled and i not in said.labels:
+            if row is not None and row.split in labelled and i not in known:
                 unnamed.append(names[i])
                 found[i] = None
     if unnamed:
@@ -128,13 +127,13 @@ def _as_listed(
 def _labels(
     names: Sequence[str],
     rows: Sequence[Row | None],
-    said: Listed | None,
+    said: Listed,
     members: dict[str, list[int]],
     where: str,
     left: list[str],
 ) -> Mapping[int, str | int] | None:
     """The class of every member; splits whose images have none, though training images do, are left out."""
-    if said is not None and said.labels is not None:
+    if said.labels is not None:
         for split in [s for s, found in members.items() if not any(i in said.labels for i in found)]:
             left.append(f"{len(members.pop(split)):,} {split} images, which have no label")
         return said.labels

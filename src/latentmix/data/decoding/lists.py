@@ -43,8 +43,8 @@ class Listed:
     notes: list[str] = field(default_factory=list)
 
 
-def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) -> Listed | None:
-    """Read every list that names images; None where none does.
+def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) -> Listed:
+    """Read every list that names images.
 
     Arguments:
         lists: {path below the data's folder: how to read it}, of the suffixes `KINDS`.
@@ -81,7 +81,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
             said.setdefault(image, {}).update(values)
         if missing:
             found.left_out.append(f"{missing:,} rows of {path} that name no image")
-    return _understood(found, said) if found.names else None
+    return _understood(found, said) if said else found
 
 
 def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
