@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentmix.data import Data, Decoded, from_path, load
+from latentmix.data import Decoded, from_path, load
 from latentmix.data.sources.archive import Archive
 from latentmix.data.sources.folder import Folder
 from latentmix.data.sources.idx import Idx
@@ -440,15 +440,3 @@ class TestLists:
         (tmp_path / "images").mkdir()
         pq.write_table(table, tmp_path / "images" / "metadata.parquet")
         assert named(self.write(tmp_path, {}), "train") == list("aabbcc")
-
-
-def data_of(tmp_path: Path, counts: dict[str, int]) -> Data:
-    """A folder of classes with so many images each."""
-    value = 0
-    for name, count in counts.items():
-        for _ in range(count):
-            file = tmp_path / "set" / name / f"{value}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(png(value % 256))
-            value += 1
-    return load(Folder(str(tmp_path / "set")), image_size=8)
