@@ -36,7 +36,7 @@ runs.folder
 runs.checkpoints
 config
 config.run
-config.catalogue
+config.catalogue config.reading
 metrics.composition
 metrics.path
 metrics.honesty

@@ -34,7 +34,7 @@ def test_flat(tmp_path: Path) -> None:
     assert decoded.splits["train"].images.shape == (5, 1, 4, 4)
     assert decoded.splits["train"].labels is None
     data = load(source, image_size=4)
-    assert (data.name, data.labels, data.class_names) == (tmp_path.name, None, ())
+    assert (data.name, data.num_classes, data.class_names) == (tmp_path.name, None, ())
 
 
 def test_every_extension_in_any_case_any_size_and_mode(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ class TestArrays:
         source = from_path(tmp_path / "mine.npy")
         assert isinstance(source, Npy)
         data = load(source, image_size=8)
-        assert (data.name, len(data.train), data.labels) == ("mine", 4, None)
+        assert (data.name, len(data.train), data.num_classes) == ("mine", 4, None)
         for name, array in (("x_train", grey(6)), ("y_train", np.arange(6) % 2), ("x_test", grey(3, 90))):
             (tmp_path / "several").mkdir(exist_ok=True)
             np.save(tmp_path / "several" / f"{name}.npy", array)

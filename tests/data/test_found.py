@@ -263,7 +263,7 @@ class TestGiven:
             images, ["x", "y"] * 15, test=(images[:6], ["y"] * 6), image_size=4, train_size=10, seed=3
         )
         assert (len(data.train), len(data.test), data.shape) == (10, 6, (1, 4, 4))
-        assert from_arrays(images).labels is None
+        assert from_arrays(images).num_classes is None
 
     def test_what_cannot_be_taken(self) -> None:
         with pytest.raises(ValueError, match="arrays or tensors, all rows of one shape"):
@@ -299,7 +299,7 @@ class TestGiven:
         assert torch.equal(data.test.images, expected)
         rows = [{"image": np.full((8, 8), i, np.uint8), "label": "ab"[i % 2]} for i in range(12)]
         assert from_dataset(rows, image_size=8).class_names == ("a", "b")
-        assert from_dataset(iter([np.zeros((8, 8), np.uint8)] * 9), image_size=8).labels is None
+        assert from_dataset(iter([np.zeros((8, 8), np.uint8)] * 9), image_size=8).num_classes is None
         with pytest.raises(ValueError, match="train item 0 is an image of shape"):
             from_dataset([np.zeros(5)], image_size=8)
         with pytest.raises(ValueError, match="its keys are text"):

@@ -67,7 +67,7 @@ class TestLines:
     def test_as_a_source(self):
         data = load(Lines(images=500, test_images=50), image_size=32)
         assert data.shape == (1, 32, 32)
-        assert data.labels == 10
+        assert data.num_classes == 10
         assert (len(data.train), len(data.valid), len(data.test)) == (400, 100, 50)
         # Eight bits keep the picture: the nearest of many lines is where the label says.
         theta = torch.arange(3600, dtype=torch.float64) * 2 * math.pi / 3600
@@ -128,7 +128,7 @@ class TestFamilies:
         assert data.name in FAMILIES
         assert data.shape == ((3 if source is Hues else 1), 32, 32)
         assert (len(data.train) + len(data.valid), len(data.test)) == (300, 80)
-        assert len(set(data.class_names)) == data.labels == 10
+        assert len(set(data.class_names)) == data.num_classes == 10
         # The nearest of many images of the family lies in the tenth that the label names.
         known = FAMILIES[data.name]
         at = known.low + (known.high - known.low) * (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000

@@ -78,7 +78,7 @@ def test_labels_and_attributes_stay_with_their_images() -> None:
         assert torch.equal(split.labels, n % 5)
         assert torch.equal(split.attributes, torch.stack([n % 2, (n % 3 == 0).long()], 1).to(torch.uint8))
     assert data.shape == (1, 2, 2)
-    assert (data.labels, data.attributes) == (5, 2)
+    assert (data.num_classes, data.num_attributes) == (5, 2)
 
 
 def test_the_split_is_the_published_permutation() -> None:
@@ -261,7 +261,7 @@ def test_the_fingerprint_tells_data_apart() -> None:
 
 def test_digits() -> None:
     data = load(Digits(), image_size=32)
-    assert (data.name, data.shape, data.labels) == ("digits", (1, 32, 32), 10)
+    assert (data.name, data.shape, data.num_classes) == ("digits", (1, 32, 32), 10)
     assert (len(data.train), len(data.valid), len(data.test)) == (1151, 287, 359)
     images = torch.cat([data.train.images, data.valid.images, data.test.images])
     assert len(images) == 1797
@@ -278,7 +278,7 @@ def test_real_faces(real_mnist: Path) -> None:
         pytest.skip(f"no celeba10k beside {real_mnist}")
     data = load(from_path(faces), image_size=32)
     assert (len(data.train), len(data.valid), len(data.test)) == (6_400, 1_599, 2_001)
-    assert (data.shape, data.class_names, data.attributes) == ((3, 32, 32), ("female", "male"), 40)
+    assert (data.shape, data.class_names, data.num_attributes) == ((3, 32, 32), ("female", "male"), 40)
     assert "identity" not in data.attribute_names
     assert data.train.labels is not None
     assert data.train.attributes is not None
@@ -288,7 +288,7 @@ def test_real_faces(real_mnist: Path) -> None:
 def test_real_mnist(real_mnist: Path) -> None:
     data = load(from_path(real_mnist), image_size=32)
     assert (len(data.train), len(data.valid), len(data.test)) == (50_000, 10_000, 10_000)
-    assert (data.name, data.shape, data.labels, data.attributes) == ("mnist", (1, 32, 32), 10, None)
+    assert (data.name, data.shape, data.num_classes, data.num_attributes) == ("mnist", (1, 32, 32), 10, None)
     assert data.class_names == tuple("0123456789")
     assert data.train.labels is not None
     counts = torch.bincount(data.train.labels, minlength=10)

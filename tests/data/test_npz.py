@@ -64,7 +64,7 @@ def test_labels(tmp_path: Path, labels: list, indices: list[int], names: tuple[s
     assert decoded.splits["train"].labels.tolist() == indices
     assert decoded.class_names == names
     data = load(source, image_size=4)
-    assert (data.name, data.labels, len(data.train)) == ("set", 3, 3)
+    assert (data.name, data.num_classes, len(data.train)) == ("set", 3, 3)
 
 
 def test_images_of_label_minus_one_have_none_and_are_trained_on(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_images_of_label_minus_one_have_none_and_are_trained_on(tmp_path: Path) 
         tmp_path, images=np.tile(number.astype(np.uint8)[:, None, None], (1, 16, 16)), labels=labels
     )
     data = load(source, image_size=16)
-    assert (data.labels, data.class_names) == (2, ("4", "5"))
+    assert (data.num_classes, data.class_names) == (2, ("4", "5"))
     assert (len(data.train), len(data.valid), len(data.test)) == (26 + 20, 6, 8)  # of 40 and of 32, a fifth
     seen = []
     for split in (data.train, data.valid, data.test):

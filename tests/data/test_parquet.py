@@ -67,7 +67,7 @@ def test_splits_labels_and_names(tmp_path: Path, inside: str) -> None:
     assert decoded.splits["train"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert decoded.class_names == ("zero", "one", "two")
     data = load(source, image_size=8)
-    assert (data.name, data.labels, data.shape) == ("toys", 3, (1, 8, 8))
+    assert (data.name, data.num_classes, data.shape) == ("toys", 3, (1, 8, 8))
 
 
 def test_a_copy_of_a_repository_with_configurations(tmp_path: Path) -> None:

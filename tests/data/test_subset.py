@@ -105,7 +105,7 @@ def test_a_combination_that_every_validation_image_has():
 def test_attributes_by_name_in_the_order_asked_for():
     whole, data = load(Grid(), image_size=2), load(Grid(), image_size=2, attributes=["wide", "tall"])
     assert data.attribute_names == ("wide", "tall")
-    assert data.attributes == 2
+    assert data.num_attributes == 2
     for split in ("train", "valid", "test"):
         assert torch.equal(getattr(data, split).attributes, getattr(whole, split).attributes[:, [1, 0]])
     assert torch.equal(column(data, "tall", data.test), whole.test.attributes[:, 0])

@@ -1,8 +1,8 @@
 """Settings as people type them, and YAML files: words stay words, numbers are read in one way.
 
-What was typed without quotes is a `Word`; only what an option is annotated as decides whether it is a number,
-so a folder called 2024, a column called no and a date stay what they are. Numbers are decimal: 010 is ten, and
-1:00, 0x10 and 1_000 are no numbers.
+What was typed without quotes is a `Word`; only what an option is annotated as decides whether it is a
+number, so a folder called 2024, a column called no and a date stay what they are. Numbers are decimal: 010 is
+ten, and 1:00, 0x10 and 1_000 are no numbers.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Inline(dict[str, Any]):
 
 
 def typed(text: str) -> Word | Inline:
-    """What stands behind the = of a setting: a word, or a mapping in braces such as {name: folder, path: x}."""
-    if text.lstrip().startswith("{"):
+    """What is behind the = of a setting: a word, or a mapping in braces such as {name: folder, path: x}."""
+    if text.lstrip().startswith("{") and not exists(text):
         try:
             found = parse(text)
         except ValueError:
@@ -88,9 +88,9 @@ def parse(text: str) -> Any:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"line {event.start_mark.line + 1}: aliases (*{event.anchor}) are not read")
-            if getattr(event, "tag", None) not in (None, "!"):
-                raise ValueError(f"line {event.start_mark.line + 1}: tags ({event.tag}) are not read")
+                raise ValueError(f"aliases (*{event.anchor}) are not read; write the value again")
+            if (tag := getattr(event, "tag", None)) not in (None, "!"):
+                raise ValueError(f"tags ({tag}) are not read; write plain values")
             if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
                 new: Any = [] if isinstance(event, yaml.SequenceStartEvent) else [{}, None]
                 open_ones.append((new, isinstance(event, yaml.MappingStartEvent)))
@@ -139,6 +139,14 @@ def read_value(annotation: Any, value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [read_value(_element(kinds), each) for each in value]
     return value
+
+
+def exists(name: str) -> bool:
+    """Whether something lies at a path, however long its name."""
+    try:
+        return bool(name) and Path(name).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def shorten(value: Any, *, quoted: bool = True) -> str:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
+import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from latentmix.config import catalogue
-from latentmix.data.names import name_of
+from latentmix.config import catalogue, reading
 
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[
     list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
@@ -40,14 +42,24 @@ class Run:
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
         image_size: Side of the square images, in pixels.
-        train_size: How many training images to keep, chosen by `seed`; None for all.
-        labelled: How many of them keep their label, evenly over the classes; None for all.
+        train_size: Number of training images to keep, chosen by `seed`; None for all.
+        labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
         hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
-        epochs: Passes over the training images.
-        batch_size: Images a step; a last smaller batch of an epoch is dropped.
-        lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
-        seed: Of initialisation, order of the data, and mixing.
+        epochs: Passes over the training images; None if `steps` is given.
+        steps: Training steps, in the place of `epochs`.
+        batch_size: Images of a step, over all ranks; by default the method's.
+        keep_last: Train on the last, smaller batch of an epoch too.
+        lr: Learning rate of every player; by default the method's.
+        probe_lr: Learning rate of the online probe; None for `lr`.
+        schedule: How learning rates change over the training: "constant", "linear" to zero, or "cosine" to
+            zero. What a method does to its rates comes on top.
+        every: {player: n}: the player steps on every n-th batch of an epoch; 1 for players that are left out.
+        crop: Training images are padded by this many black pixels and cropped at random; 0 for no crops.
+        flip: Mirror half of the training images.
+        validate_every: Epochs from one validation to the next; the last epoch is always validated.
+        start_from: Folder of a finished run whose method this one builds on; empty for none.
+        seed: Seed of initialisation, order of the data, and mixing.
         precision: "fp32", or "bf16" for mixed precision with weights in fp32.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         out: The run's folder.
@@ -60,9 +72,18 @@ class Run:
     labelled: Positive | None = None
     attributes: Names | None = None
     hold_out: dict[str, Annotated[list[int], BeforeValidator(_listed)]] | None = None
-    epochs: Positive = 10
+    epochs: Positive | None = None
+    steps: Positive | None = None
     batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    keep_last: bool = False
+    lr: Rate = 1e-3
+    probe_lr: Rate | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    every: dict[str, Positive] = dataclasses.field(default_factory=dict)
+    crop: Annotated[int, Field(ge=0, le=256)] = 0
+    flip: bool = False
+    validate_every: Positive = 1
+    start_from: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
@@ -73,6 +94,12 @@ class Run:
 
 
 DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
+EPOCHS = 10
+# Settings that runs of an earlier version do not have: they behaved as the defaults do.
+YOUNGER = (
+    *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
+    *("start_from", "labelled", "attributes", "hold_out"),
+)
 
 
 def load(arguments: Iterable[str]) -> Run:
@@ -83,12 +110,10 @@ def load(arguments: Iterable[str]) -> Run:
         FileNotFoundError: A YAML file that does not exist.
     """
     settings: dict[str, Any] = {}
-    hints = inspect.get_annotations(Run, eval_str=True)
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if equals and not _finds(Path.is_file, argument):
-            # Words stay as they were typed: out=2026-01-31 and out=007 name folders, they are no YAML values.
-            _merge(settings, _nested(key, text if hints.get(key) is str else _value(text)))
+            _merge(settings, _nested(key, reading.typed(text)))
         else:
             _merge(settings, _read_yaml(argument))
     return resolve(settings)
@@ -112,14 +137,25 @@ def resolve(settings: Mapping[str, Any]) -> Run:
             values[key] = _plain(hints[key], value, key, errors)
         else:
             errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+    if values.get("steps") and values.get("epochs"):
+        errors.append("steps, epochs: give one of them")
     if errors:
         raise ConfigError("\n".join(errors))
+    make = _look_up("method", values["method"]["name"]).make
+    values.setdefault("lr", getattr(make, "lr", Run.lr))
+    values.setdefault("batch_size", getattr(make, "batch_size", Run.batch_size))
+    if not values.get("steps"):
+        values["epochs"] = values.get("epochs") or EPOCHS
+    if values.get("start_from"):
+        values["start_from"] = str(Path(values["start_from"]).expanduser().resolve())
     if not values.get("out"):
         from latentmix.data import name_of_path
 
         data = values["data"]
         name = name_of_path(data["path"]) if "path" in data else data["name"]
-        values["out"] = f"runs/{name}-{values['method']['name']}-seed{values.get('seed', 0)}"
+        method = values["method"]["name"].rpartition(":")[2]
+        name = name.rpartition(":")[2]
+        values["out"] = f"runs/{name}-{method}-seed{values.get('seed', 0)}"
     return Run(**values)
 
 
@@ -136,11 +172,12 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
     errors: list[str] = []
     for argument in arguments:
         path, equals, text = argument.partition("=")
-        name, _, option = path.partition(".")
+        outside = re.fullmatch(r"(.+:[A-Za-z_]\w*)(?:\.(\w+))?", path)
+        name, option = outside.groups(default="") if outside else path.partition(".")[::2]
         if bool(equals) != bool(option):
             errors.append(f"{argument}: expected METRIC or METRIC.option=value")
         else:
-            settings.setdefault(name, {"seed": seed}).update({option: _value(text)} if equals else {})
+            settings.setdefault(name, {"seed": seed}).update({option: reading.typed(text)} if equals else {})
     resolved = {
         name: _part("metric", {"name": name, **given}, name, errors) for name, given in settings.items()
     }
@@ -153,12 +190,12 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     """Make the part that a resolved spec describes.
 
     Arguments:
-        context: What the data decide (`shape`, `labels`, `attributes`); passed where the part takes it.
+        context: What the data decide (`catalogue.CONTEXT`); passed if the part takes it.
 
     Raises:
         ValueError: The part refuses its options or the context.
     """
-    part = catalogue.find(kind)[spec["name"]]
+    part = _look_up(kind, spec["name"])
     options = {}
     for name, value in spec.items():
         if name != "name":
@@ -184,49 +221,72 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = None) -> dict[str, Any]:
+def _look_up(kind: str, name: str) -> catalogue.Part:
+    part = catalogue.get(kind, name)
+    if part is None:
+        raise catalogue.PartError(f"no {kind} is named {name!r}{_nearest(name, catalogue.find(kind))}")
+    return part
+
+
+def _part(
+    kind: str, value: Any, path: str, errors: list[str], default: Any = None, needs: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Resolve a name, or a mapping with a name and options, to a complete spec."""
-    found = catalogue.find(kind)
     spec = dict(value) if isinstance(value, Mapping) else {"name": value}
     if "name" not in spec:
         if default is None and kind in DEFAULTS:
             spec["name"] = DEFAULTS[kind]
         else:
-            spec = {**_spec_of(default), **spec}
+            spec = {**_spec_of(default, kind), **spec}
     name = spec.pop("name")
-    if kind == "data" and isinstance(name, str) and name not in found and _is_path(name):
-        from latentmix.data import from_path  # the data package knows layouts; it imports torch
+    if isinstance(name, reading.Word):
+        name = str(name)
+        if kind == "data" and name in catalogue.find(kind) and reading.exists(name):
+            warnings.warn(f"data={name} is the built-in set; data=./{name} is what lies here", stacklevel=2)
+    known = catalogue.find(kind)
+    try:
+        part = catalogue.get(kind, name) if isinstance(name, str) else None
+        if part is None and kind == "data" and isinstance(name, str) and _is_path(name):
+            from latentmix.data import from_path  # the data package knows layouts; it imports torch
 
-        try:
-            source = from_path(name)
-        except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
-            errors.append(f"{path}: {error}")
-            return {"name": name}
-        spec = {**_spec_of(source), **spec}
-        name = spec.pop("name")
-    if not isinstance(name, str) or name not in found:
-        others = ", ".join(found) + (", or the path of a folder or .npz file" if kind == "data" else "")
-        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, found)}; there are {others}")
+            spec = {**_spec_of(from_path(name), kind), **spec}
+            name = spec.pop("name")
+            part = known[name]
+    except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
+        errors.append(f"{path}: {error}")
+        return {"name": name}
+    if part is None:
+        others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
+        errors.append(
+            f"{path}: no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
+        )
+        return {"name": name}
+    if missing := [each for each in needs if not hasattr(part.make, each)]:
+        able = [n for n, p in known.items() if all(hasattr(p.make, each) for each in needs)]
+        errors.append(f"{path}: {name} builds no {' and no '.join(missing)}; {', '.join(able)} do")
         return {"name": name}
     resolved: dict[str, Any] = {"name": name}
-    options = found[name].options
+    options = part.options
     for key in spec:
         if key not in options:
-            known = ", ".join(options) or "none"
+            named = ", ".join(options) or "none"
             errors.append(
-                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}"
+                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {named}"
             )
     count = len(errors)
     for key, (annotation, fallback) in options.items():
         inner = catalogue.kind_of(annotation)
         if inner:
-            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback)
+            builds = catalogue.builders(annotation) if inner == "network" else ()
+            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback, builds)
         elif key in spec:
             resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
         elif fallback is inspect.Parameter.empty:
             errors.append(f"{path}.{key}: {name} needs it")
         else:
             resolved[key] = fallback
+        if isinstance(resolved.get(key), tuple):
+            resolved[key] = list(resolved[key])  # as YAML gives it back
     if kind == "data" and isinstance(resolved.get("path"), str):
         try:
             resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
@@ -234,25 +294,52 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
             errors.append(f"{path}.path: {error}")
     if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
-            build(kind, resolved)
+            made = build(kind, resolved)
+            if kind == "mixer" and ":" in name:
+                refuse_wrong_mixer(made)
         except ValueError as error:
-            errors.append(f"{path}.{error}")
+            errors.append(f"{path}.{error}" if kind != "mixer" else f"{path}: {error}")
     return resolved
 
 
-def _spec_of(part: Any) -> dict[str, Any]:
+def refuse_wrong_mixer(mixer: Any) -> None:
+    """Draw once, and check what every mixer promises.
+
+    Raises:
+        ValueError: The first row of partners is not the batch itself, a row is no permutation, or weights do
+            not sum to one.
+    """
+    import torch
+
+    h = torch.zeros(8, 4, 2, 2)
+    mix = mixer(h, torch.Generator().manual_seed(0))
+    own = torch.arange(8)
+    if not torch.equal(mix.partners[0], own) or not all(
+        torch.equal(r.sort().values, own) for r in mix.partners
+    ):
+        raise ValueError("its partners must be permutations of the batch, and the first the batch itself")
+    total = mix.weights.sum(0)
+    if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
+        raise ValueError(f"the weights of its mixes sum to {total.mean():.3g}, they must sum to one")
+
+
+def _spec_of(part: Any, kind: str) -> dict[str, Any]:
     """The spec that makes a part which is a frozen dataclass."""
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         return {"name": None}
-    return {"name": name_of(type(part)), **dataclasses.asdict(part)}
+    return {"name": catalogue.spelled(type(part), kind), **dataclasses.asdict(part)}
 
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
+    value = reading.read_value(annotation, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        errors.append(f"{path}: Input should be a finite number; got {value}")
+        return value
     try:  # strict where it matters: pydantic takes true for 1
         return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
-        reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
-        errors.append(f"{path}: {reasons}; got {value!r}")
+        reasons = " or ".join(list(dict.fromkeys(e["msg"] for e in error.errors()))[:3])
+        errors.append(f"{path}: {reasons}; got {reading.shorten(value)}")
         return value
 
 
@@ -262,7 +349,7 @@ def _nearest(word: Any, words: Iterable[str]) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or _finds(Path.exists, name)
+    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or reading.exists(name)
 
 
 def _finds(ask: Callable[[Path], bool], name: str) -> bool:
@@ -271,13 +358,6 @@ def _finds(ask: Callable[[Path], bool], name: str) -> bool:
         return ask(Path(name))
     except OSError:
         return False
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -289,7 +369,9 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
     for key, value in new.items():
         old = into.get(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, reading.Inline) and old is None:
+            into[key] = value
+        elif isinstance(value, Mapping):
             if not isinstance(old, dict):
                 old = {} if old is None else {"name": old}
             if "name" in value and old.get("name") not in (None, value["name"]):
@@ -305,12 +387,9 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 def _read_yaml(path: str) -> Mapping[str, Any]:
     if _finds(Path.is_dir, path):
         raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
-    if not _finds(Path.is_file, path):
+    if not reading.exists(path):
         raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
     try:
-        settings = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, Mapping):
-        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
-    return settings
+        return reading.read_yaml(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -29,7 +29,8 @@ class Split:
     """Rows of a data set, on one device.
 
     Arguments:
-        images: Shape (N, C, H, W), uint8, on a CPU perhaps a read-only view of a file; or float32.
+        images: Shape (N, C, H, W), uint8, on a CPU perhaps a read-only view of a file; or points, shape
+            (N, D, 1, 1), float32.
         labels: Class indices, -1 for images without, shape (N,), int64, or None.
         attributes: Binary attributes, shape (N, A), uint8, or None.
         factors: What generated each image, shape (N, F), int64, or None.
@@ -59,7 +60,7 @@ class Split:
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
         """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).
 
-        Images that are floating point already are returned as they are.
+        Points are seen as they are.
         """
         images = self.images if index is None else self.images[index]
         if images.is_floating_point():
@@ -107,12 +108,12 @@ class Data:
         return channels, height, width
 
     @property
-    def labels(self) -> int | None:
+    def num_classes(self) -> int | None:
         """Number of classes, None without labels."""
         return None if self.train.labels is None else len(self.class_names)
 
     @property
-    def attributes(self) -> int | None:
+    def num_attributes(self) -> int | None:
         """Number of binary attributes, None without."""
         return None if self.train.attributes is None else len(self.attribute_names)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
@@ -66,7 +66,7 @@ class Conv:
         for module in body:
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                 spectral_norm(module)
-        return nn.Sequential(body, MeanLogit())
+        return Critic(body, MeanLogit())
 
 
 class MeanLogit(nn.Module):
