@@ -186,6 +186,8 @@ def _open(content: Content) -> Picture:
     raw = content if isinstance(content, bytes) else content.read_bytes()
     if not raw:
         raise BadImage("empty file")
+    if (reason := metadata.damage(raw)) is not None:
+        raise BadImage(reason)
     try:
         return _decoded(raw)
     except BadImage:

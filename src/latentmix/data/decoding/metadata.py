@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 
 from PIL import Image
@@ -25,6 +26,8 @@ TURNS = {
 _ORIENTATION = 0x0112
 _XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 _HEX = re.compile(rb"[0-9a-fA-F\s]*")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"pHYs", b"tIME", b"gAMA", b"cHRM", b"sRGB", b"bKGD")
 _PNG_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # beside the chunks that are critical
 # Baseline, colour, strips, tiles, sub-sampling and compression; all other tags only describe.
 _TIFF_KEPT = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320}
@@ -74,10 +77,32 @@ def read_exif(data: bytes) -> int | None:
     return None
 
 
+def damage(raw: bytes) -> str | None:
+    """Why a PNG is not what was written, by its checksums and lengths; None where nothing says so.
+
+    Pillow passes over the checksum of pixels, and takes what follows for pixels that are missing. Chunks that only describe are not looked at; the rotation is.
+    """
+    if not raw.startswith(_PNG):
+        return None
+    view, place = memoryview(raw), 8
+    while place + 12 <= len(raw):
+        length, kind = struct.unpack_from(">I4s", raw, place)
+        end = place + 8 + length
+        if end + 4 > len(raw):
+            return "truncated"
+        promised = int.from_bytes(view[end : end + 4], "big")
+        if kind not in _PNG_TEXTS and zlib.crc32(view[place + 4 : end]) != promised:
+            return f"damaged: the checksum of its {kind.decode('latin-1')} differs"
+        if kind == b"IEND":
+            return None
+        place = end + 4
+    return None
+
+
 def without(raw: bytes) -> bytes:
     """The bytes of an image file without its metadata but for the orientation; others as given."""
     try:
-        if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        if raw.startswith(_PNG):
             return raw[:8] + b"".join(_png_chunks(raw))
         if raw.startswith(b"\xff\xd8"):
             return b"\xff\xd8" + b"".join(_jpeg_segments(raw))
@@ -110,8 +135,6 @@ def _png_exif(raw: bytes) -> int | None:
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    import zlib
-
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from latentmix.data.decoding.damage import guarded
 from latentmix.data.decoding.files import decode_files
@@ -181,6 +184,17 @@ def _sidecars(found: _Members, images: Sequence[int], rest: Sequence[int]) -> Li
 def _opened(file: Path, stack: ExitStack) -> _Packed:
     if zipfile.is_zipfile(file):
         return _Zip(stack.enter_context(zipfile.ZipFile(file)))
+    unpack: dict[bytes, Any] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZ": bz2.open,
+        b"\xfd7": lzma.open,
+    }
+    with file.open("rb") as stream:
+        packed = unpack.get(stream.read(2))
+    if packed is not None:
+        with packed(file) as stream:  # to the end, where the checksum is
+            while stream.read(1 << 20):
+                pass
     return _Tar(stack.enter_context(tarfile.open(file)))
 
 
@@ -188,6 +202,8 @@ class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
         self.infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        for info in self.infos.values():
+            archive.open(info).close()  # compares the two places where its name is
 
     def names(self) -> list[str]:
         return sorted(self.infos)
@@ -204,6 +220,10 @@ class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
         self.archive = archive
         self.infos = {info.name: info for info in archive if info.isfile()}
+        assert archive.fileobj is not None
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(512) != bytes(512):  # Python stops without a word where a head is damaged
+            raise ValueError(f"it is damaged or cut short after {len(self.infos):,} files")
 
     def names(self) -> list[str]:
         return list(self.infos)  # as they lie in the file: it may have to be unpacked from the start
