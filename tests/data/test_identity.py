@@ -120,6 +120,7 @@ def test_large_arrays_are_mapped_and_not_read(tmp_path: Path, monkeypatch: pytes
 
     small = load(Numbered(200, 20), image_size=2)
     monkeypatch.setattr(store, "LARGE", 256)
+    monkeypatch.setattr(store, "SPILL", 256)
     monkeypatch.setattr(store, "CHUNK", 64)
     for source in (Numbered(200, 20), Numbered(300, 30)):  # found, and decoded anew
         data = load(source, image_size=2)

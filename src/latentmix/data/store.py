@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"latmixd1"
-LARGE = 1 << 30  # bytes; from here on arrays stay on disk, and the system reads the pages that are asked for
+LARGE = 1 << 30  # bytes; larger sets stay on disk, and the system reads the pages that are asked for
+SPILL = 1 << 28  # bytes; larger arrays are filled on disk
 CHUNK = 1 << 24  # bytes copied at a time
 
 Rows = NDArray[np.int64]
@@ -28,7 +29,7 @@ def folder() -> Path:
 
 
 def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
-    """An array to be filled: in memory, or from `LARGE` bytes on in an unnamed file of the cache's folder.
+    """An array to be filled: in memory, or from `SPILL` bytes on in an unnamed file of the cache's folder.
 
     The file vanishes with the array, also when the process is killed.
 
@@ -36,7 +37,7 @@ def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
         ValueError: The disk has no room for it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE:
+    if size < SPILL:
         return np.empty(shape, dtype)
     try:
         folder().mkdir(parents=True, exist_ok=True)
@@ -121,15 +122,16 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
             return None
         content = json.loads(end)
         arrays = {}
+        mapped = size >= LARGE
         for name, of in content["arrays"].items():
             shape, dtype = tuple(of["shape"]), np.dtype(of["dtype"])
             if 0 in shape:
                 arrays[name] = np.empty(shape, dtype)
                 continue
-            if math.prod(shape) * dtype.itemsize < LARGE:
-                array = np.fromfile(file, dtype, math.prod(shape), offset=of["offset"]).reshape(shape)
-            else:
+            if mapped:
                 array = np.memmap(file, dtype, "r", of["offset"], shape)
+            else:
+                array = np.fromfile(file, dtype, math.prod(shape), offset=of["offset"]).reshape(shape)
             if checksum(array) != of["sha256"]:
                 return None
             arrays[name] = array

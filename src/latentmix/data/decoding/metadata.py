@@ -80,7 +80,8 @@ def read_exif(data: bytes) -> int | None:
 def damage(raw: bytes) -> str | None:
     """Why a PNG is not what was written, by its checksums and lengths; None where nothing says so.
 
-    Pillow passes over the checksum of pixels, and takes what follows for pixels that are missing. Chunks that only describe are not looked at; the rotation is.
+    Pillow passes over the checksum of pixels, and takes what follows for pixels that are missing. Chunks that
+    only describe are not looked at; the rotation is.
     """
     if not raw.startswith(_PNG):
         return None

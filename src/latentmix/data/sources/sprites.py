@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from latentmix.data.cuts import cut
 from latentmix.data.split import Columns, Decoded
+from latentmix.data.store import room
 
 SIDE = 64
 FACTORS = ("shape", "scale", "orientation", "x", "y")
@@ -92,7 +93,7 @@ def render(index: NDArray[Any]) -> NDArray[np.uint8]:
     """
     index = _checked(index)
     flat = index.reshape(-1)
-    images = np.empty((flat.size, SIDE, SIDE), np.uint8)
+    images = room((flat.size, SIDE, SIDE))
     for i in range(0, flat.size, 4096):  # so that the whole grid takes little more than its images
         images[i : i + 4096] = grid()[np.unravel_index(flat[i : i + 4096], SIZES)]
     return images.reshape(*index.shape, SIDE, SIDE)
@@ -109,7 +110,7 @@ def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if side == SIDE:
         return images
     block = SIDE // side
-    small = np.empty((len(images), side, side), np.uint8)
+    small = room((len(images), side, side))
     for i in range(0, len(images), 4096):
         part = images[i : i + 4096].reshape(-1, side, block, side, block)
         small[i : i + 4096] = np.rint(part.mean((2, 4), dtype=np.float32))
