@@ -3,7 +3,7 @@
     python benchmarks/larger_than_memory.py [--gigabytes 8] [--limit 2] [--batches 300]
 
 The limit is RLIMIT_DATA, which counts all that a process has for itself and not the pages of mapped
-files; "own memory" is the peak of RssAnon. The same batches are drawn with all pixels in memory for comparison.
+files; "own memory" is the peak of RssAnon. The same batches are drawn with all pixels in memory to compare.
 """
 
 from __future__ import annotations

@@ -286,6 +286,32 @@ class TestArchives:
         assert named(decoded, "train") == ["x", "y", "x", "y"]
 
 
+def test_archives_that_are_classes(tmp_path: Path) -> None:
+    for start, name in ((0, "cats"), (10, "dogs")):
+        pack(tmp_path / f"{name}.zip", {f"{name}/{i}.png": png(start + i) for i in range(3)})
+    decoded = from_path(tmp_path).read(8)
+    assert named(decoded, "train") == ["cats"] * 3 + ["dogs"] * 3
+    assert levels(decoded, "train") == [0, 1, 2, 10, 11, 12]
+
+
+def test_folders_that_only_hold_images_are_no_classes(tmp_path: Path) -> None:
+    def save(*names: str) -> Decoded:
+        for name in names:
+            for i in range(3):
+                (tmp_path / name).mkdir(parents=True, exist_ok=True)
+                (tmp_path / name / f"{i}.png").write_bytes(png(i))
+        return from_path(tmp_path / names[0].split("/")[0]).read(8)
+
+    assert labels(save("a/images"), "train") is None
+    assert labels(save("b/train/images", "b/test/images"), "test") is None
+    tiny = save("c/train/n01/images", "c/train/n02/images", "c/val/images")  # as Tiny ImageNet
+    assert tiny.class_names == ("n01", "n02")
+    assert list(tiny.splits) == ["train"]
+    assert "3 valid images, which lie in no class folder" in tiny.found.left_out
+    with pytest.raises(ValueError, match="has masks/ beside its images, which is no class"):
+        save("d/images", "d/masks")
+
+
 def test_an_archive_that_is_none(tmp_path: Path) -> None:
     for name in ("a.zip", "a.tar", "a.tar.gz"):
         (tmp_path / name).write_bytes(b"no archive at all" * 50)

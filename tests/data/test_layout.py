@@ -68,10 +68,12 @@ def test_splits(names: list[str], splits: str | list[str] | None) -> None:
         ["cats", "dogs", "test"],
         ["cats", "dogs", "eval"],
         ["trainval", "test"],
+        ["train-0", "val-0", "dev-0"],
+        ["train-0", "training-0"],
     ],
 )
 def test_what_looks_like_splits_is_refused(names: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"look like splits, but|in no split"):
+    with pytest.raises(ValueError, match=r"look like splits, but|in no split|both hold"):
         read_splits(names)
 
 

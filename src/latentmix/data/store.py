@@ -121,7 +121,7 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         if hashlib.sha256(end).digest() != tail[:32]:
             return None
         content = json.loads(end)
-        arrays = {}
+        arrays: dict[str, NDArray[Any]] = {}
         mapped = size >= LARGE
         for name, of in content["arrays"].items():
             shape, dtype = tuple(of["shape"]), np.dtype(of["dtype"])
@@ -129,7 +129,7 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
                 arrays[name] = np.empty(shape, dtype)
                 continue
             if mapped:
-                array = np.memmap(file, dtype, "r", of["offset"], shape)
+                array: NDArray[Any] = np.memmap(file, dtype, "r", of["offset"], shape)
             else:
                 array = np.fromfile(file, dtype, math.prod(shape), offset=of["offset"]).reshape(shape)
             if checksum(array) != of["sha256"]:

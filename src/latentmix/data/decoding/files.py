@@ -11,7 +11,7 @@ import numpy as np
 from latentmix.data.decoding.grey import BadImage
 from latentmix.data.decoding.images import decode, describe, settle
 from latentmix.data.decoding.labels import class_indices
-from latentmix.data.decoding.layout import Row, read_paths
+from latentmix.data.decoding.layout import ANNOTATIONS, Row, is_filling, read_paths
 from latentmix.data.decoding.lists import Listed, as_array, read_lists
 from latentmix.data.found import listed
 from latentmix.data.split import SPLITS, Columns, Decoded
@@ -139,7 +139,16 @@ def _labels(
         return said.labels
     labels = {i: row.label for i, row in enumerate(rows) if row is not None}
     named = {split: {labels[i] for i in found} for split, found in members.items()}
+    if all(len(found) == 1 and is_filling(next(iter(found))) for found in named.values()):
+        return None  # images/ is no class
     classes = named["train"]
+    if (notes := sorted(c for c in classes if c.lower() in ANNOTATIONS)) and any(map(is_filling, classes)):
+        raise ValueError(
+            f"{where} has {notes[0]}/ beside its images, which is no class; give the folder of images"
+        )
+    for split, found in named.items():
+        if len(found) == 1 and is_filling(next(iter(found))) and not found & classes:
+            named[split] = {""}
     for split in [s for s, found in named.items() if found == {""} and classes != {""}]:
         left.append(f"{len(members.pop(split)):,} {split} images, which lie in no class folder")
         named.pop(split)

@@ -98,6 +98,8 @@ def decode(items: Iterable[tuple[str, Content]], count: int, size: int) -> Pixel
         warnings.simplefilter("ignore")  # not in the threads: they share the list of filters
         for position, (name, result) in enumerate(_results(items, size)):
             progress.at(position)
+            if position >= count:
+                raise EOFError(f"there are more than the {count:,} images that were counted")
             if isinstance(result, str):
                 bad[name] = result
                 continue
@@ -109,6 +111,8 @@ def decode(items: Iterable[tuple[str, Content]], count: int, size: int) -> Pixel
             formats[kind] += 1
             sizes["few"] = min(sizes.get("few", shape), shape, key=_area)
             sizes["many"] = max(sizes.get("many", shape), shape, key=_area)
+    if len(kept) + len(bad) < count:
+        raise EOFError(f"{count:,} images were counted, and there are {len(kept) + len(bad):,}")
     return Pixels(images[: len(kept)], np.array(kept, np.int64), bad, dict(formats), tuple(sizes.values()))
 
 

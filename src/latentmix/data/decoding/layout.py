@@ -20,6 +20,8 @@ UNCLEAR = {"eval", "evaluation", "holdout", "heldout", "trainval", "traintest", 
 SPARE = {"extra", "unlabeled", "unlabelled", "unsupervised"}
 _FILLING = {"set", "sets", "split", "data", "dataset", "images", "image", "img", "imgs", "pictures"}
 _FILLING |= {"photos", "files", "shard", "part", "of", "partial"}
+_HOLDERS = {"images", "image", "imgs", "img", "data", "dataset", "jpegimages"}
+ANNOTATIONS = {"masks", "mask", "labels", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
 _HASH = re.compile(r"(?<![0-9a-zA-Z])(?=[a-z]*[0-9])[0-9a-f]{8,}(?![0-9a-zA-Z])")
 
@@ -53,6 +55,17 @@ def read_name(name: str) -> Named:
     return Named(next(iter(kinds), ""), rest)
 
 
+def stem(name: str) -> tuple[str, ...]:
+    """The words of a name without the numbers that count its pieces."""
+    tokens = [token.lower() for token in _TOKEN.findall(_HASH.sub(" ", name))]
+    return tuple(token for token in tokens if token not in _FILLING and not token.isdecimal())
+
+
+def is_filling(name: str) -> bool:
+    """Whether a folder's name says only that there are images in it."""
+    return name.lower() in _HOLDERS
+
+
 def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/") -> dict[str, str]:
     """{name: split} where names stand for splits, "" being the split of one that is left out; else {}.
 
@@ -83,6 +96,11 @@ def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/
             f"has images beside {plain}{mark} that are in no split: {strays}; move them into one, or rename "
             f"{plain}{mark} if it is a class"
         )
+    spelled: dict[str, str] = {}
+    for name, split in understood.items():
+        first = spelled.setdefault(split, name)
+        if stem(name) != stem(first):
+            raise ValueError(f"{first}{mark} and {name}{mark} both hold {split} images; merge them")
     stems = {read[n].rest for n in understood}
     if odd or len(stems) > 1 or "train" not in understood.values():
         why = "there are no training images" if not odd and len(stems) == 1 else "not all are understood"

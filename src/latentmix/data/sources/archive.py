@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from latentmix.data.decoding.damage import guarded
+from latentmix.data.decoding.damage import check_zip, guarded
 from latentmix.data.decoding.files import decode_files
 from latentmix.data.decoding.grey import BadImage
 from latentmix.data.decoding.labels import usual
-from latentmix.data.decoding.layout import read_splits, without_wrapper
+from latentmix.data.decoding.layout import read_splits, stem, without_wrapper
 from latentmix.data.decoding.lists import KINDS, Listed
 from latentmix.data.decoding.walk import STRANGERS, files_below, is_image, others
 from latentmix.data.identity import stamp
@@ -43,7 +43,7 @@ class Archive:
     """A .zip or .tar (.gz, .xz, .bz2 too) with images laid out as in a folder, or a folder of such files.
 
     In shards of WebDataset the label is NAME.cls beside NAME.jpg, or `label` in NAME.json. Several archives
-    in a folder are named by split, such as train-0000.tar.
+    in a folder are named by split, such as train-0000.tar, or by class.
 
     Arguments:
         path: The file, or the folder of archives.
@@ -67,7 +67,7 @@ class Archive:
         return stamp(files[0].parent, files)
 
     def _files(self) -> list[tuple[Path, str]]:
-        """Archives and the splits that their names say, "" where they say none."""
+        """Archives and the folders that they stand for: splits, classes, or "" for none."""
         given = Path(self.path).expanduser()
         if given.is_file():
             return [(given, "")]
@@ -80,6 +80,8 @@ class Archive:
             splits = read_splits([file.name.partition(".")[0] for file in files], mark="")
         except ValueError as error:
             raise ValueError(f"{self.path} {error}") from None
+        if not splits and len({stem(file.name) for file in files}) > 1:  # cats.zip and dogs.zip
+            return [(file, file.name.partition(".")[0]) for file in files]
         named = [(file, splits.get(file.name.partition(".")[0], "")) for file in files]
         return [(file, split) for file, split in named if split or not splits]
 
@@ -202,8 +204,7 @@ class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
         self.infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-        for info in self.infos.values():
-            archive.open(info).close()  # compares the two places where its name is
+        check_zip(archive)
 
     def names(self) -> list[str]:
         return sorted(self.infos)

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from latentmix.data.decoding.arrays import Array, decode_arrays
-from latentmix.data.decoding.damage import DEFLATE, guarded
+from latentmix.data.decoding.damage import DEFLATE, check_zip, guarded
 from latentmix.data.identity import stamp
 from latentmix.data.split import Decoded
 
@@ -38,9 +38,8 @@ class Npz:
 
         def work() -> Decoded:
             with zipfile.ZipFile(file) as archive:
+                check_zip(archive)
                 members = {info.filename: info for info in archive.infolist()}
-                for info in members.values():
-                    archive.open(info).close()  # compares the two places where its name is
                 arrays = {
                     name.removesuffix(".npy"): _member(archive, info)
                     for name, info in members.items()

@@ -80,7 +80,11 @@ class Parquet:
                 where=self.path,
                 left_out=left_out,
             )
-        except (pa.ArrowException, OSError) as error:
+        except ValueError as error:
+            if not isinstance(error, pa.ArrowException):
+                raise
+            raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
+        except Exception as error:  # reading damaged bytes raises anything at all
             raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
 
     def key(self) -> str:
