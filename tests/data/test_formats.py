@@ -450,7 +450,7 @@ class TestLists:
             ("file,label\np0.png,a\np1.png\n", r"labels\.csv, row 3: 1 values for 2 columns"),
             ("file,file\np0.png,a\n", "two columns of the same name"),
             (
-                "file,label\np0.png,a\np0.png,b\n",
+                "file,label\n" + "".join(f"p{i}.png,a\n" for i in range(6)) + "p0.png,b\n",
                 r"labels\.csv names images/p0\.png again, with other values",
             ),
             ('file,label\n"p0.png,a\n', r"labels\.csv cannot be read"),
@@ -459,6 +459,16 @@ class TestLists:
     def test_lists_that_cannot_be_used(self, tmp_path: Path, text: str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             self.write(tmp_path, {"labels.csv": text})
+
+    def test_files_of_another_kind_are_left_out_and_named(self, tmp_path: Path) -> None:
+        boxes = "file,class,x,y\n" + "".join(f"p{i % 6}.png,{i % 3},{i},2\n" for i in range(18))
+        lists = {"boxes.csv": boxes, "log.csv": "a,b\n1,2,3\n", "log.jsonl": "no json\n"}
+        decoded = self.write(tmp_path, lists, folder=".")
+        assert labels(decoded, "train") is None
+        left = "\n".join(decoded.found.left_out)
+        assert "boxes.csv, which has several rows for one image" in left
+        assert "log.csv, row 2: 3 values for 2 columns" in left
+        assert "log.jsonl, line 1" in left
 
     def test_a_table_of_metadata_beside_images_does_not_divert_the_folder(self, tmp_path: Path) -> None:
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

@@ -60,16 +60,28 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
         if "submission" in path.lower():  # Kaggle's example of an answer: its labels are made up
             found.left_out.append(f"{path}, an example of what to hand in")
             continue
-        rows = _rows(path, content())
+        raw = content()
+        try:
+            rows = _rows(path, raw)
+        except ValueError as error:
+            if index.named_in(raw):
+                raise
+            found.left_out.append(str(error))  # somebody's notes, but nothing about these images
+            continue
         named = index.column(path, rows)
         if named is None:
             found.left_out.append(f"{path}, no column of which names the images")
+            continue
+        images_of_rows = index.rows(path, rows, named)
+        known = [image for image in images_of_rows if image is not None]
+        if len(known) > 1.25 * len(set(known)):  # boxes, captions and the like
+            found.left_out.append(f"{path}, which has several rows for one image")
             continue
         found.names.append(path)
         split = read_name(path.rpartition("/")[2].rpartition(".")[0])
         by_name = split.word if split.word in ("train", "valid", "test") and not split.rest else None
         missing = 0
-        for row, image in zip(rows, index.rows(path, rows, named)):
+        for row, image in zip(rows, images_of_rows):
             if image is None:
                 missing += 1
                 continue
@@ -139,6 +151,10 @@ class _Index:
         counts = Counter({n: sum(i is not None for i in self.rows(path, rows, n)) for n in rows[0]})
         best, count = counts.most_common(1)[0]
         return best if 2 * count >= len(rows) and count else None
+
+    def named_in(self, raw: bytes) -> bool:
+        """Whether some text names one of the first images."""
+        return any(name.encode() in raw for name in [*self.names, *self.paths][:1000])
 
     def rows(self, path: str, rows: Sequence[Mapping[str, str]], column: str) -> list[int | None]:
         """The image of each row."""
