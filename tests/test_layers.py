@@ -39,7 +39,7 @@ runs.folder
 runs.checkpoints
 config
 config.run
-config.catalogue
+config.catalogue config.reading
 metrics.composition
 metrics.path
 metrics.honesty
@@ -64,15 +64,23 @@ networks
 networks.instance_norm
 networks.__init__
 data
+data.summary data.given
 data.load
 data.subset
 data.zca data.sources.dsprites data.sources.one_parameter
 data.sources
 data.cache
-data.decoding.tables
+data.decoding.tables data.decoding.files data.decoding.arrays
+data.decoding.lists data.decoding.damage
 data.decoding
-data.names
+data.decoding.images
+data.decoding.layout data.decoding.labels data.decoding.walk data.decoding.grey
+data.decoding.metadata data.decoding.progress
+data.cuts
 data.split
+data.store data.identity
+data.names
+data.found
 mixing
 mixing.mixers mixing.other_libraries mixing.paths
 mixing.draws

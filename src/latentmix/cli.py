@@ -123,6 +123,24 @@ def train(*arguments: str) -> None:
 
 
 @app.command
+def inspect(data: str, *settings: str) -> None:
+    """Say what lies at a path: images of each split and class, and what is left out; nothing is trained.
+
+    Parameters
+    ----------
+    data
+        A path or the name of a data set, as in data=.
+    settings
+        Options of the data set, and image_size: data.skip_bad=true image_size=64.
+    """
+    from latentmix import config
+    from latentmix.data.summary import inspect as summarise
+
+    run = config.load([f"data={data}", *settings])
+    print(summarise(config.build("data", run.data), image_size=run.image_size))
+
+
+@app.command
 def evaluate(
     run: Path,
     *metrics: str,
