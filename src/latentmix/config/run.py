@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,7 +110,7 @@ def load(arguments: Iterable[str]) -> Run:
         FileNotFoundError: A YAML file that does not exist.
     """
     settings: dict[str, Any] = {}
-    hints = inspect.get_annotations(Run, eval_str=True)
+    hints = _hints()
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if equals and not _finds(Path.is_file, argument):
@@ -130,7 +131,7 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     errors: list[str] = []
     values: dict[str, Any] = {}
     fields = {f.name: f for f in dataclasses.fields(Run)}
-    hints = inspect.get_annotations(Run, eval_str=True)
+    hints = _hints()
     for key, value in settings.items():
         if key in ("method", "data"):
             values[key] = _part(key, value, key, errors)
@@ -202,7 +203,7 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
         if name != "name":
             inner = catalogue.kind_of(part.options[name][0])
             options[name] = build(inner, value) if inner and value is not None else value
-    takes = inspect.signature(part.make).parameters
+    takes = _takes(part.make)
     return part.make(**{k: v for k, v in context.items() if k in takes}, **options)
 
 
@@ -327,11 +328,26 @@ def _spec_of(part: Any, kind: str) -> dict[str, Any]:
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
     try:  # strict where it matters: pydantic takes true for 1
-        return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
+        return _adapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
         reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
         errors.append(f"{path}: {reasons}; got {value!r}")
         return value
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return inspect.get_annotations(Run, eval_str=True)
+
+
+@cache  # making one takes ten times as long as using it
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+@cache
+def _takes(make: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(make).parameters)
 
 
 def _nearest(word: Any, words: Iterable[str]) -> str:
