@@ -88,9 +88,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, image_size, train_size, labelled, attributes, hold_out, epochs or steps,
-    batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every, start_from, seed,
-    precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
+    Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
+    epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every,
+    start_from, seed, precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
     method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of your own are
     my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues where it stopped.
     On several devices: torchrun --nproc-per-node N -m latentmix train ...

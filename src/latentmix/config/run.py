@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from latentmix.config import catalogue
+from latentmix.config import catalogue, protocol
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -31,6 +31,9 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
+Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
+
+
 class ConfigError(ValueError):
     """Everything that is wrong with a configuration, one line a mistake."""
 
@@ -41,7 +44,10 @@ class Run:
 
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
+        protocol: "paper" takes what the published code ran, where nothing else is given
+            (`latentmix.config.protocol`).
         image_size: Side of the square images, in pixels.
+        classes: Classes whose images are kept, in all splits; None for all. Labels stay what they are.
         train_size: Number of training images to keep, chosen by `seed`; None for all.
         labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
@@ -67,7 +73,9 @@ class Run:
 
     method: dict[str, Any]
     data: dict[str, Any]
+    protocol: Literal["clean", "paper"] = "clean"
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    classes: Classes | None = None
     train_size: Positive | None = None
     labelled: Positive | None = None
     attributes: Names | None = None
@@ -98,7 +106,7 @@ EPOCHS = 10
 # Settings that runs of an earlier version do not have: they behaved as the defaults do.
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
-    *("start_from", "labelled", "attributes", "hold_out"),
+    *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes"),
 )
 
 
@@ -127,7 +135,7 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     Raises:
         ConfigError: Names every mistake with its dotted path.
     """
-    settings = {**DEFAULTS, **settings}
+    settings = protocol.filled({**DEFAULTS, **settings})
     errors: list[str] = []
     values: dict[str, Any] = {}
     fields = {f.name: f for f in dataclasses.fields(Run)}
