@@ -177,13 +177,15 @@ def _make(task: Task, out: Path, device: str) -> None:
         result.remove_empty(out, task.key)
         start = str(result.run_of(out, task.start).resolve()) if task.start else ""
         train(dataclasses.replace(task.run, out=str(folder), device=device, start_from=start))
-    metrics = [*dict.fromkeys((*(before.metrics if before else ()), *task.metrics))]
+    kept_metrics = before.metrics if before and before.checkpoint == task.checkpoint else ()
+    metrics = [*dict.fromkeys((*kept_metrics, *task.metrics))]
     failures: dict[str, str] = {}
     if metrics:
-        _, failures = evaluate(folder, metrics, device=device, seed=0, say=lambda text: None)
+        quiet = {"device": device, "seed": 0, "checkpoint": task.checkpoint}
+        _, failures = evaluate(folder, metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
     if failures:
         raise ValueError("; ".join(f"{name}: {why}" for name, why in failures.items()))
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")
-    kept = Result(folder, scores, settings, tuple(metrics), seconds, latentmix.__version__)
+    kept = Result(folder, scores, settings, tuple(metrics), seconds, latentmix.__version__, task.checkpoint)
     result.write(out, task, kept, settings)

@@ -73,8 +73,13 @@ def rows(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> list[Row
 
 def value(found: Result, column: Column) -> float | None:
     """What a column shows of a result, in its unit; None if it is undefined or was not measured."""
-    number = found.scores.get(column.score, {}).get("values", {}).get(column.value)
-    return None if number is None else column.printed(number)
+    for score, of_score in found.scores.items():
+        if score == column.score or score.startswith(f"{column.score}."):  # options follow the dot
+            values = of_score["values"]
+            number = values.get(column.value, values.get(f"{column.value}_fast"))
+            if number is not None:
+                return column.printed(number)
+    return None
 
 
 def markdown(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> str:

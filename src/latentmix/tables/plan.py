@@ -37,6 +37,7 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "turned_glyphs": {"name": "turned_glyphs", "images": 64, "test_images": 32},
 }
 OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
+LOCAL = ("dsprites", "zappos")  # nowhere to download from: a local copy is named
 KEY = 16  # characters of a key
 
 
@@ -51,6 +52,7 @@ class Task:
         metrics: What is measured besides what the training measures.
         start: Key of the training that this one builds on; "" for none.
         stand_in: What is used in the place of data that are not at hand; "" if they are the cell's own.
+        checkpoint: Which weights the metrics judge; None for those that the method declares.
     """
 
     cell: Cell
@@ -59,6 +61,7 @@ class Task:
     metrics: tuple[str, ...]
     start: str = ""
     stand_in: str = ""
+    checkpoint: str | None = None
 
     @property
     def name(self) -> str:
@@ -109,7 +112,8 @@ def plan(
             run = dataclasses.replace(run, seed=seed, start_from=keys.get(cell.start, ""))
             keys[cell.name] = key_of(run)
             asked = () if here.metrics == () else (*metrics, *cell.metrics)
-            tasks.append(Task(cell, keys[cell.name], run, asked, keys.get(cell.start, ""), stand_in))
+            start = keys.get(cell.start, "")
+            tasks.append(Task(cell, keys[cell.name], run, asked, start, stand_in, table.checkpoint))
     return tasks
 
 
@@ -152,10 +156,12 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
     spec = dict(given) if isinstance(given, Mapping) else {"name": given}
     name = spec.get("name", "digits")
     folder = at_hand(name, data)
+    options = {k: v for k, v in spec.items() if k != "name"}
     if folder is not None and name not in OWN:
-        return {**settings, "data": _layout(str(folder)) | {k: v for k, v in spec.items() if k != "name"}}, ""
+        return {**settings, "data": _layout(str(folder)) | options}, ""
     if scale != "smoke" or name == "digits":
-        return {**settings, "data": spec}, ""
+        needs_path = {"path": str(Path(data or ".") / name)} if name in LOCAL else {}
+        return {**settings, "data": needs_path | spec}, ""
     replaced = dict(STAND_INS.get(name, {"name": "digits"}))
     kept = {k: v for k, v in spec.items() if name == replaced["name"] and k not in replaced}
     others = {k: v for k, v in settings.items() if name in OWN or k not in ("attributes", "hold_out")}

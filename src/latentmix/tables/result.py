@@ -28,6 +28,7 @@ class Result:
         metrics: What was asked for.
         seconds: The training took.
         version: Of latentmix.
+        checkpoint: Which weights the metrics judge, as it was asked for.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Result:
     metrics: tuple[str, ...]
     seconds: float | None
     version: str
+    checkpoint: str | None = None
 
 
 def folder_of(out: Path, key: str) -> Path:
@@ -51,7 +53,9 @@ def run_of(out: Path, key: str) -> Path:
 def read(out: Path, task: Task) -> Result | None:
     """The result of a task, if it is finished and everything that is asked for was measured."""
     found = read_any(out, task.key)
-    return found if found is not None and set(task.metrics) <= set(found.metrics) else None
+    if found is None or not set(task.metrics) <= set(found.metrics):
+        return None
+    return found if not task.metrics or found.checkpoint == task.checkpoint else None
 
 
 def read_any(out: Path, key: str) -> Result | None:
@@ -66,6 +70,7 @@ def read_any(out: Path, key: str) -> Result | None:
             tuple(kept["metrics"]),
             kept["seconds"],
             kept["version"],
+            kept["checkpoint"],
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -80,6 +85,7 @@ def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) ->
         "scores": dict(result.scores),
         "seconds": result.seconds,
         "version": result.version,
+        "checkpoint": result.checkpoint,
     }
     folder = folder_of(out, task.key)
     write_atomically(folder / RESULT, json.dumps(content, indent=1) + "\n")

@@ -104,6 +104,7 @@ class Table:
         columns: What is read from each training.
         scales: {"paper": ..., "short": ..., "smoke": ...}; a scale that is left out does not exist.
         metrics: What `evaluate` computes of each training, besides what the training itself measures.
+        checkpoint: Which weights the metrics judge: "best", as the method declares it, or "last".
         draw: Draws the figure, given {cell: folders of its finished runs, by seed} and where to write it.
     """
 
@@ -114,6 +115,7 @@ class Table:
     columns: tuple[Column, ...] = ()
     scales: Mapping[str, Scale] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    checkpoint: Literal["best", "last"] | None = None
     draw: Callable[[Mapping[str, Sequence[Path]], Path], None] | None = None
 
     def __post_init__(self) -> None:

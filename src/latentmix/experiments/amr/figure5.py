@@ -1,28 +1,32 @@
-"""Mixes with wanted attributes: AMR, figure 5, for a run of `amr_classes`; and how often they have them.
-
-python -m latentmix.experiments.amr.attribute_mixes RUN [OUT.png]
-"""
+"""AMR, figure 5: mixes of faces that were asked for attributes, and how often they have them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from latentmix import runs
-from latentmix.data import Split
 from latentmix.evaluate import data_of
 from latentmix.methods.amr_classes import AMRClasses, reachable
-from latentmix.pictures.figures import evaluating
+from latentmix.metrics.attribute_mixes import mixes_to, pairs
 from latentmix.pictures.tiles import Label, Tile, sheet, store
+from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 OFF, ON = torch.tensor([1.0, -1, -1]), torch.tensor([-1.0, 0.4, -1])  # red and green
 PAIRS, MOST = 6, 8  # rows of the figure, mixes in a row
+
+
+def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Draw the figure of the first run."""
+    opened = runs.open_run(next(iter(folders.values()))[0])
+    assert isinstance(opened.method, AMRClasses)
+    data = data_of(opened)
+    names = data.attribute_names or data.class_names
+    figure(opened.method, *pairs(data.test, PAIRS, len(names)), names, path)
 
 
 def figure(
@@ -57,16 +61,6 @@ def figure(
     return store(sheet(tiles, labels, title), path)
 
 
-def mixes_to(method: AMRClasses, parents: Tensor, attributes: Tensor, wanted: Tensor) -> Tensor:
-    """Decode one pair's mixes towards each wanted vector, units from the likelier parent: (N, C, H, W)."""
-    device, n = next(method.parameters()).device, len(wanted)
-    with evaluating(method):
-        h = method.encode(parents.to(device))
-        h1, h2 = (code[None].expand(n, *code.shape) for code in h)
-        y1, y2 = (a.to(device, h.dtype)[None].expand(n, -1) for a in attributes)
-        return method.decode(method.mix_to(h1, h2, wanted.to(device, h.dtype), y1, y2)).cpu()
-
-
 def marked(image: Tensor, attributes: Tensor) -> Tensor:
     """An image (C, H, W) with a strip of squares under it: (3, H + W / 8, W)."""
     _, _, width = image.shape
@@ -78,65 +72,31 @@ def marked(image: Tensor, attributes: Tensor) -> Tensor:
     return torch.cat([image.cpu().float().expand(3, -1, -1), strip], 1)
 
 
-def agreement(method: AMRClasses, x: Tensor, y: Tensor) -> dict[str, float]:
-    """How often mixes have what was wanted where their parents differ, by the critic's own classifier.
-
-    Chance is 0.5 for mixes: of two parents that differ in an attribute, one has it.
-
-    Arguments:
-        x: Parents, (P, 2, C, H, W).
-        y: Their attributes, (P, 2, A).
-
-    Returns:
-        `mixes`: share of the wanted attributes that the classifier finds, over all vectors in reach;
-        `parents`: its accuracy on the same attributes of the real parents, which bounds what `mixes` can
-            tell.
-    """
-    device = next(method.parameters()).device
-    found, asked, right, known = 0, 0, 0, 0
-    for parents, attributes in zip(x, y):
-        differ = attributes[0] != attributes[1]
-        if not differ.any():
-            continue
-        wanted = reachable(attributes[0], attributes[1])
-        mixes = mixes_to(method, parents, attributes, wanted)
-        with evaluating(method):
-            told, real = (method.critic.classify(images.to(device)).cpu() > 0 for images in (mixes, parents))
-        found += int((told == (wanted > 0.5))[:, differ].sum())
-        asked += len(wanted) * int(differ.sum())
-        right += int((real == (attributes > 0.5))[:, differ].sum())
-        known += 2 * int(differ.sum())
-    if not asked:
-        raise ValueError("no pair differs in an attribute")
-    return {"mixes": found / asked, "parents": right / known}
-
-
-def pairs(split: Split, count: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random pairs of images and their attributes, most different first: (P, 2, C, H, W), (P, 2, A)."""
-    generator = torch.Generator().manual_seed(seed)
-    index = torch.randint(len(split), (20 * count, 2), generator=generator)
-    if split.attributes is not None:
-        y = split.attributes.cpu()[index].float()
-    elif split.labels is not None:
-        y = F.one_hot(split.labels.cpu()[index], classes).float()
-    else:
-        raise ValueError("the data have neither attributes nor labels")
-    best = (y[:, 0] != y[:, 1]).sum(1).argsort(descending=True, stable=True)[:count]
-    return split.pixels(index[best].flatten()).cpu().unflatten(0, (-1, 2)), y[best]
-
-
-def main(folder: Path, path: Path) -> None:
-    """Draw figure 5 for a run, and print the agreement."""
-    opened = runs.open_run(folder)
-    if not isinstance(opened.method, AMRClasses):
-        raise ValueError(f"{folder} is a run of {type(opened.method).label}; this figure needs amr_classes")
-    data = data_of(opened)
-    names = data.attribute_names or data.class_names
-    x, y = pairs(data.test, PAIRS, len(names))
-    figure(opened.method, x, y, names, path)
-    print(agreement(opened.method, *pairs(data.test, 200, len(names), seed=1)))
-
-
-if __name__ == "__main__":
-    out = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(sys.argv[1]) / "figures" / "attribute_mixes.png"
-    main(Path(sys.argv[1]), out)
+CELL = Cell(
+    "AMR with classes",
+    {
+        "method": {"name": "amr_classes", "parents": True, "network": {"name": "conv", "d_h": 512, "width": 8}},
+        "data": "celeba",
+        "image_size": 64,
+        "attributes": ["male", "heavy_makeup", "wearing_lipstick"],
+        "epochs": 100,
+    },
+    note="the published network and its training are in no version of the published code",
+)
+TABLE = Table(
+    name="amr-figure5",
+    title="mixes with wanted attributes",
+    paper="AMR, figure 5",
+    columns=(
+        Column("as wanted", "attribute_mixes", "mixes", "%"),
+        Column("parents, by the same classifier", "attribute_mixes", "parents", "%"),
+    ),
+    metrics=("attribute_mixes",),
+    cells=(CELL,),
+    scales={
+        "paper": Scale(seeds=1, note="100 epochs, chosen here."),
+        "short": Scale({"epochs": 6}, seeds=1, minutes=13, note="Six epochs."),
+        "smoke": Scale({**SMOKE, "method": {"network": {"d_h": 32, "width": 4}}}, seeds=1),
+    },
+    draw=draw,
+)

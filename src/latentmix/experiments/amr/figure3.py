@@ -1,23 +1,22 @@
-"""What the mixing functions reach from three points of a 3-D code space: AMR, figure 3.
-
-python -m latentmix.experiments.amr.mixing_functions [OUT.png]
-"""
+"""AMR, figure 3: what the mixing functions reach from three points of a code space of three numbers."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from latentmix.mixing import Bernoulli, Mixer, Mixup
+from latentmix.tables.table import Scale, Table
 
 POINTS = torch.tensor([[0.1, 0.2, 0.9], [0.8, 0.1, 0.3], [0.4, 0.9, 0.5]])
+# Partners are others, so that each mix of three has three parents and the triangle is filled.
 MIXERS: dict[str, Mixer] = {
-    "mixup, k = 2": Mixup(2),
-    "mixup, k = 3": Mixup(3),
-    "Bernoulli, k = 2": Bernoulli(2),
+    "mixup, k = 2": Mixup(2, self_pairs=False),
+    "mixup, k = 3": Mixup(3, self_pairs=False),
+    "Bernoulli, k = 2": Bernoulli(2, self_pairs=False),
 }
 
 
@@ -27,11 +26,11 @@ def reach(mixer: Mixer, points: Tensor = POINTS, draws: int = 200) -> Tensor:
     return torch.cat([mixer(points, generator)(points) for _ in range(draws)])
 
 
-def draw(path: Path) -> None:
-    """Draw a panel for each mixing function: mixes in blue, the three points in red."""
+def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Draw a panel for each mixing function: mixes in blue, the three points in red; no run is needed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(MIXERS), 4), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(MIXERS), 4), layout="constrained")
     for i, (title, mixer) in enumerate(MIXERS.items()):
         axis = figure.add_subplot(1, len(MIXERS), i + 1, projection="3d")
         axis.scatter(*reach(mixer).T, s=4, color="#0072b2")
@@ -41,5 +40,5 @@ def draw(path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-if __name__ == "__main__":
-    draw(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/mixing_functions.png"))
+SCALES = {"paper": Scale(), "short": Scale(), "smoke": Scale()}
+TABLE = Table("amr-figure3", "what the mixing functions reach", "AMR, figure 3", scales=SCALES, draw=draw)
