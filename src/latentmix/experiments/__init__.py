@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import re
 from functools import cache
 
 from latentmix.tables.table import Table
@@ -23,7 +24,8 @@ def tables() -> dict[str, Table]:
             if not info.ispkg and (place or info.name == "comparison"):
                 table = getattr(importlib.import_module(f"{package.__name__}.{info.name}"), "TABLE", None)
                 found += [table] if isinstance(table, Table) else []
-    return {table.name: table for table in found}
+    order = sorted(found, key=lambda table: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", table.name)])
+    return {table.name: table for table in order}
 
 
 def table(name: str) -> Table:

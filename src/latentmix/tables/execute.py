@@ -177,15 +177,16 @@ def _make(task: Task, out: Path, device: str) -> None:
         result.remove_empty(out, task.key)
         start = str(result.run_of(out, task.start).resolve()) if task.start else ""
         train(dataclasses.replace(task.run, out=str(folder), device=device, start_from=start))
-    kept_metrics = before.metrics if before and before.checkpoint == task.checkpoint else ()
-    metrics = [*dict.fromkeys((*kept_metrics, *task.metrics))]
+    kept = before.metrics if before is not None and before.checkpoint == task.checkpoint else ()
+    missing = [metric for metric in task.metrics if metric not in kept]
     failures: dict[str, str] = {}
-    if metrics:
+    if missing:  # all of the task: options of one metric may be spread over several words
         quiet = {"device": device, "seed": 0, "checkpoint": task.checkpoint}
-        _, failures = evaluate(folder, metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
+        _, failures = evaluate(folder, task.metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
     if failures:
         raise ValueError("; ".join(f"{name}: {why}" for name, why in failures.items()))
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")
-    kept = Result(folder, scores, settings, tuple(metrics), seconds, latentmix.__version__, task.checkpoint)
-    result.write(out, task, kept, settings)
+    measured = tuple(dict.fromkeys((*kept, *task.metrics)))
+    found = Result(folder, scores, settings, measured, seconds, latentmix.__version__, task.checkpoint)
+    result.write(out, task, found, settings)

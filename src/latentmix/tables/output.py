@@ -72,9 +72,12 @@ def rows(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> list[Row
 
 
 def value(found: Result, column: Column) -> float | None:
-    """What a column shows of a result, in its unit; None if it is undefined or was not measured."""
+    """What a column shows of a result, in its unit; None if it is undefined or was not measured.
+
+    Options of the metric do not matter; names of fast scores end in ``_fast``.
+    """
     for score, of_score in found.scores.items():
-        if score == column.score or score.startswith(f"{column.score}."):  # options follow the dot
+        if score.partition(".")[0] == column.score:  # options follow the dot
             values = of_score["values"]
             number = values.get(column.value, values.get(f"{column.value}_fast"))
             if number is not None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from latentmix import config
+from latentmix.config import catalogue
+from latentmix.evaluate import key_of as key_of_score
 from latentmix.tables.table import Cell, Table
 
 # Training images of data sets with published splits, for the cost of a plan that has not read them.
@@ -69,6 +71,11 @@ class Task:
         return f"{self.cell.name}, seed {self.run.seed}"
 
     @property
+    def scores(self) -> tuple[str, ...]:
+        """What the scores that are asked for are called in scores.json."""
+        return ("training", *_keys(self.metrics))
+
+    @property
     def images(self) -> int | None:
         """Training images that are seen, those of each epoch counted anew; None if it is not known yet."""
         run = self.run
@@ -111,7 +118,7 @@ def plan(
             run, stand_in = resolved[cell.name]
             run = dataclasses.replace(run, seed=seed, start_from=keys.get(cell.start, ""))
             keys[cell.name] = key_of(run)
-            asked = () if here.metrics == () else (*metrics, *cell.metrics)
+            asked = metrics if here.metrics is not None else (*metrics, *cell.metrics)
             start = keys.get(cell.start, "")
             tasks.append(Task(cell, keys[cell.name], run, asked, start, stand_in, table.checkpoint))
     return tasks
@@ -178,6 +185,16 @@ def at_hand(name: str, data: Path | None) -> Path | None:
 def _layout(path: str) -> dict[str, Any]:
     """How a folder is read, such as {"name": "parquet", "path": ...}."""
     return config.resolve({"data": path, "out": "-"}).data
+
+
+@cache
+def _keys(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for name, options in config.metrics(metrics).items():
+        part = catalogue.get("metric", name)
+        assert part is not None, "config.metrics knows it"
+        found.append(key_of_score(name, options, part))
+    return tuple(found)
 
 
 def images_of(tasks: Iterable[Task]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +55,9 @@ def read(out: Path, task: Task) -> Result | None:
     found = read_any(out, task.key)
     if found is None or not set(task.metrics) <= set(found.metrics):
         return None
-    return found if not task.metrics or found.checkpoint == task.checkpoint else None
+    if task.metrics and found.checkpoint != task.checkpoint:
+        return None
+    return replace(found, scores={key: s for key, s in found.scores.items() if key in task.scores})
 
 
 def read_any(out: Path, key: str) -> Result | None:

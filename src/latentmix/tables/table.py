@@ -33,8 +33,8 @@ class Column:
 
     Arguments:
         title: What it is called in the table.
-        score: Where it is kept in scores.json: "training", or a metric with its options, "knn.k=20".
-        value: Its name there.
+        score: "training" for what the training itself measures, or a metric.
+        value: Its name in the score.
         unit: "%" prints a share of 1 in percent, "error %" prints 1 - share in percent, "" the number itself.
     """
 
@@ -77,14 +77,16 @@ class Scale:
 
     Arguments:
         change: Settings that replace those of every cell.
+        each: {pattern of names of cells: settings that replace those of these cells}, after `change`.
         only: Patterns of names of cells; all of them if empty.
         seeds: Number of trainings of each cell, with seeds from 0.
-        metrics: Metrics in the place of the table's.
+        metrics: Metrics in the place of those of the table and its cells.
         minutes: Processor minutes of one training, where they were measured.
         note: What is reduced, in words.
     """
 
     change: Mapping[str, Any] = field(default_factory=dict)
+    each: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: tuple[str, ...] = ()
     seeds: int = 3
     metrics: tuple[str, ...] | None = None
@@ -140,12 +142,18 @@ class Table:
         return self.scales[scale]
 
     def scaled(self, scale: str) -> tuple[Cell, ...]:
-        """The cells of a scale, with its changes made; cited numbers stay where their scale is "paper"."""
-        here = self.at(scale)
-        cells = [c for c in self.cells if not here.only or any(fnmatchcase(c.name, p) for p in here.only)]
-        return tuple(
-            c if c.settings is None else replace(c, settings=merged(c.settings, here.change)) for c in cells
-        )
+        """The cells of a scale, with its changes made."""
+        here, cells = self.at(scale), []
+        for cell in self.cells:
+            if here.only and not any(fnmatchcase(cell.name, pattern) for pattern in here.only):
+                continue
+            settings = cell.settings
+            if settings is not None:
+                settings = merged(settings, here.change)
+                for pattern, change in here.each.items():
+                    settings = merged(settings, change) if fnmatchcase(cell.name, pattern) else settings
+            cells.append(replace(cell, settings=settings))
+        return tuple(cells)
 
 
 def merged(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
