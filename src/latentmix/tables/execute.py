@@ -162,6 +162,8 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
             raise
         except Exception as error:  # whatever it is, the other trainings are not to be lost
             reason = str(error) if isinstance(error, ValueError | OSError | ArithmeticError) else repr(error)
+            if isinstance(error, FileNotFoundError):
+                reason += f"; `--data DIR` names a folder with the data in DIR/{task.data}"
             say(f"{task.name}: failed: {reason}")
             result.fail(out, task, reason)
         else:

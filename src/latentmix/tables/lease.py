@@ -95,7 +95,7 @@ def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | N
     own = folder / f"lease.{number}"
     others = [path for path in folder.glob("lease.*") if path != own]
     if not all(_abandoned(path, folder, stale) for path in others):
-        own.unlink()  # what was seen above is out of date: somebody else has begun in the meantime
+        own.unlink(missing_ok=True)  # what was seen above is out of date: somebody else has begun in the meantime
         return None
     for path in others:
         path.unlink(missing_ok=True)
@@ -146,7 +146,10 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    try:  # ended, but nobody has asked how: some containers have no process that does
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
 
 
 def _now(folder: Path) -> float:

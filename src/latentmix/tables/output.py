@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentmix.config import difference
+from latentmix.config import protocol
 from latentmix.runs.folder import write_atomically
 from latentmix.tables import result
 from latentmix.tables.plan import Task
@@ -26,7 +26,7 @@ class Row:
     Arguments:
         ours: Over the seeds that are finished; None before the first.
         theirs: As published, or None.
-        budget: Images seen and training images of one training, and what stands in for missing data.
+        budget: Images seen, and training images, of one training.
         state: "" if all trainings are finished, else how many are, and why others failed.
     """
 
@@ -93,15 +93,15 @@ def markdown(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> str:
     if stand_ins:
         lines += [f"**Stand-in data: {'; '.join(stand_ins)}. These numbers say nothing of the paper's.**", ""]
     if found:
-        lines += [_line(HEAD), _line(["---"] * len(HEAD)), *(_line(_words(row)) for row in found), ""]
+        lines += _long(found) if any(row.theirs for row in found) else _wide(found)
         lines += _orders(table, found)
         if any(row.verdict for row in found):
             lines += [RULE, ""]
     failed = {task.name: why for task in tasks if (why := result.reason(out, task.key)) is not None}
     lines += [f"- failed: {name}: {why}" for name, why in failed.items()]
     lines += [f"- {cell}: {note}" for cell, note in {row.cell: row.note for row in found if row.note}.items()]
-    lines += [f"- {line}" for line in _changes(table, scale, tasks)]
-    lines += [f"- {task.name}: {result.run_of(out, task.key)}" for task in tasks]
+    lines += [f"- {line}" for line in (*_changes(table, scale), *_deviations(tasks))]
+    lines += [f"- run of {task.name}: `{result.run_of(out, task.key)}`" for task in tasks]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -174,11 +174,54 @@ def _orders(table: Table, found: Sequence[Row]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _changes(table: Table, scale: str, tasks: Sequence[Task]) -> list[str]:
-    """What a reduced scale changes, once for all cells."""
-    change = table.at(scale).change
-    return [f"changed at this scale: {line.partition(' -> ')[2]} ({line.partition(':')[0]})"
-            for line in difference({}, change)] if change else []
+def _long(found: Sequence[Row]) -> list[str]:
+    """A line for each number."""
+    return [_line(HEAD), _line(["---"] * len(HEAD)), *(_line(_words(row)) for row in found), ""]
+
+
+def _wide(found: Sequence[Row]) -> list[str]:
+    """A line for each cell, where the paper has no numbers."""
+    columns = list(dict.fromkeys(row.column for row in found))
+    head = ["cell", "n", *(_title(column) for column in columns), "trained on", "state"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for cell in dict.fromkeys(row.cell for row in found):
+        mine = {row.column: row for row in found if row.cell == cell}
+        first = next(iter(mine.values()))
+        numbers = [shown(mine[c].ours, c) if c in mine else "" for c in columns]
+        n = max(row.ours.n for row in mine.values() if row.ours is not None)
+        lines.append(_line([cell, str(n), *numbers, first.budget, first.state]))
+    return [*lines, ""]
+
+
+def _changes(table: Table, scale: str) -> list[str]:
+    """What a reduced scale changes."""
+    here = table.at(scale)
+    changed = {"all cells": here.change, **here.each}
+    return [
+        f"changed at this scale, {whose}: {', '.join(_settings(change))}"
+        for whose, change in changed.items()
+        if change
+    ]
+
+
+def _settings(tree: Mapping[str, object], prefix: str = "") -> list[str]:
+    words: list[str] = []
+    for key, value in tree.items():
+        words += _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}={value}"]
+    return words
+
+
+def _deviations(tasks: Sequence[Task]) -> list[str]:
+    """Settings in which cells of protocol=paper differ from what is known of the published code."""
+    cells: dict[str, set[str]] = {}
+    for task in tasks:
+        for line in protocol.deviations(task.run.as_dict()):
+            cells.setdefault(line, set()).add(task.cell.name)
+    total = len({task.cell.name for task in tasks})
+    return [
+        f"not as protocol=paper has it, {'all' if len(names) == total else len(names)} cells: {line}"
+        for line, names in cells.items()
+    ]
 
 
 def _state(tasks: Sequence[Task], finished: int, out: Path) -> str:
@@ -195,18 +238,17 @@ def _budget(tasks: Sequence[Task], results: Sequence[Result]) -> str:
     sizes = {r.scores.get("training", {}).get("protocol", {}).get("n_train") for r in results}
     size = "" if len(sizes) != 1 or None in sizes else f" of {sizes.pop():,} training images"
     images = tasks[0].images
-    stand_in = f" ({tasks[0].stand_in})" if tasks[0].stand_in else ""
-    return f"{'?' if images is None else f'{images:,}'} images{size}{stand_in}"
+    return f"{'?' if images is None else f'{images:,}'} images{size}"
 
 
 def _words(row: Row) -> list[str]:
     ours, theirs = row.ours, row.theirs
     return [
         row.cell,
-        row.column.title + (f" ({row.column.unit})" if row.column.unit else ""),
-        shown(ours),
+        _title(row.column),
+        shown(ours, row.column),
         str(ours.n) if ours else "",
-        shown(theirs),
+        shown(theirs, row.column),
         str(theirs.n) if theirs else "",
         row.verdict or "",
         row.budget,
@@ -214,11 +256,15 @@ def _words(row: Row) -> list[str]:
     ]
 
 
-def shown(number: Published | None) -> str:
-    """Mean and deviation: two digits after the point, or three significant ones of small numbers."""
+def _title(column: Column) -> str:
+    return column.title + (f" ({column.unit})" if column.unit else "")
+
+
+def shown(number: Published | None, column: Column) -> str:
+    """Mean and deviation, with two digits after the point for percent and three for other numbers."""
     if number is None:
         return ""
-    digits = 2 if abs(number.mean) >= 10 else 3
+    digits = 2 if column.unit else 3
     deviation = "" if number.deviation is None else f" ± {number.deviation:.{digits}f}"
     return f"{number.mean:.{digits}f}{deviation}"
 

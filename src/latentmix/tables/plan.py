@@ -39,7 +39,7 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "turned_glyphs": {"name": "turned_glyphs", "images": 64, "test_images": 32},
 }
 OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
-LOCAL = ("dsprites", "zappos")  # nowhere to download from: a local copy is named
+LOCAL = ("dsprites", "zappos", "parquet")  # nowhere to download from: a local copy is named
 KEY = 16  # characters of a key
 
 
@@ -69,6 +69,12 @@ class Task:
     def name(self) -> str:
         """The cell and the seed, for messages."""
         return f"{self.cell.name}, seed {self.run.seed}"
+
+    @property
+    def data(self) -> str:
+        """Name of the data set that the cell asks for."""
+        given = (self.cell.settings or {}).get("data", "digits")
+        return str(given.get("name")) if isinstance(given, Mapping) else str(given)
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -167,8 +173,10 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
     if folder is not None and name not in OWN:
         return {**settings, "data": _layout(str(folder)) | options}, ""
     if scale != "smoke" or name == "digits":
-        needs_path = {"path": str(Path(data or ".") / name)} if name in LOCAL else {}
-        return {**settings, "data": needs_path | spec}, ""
+        if name not in catalogue.find("data"):
+            spec["name"] = "parquet"
+        elsewhere = {"path": str(Path(data or "data") / name)}  # where it should be
+        return {**settings, "data": (elsewhere if spec["name"] in LOCAL else {}) | spec}, ""
     replaced = dict(STAND_INS.get(name, {"name": "digits"}))
     kept = {k: v for k, v in spec.items() if name == replaced["name"] and k not in replaced}
     others = {k: v for k, v in settings.items() if name in OWN or k not in ("attributes", "hold_out")}
