@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 import latentmix
 
@@ -88,9 +88,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, image_size, train_size, labelled, attributes, hold_out, epochs or steps,
-    batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every, start_from, seed,
-    precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
+    Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
+    epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every,
+    start_from, seed, precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
     method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of your own are
     my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues where it stopped.
     On several devices: torchrun --nproc-per-node N -m latentmix train ...
@@ -232,6 +232,63 @@ def mix(
     opened = runs.open_run(run, _device(device), checkpoint, lambda text: print(text, file=sys.stderr))
     mix_images.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
     print(f"{out}\n{out}.json")
+
+
+@app.command
+def reproduce(
+    name: str | None = None,
+    *,
+    scale: Literal["smoke", "short", "paper"] = "short",
+    plan: bool = False,
+    only: tuple[str, ...] = (),
+    seeds: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    out: Path = Path("runs/tables"),
+    data: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Make a table or figure of the papers, ours beside theirs; without NAME, list all with their cost.
+
+    The same command again reads what is finished and continues what was stopped. Several commands, also on
+    several machines, may share one folder.
+
+    Parameters
+    ----------
+    name
+        Such as amr-table1 or manifold-figure5.
+    scale
+        paper: as published. short: the same question at the budget that the list states. smoke: two steps of
+        each training, to see that everything runs.
+    plan
+        Print what would be trained and how it stands, and train nothing.
+    only
+        Names of cells, or patterns such as "MNIST: *".
+    seeds
+        Trainings of each cell, in the place of the table's own number.
+    jobs
+        Trainings at the same time, one thread each; by default as many as cores.
+    out
+        Folder of the trainings, one folder each; the tables are written to OUT/tables.
+    data
+        Folder with one folder for each data set, named as data= takes them: mnist, cifar10, svhn, ...; by
+        default $LATENTMIX_DATA. What is not there is downloaded.
+    device
+        cpu, cuda, ... of every training.
+    """
+    from latentmix.experiments import reproduce as experiment
+
+    if name is None:
+        print(experiment.listing())
+    elif plan:
+        print(experiment.planned(name, scale, seeds=seeds, only=only, out=out, data=data))
+    else:
+        done, paths = experiment.reproduce(
+            name, scale, seeds=seeds, only=only, out=out, data=data, jobs=jobs, device=device
+        )
+        for path in paths:
+            print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
+        if not done:
+            fail("not all trainings are finished; the table says why", code=1)
 
 
 @app.command

@@ -13,12 +13,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from latentmix.config import catalogue, reading
+from latentmix.config import catalogue, protocol, reading
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -31,6 +32,9 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
+Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
+
+
 class ConfigError(ValueError):
     """Everything that is wrong with a configuration, one line a mistake."""
 
@@ -41,7 +45,10 @@ class Run:
 
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
+        protocol: "paper" takes what the published code ran, where nothing else is given
+            (`latentmix.config.protocol`).
         image_size: Side of the square images, in pixels.
+        classes: Classes whose images are kept, in all splits; None for all. Labels stay what they are.
         train_size: Number of training images to keep, chosen by `seed`; None for all.
         labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
@@ -67,7 +74,9 @@ class Run:
 
     method: dict[str, Any]
     data: dict[str, Any]
+    protocol: Literal["clean", "paper"] = "clean"
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    classes: Classes | None = None
     train_size: Positive | None = None
     labelled: Positive | None = None
     attributes: Names | None = None
@@ -98,7 +107,7 @@ EPOCHS = 10
 # Settings that runs of an earlier version do not have: they behaved as the defaults do.
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
-    *("start_from", "labelled", "attributes", "hold_out"),
+    *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes"),
 )
 
 
@@ -125,11 +134,11 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     Raises:
         ConfigError: Names every mistake with its dotted path.
     """
-    settings = {**DEFAULTS, **settings}
+    settings = protocol.filled({**DEFAULTS, **settings})
     errors: list[str] = []
     values: dict[str, Any] = {}
     fields = {f.name: f for f in dataclasses.fields(Run)}
-    hints = inspect.get_annotations(Run, eval_str=True)
+    hints = _hints()
     for key, value in settings.items():
         if key in ("method", "data"):
             values[key] = _part(key, value, key, errors)
@@ -201,7 +210,7 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
         if name != "name":
             inner = catalogue.kind_of(part.options[name][0])
             options[name] = build(inner, value) if inner and value is not None else value
-    takes = inspect.signature(part.make).parameters
+    takes = _takes(part.make)
     return part.make(**{k: v for k, v in context.items() if k in takes}, **options)
 
 
@@ -339,11 +348,26 @@ def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
         errors.append(f"{path}: Input should be a finite number; got {value}")
         return value
     try:  # strict where it matters: pydantic takes true for 1
-        return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
+        return _adapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
         reasons = " or ".join(list(dict.fromkeys(e["msg"] for e in error.errors()))[:3])
         errors.append(f"{path}: {reasons}; got {reading.shorten(value)}")
         return value
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return inspect.get_annotations(Run, eval_str=True)
+
+
+@cache  # making one takes ten times as long as using it
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+@cache
+def _takes(make: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(make).parameters)
 
 
 def _nearest(word: Any, words: Iterable[str]) -> str:

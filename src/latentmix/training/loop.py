@@ -91,6 +91,7 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     data = load_data(
         config.build("data", run.data),
         image_size=run.image_size,
+        classes=run.classes,
         train_size=run.train_size,
         labelled=run.labelled,
         attributes=run.attributes,
