@@ -10,7 +10,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -73,6 +73,13 @@ class Mix:
             ValueError: `h` has another batch size, or fewer or other dimensions than the weights need.
         """
         return combine(self.partners, self.weights, h)
+
+    def to(self, device: torch.device | str) -> Mix:
+        """The same draw on another device, without waiting for it."""
+        if self.partners.device == self.weights.device == torch.device(device):
+            return self
+        moved = [t.to(device, non_blocking=True) for t in (self.partners, self.weights)]
+        return replace(self, partners=moved[0], weights=moved[1])
 
     def shares(self) -> Tensor:
         """How much of each sample comes from each parent, shape (K, B): `weights`, averaged over units."""

@@ -1,0 +1,112 @@
+"""What is examined before the first mixed pass of a network, and what is said about it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from latentmix.manifold.hooks import first_real
+from latentmix.manifold.inspection import INPUT, Inputs, Trial, undisturbed
+
+
+def examine(
+    model: nn.Module,
+    layers: Sequence[str],
+    inputs: Inputs,
+    dims: Mapping[str, int],
+    most: int | None,
+    masks: Mapping[str, Any],
+) -> bool:
+    """Refuse layers that cannot be mixed, and warn of those that something passes by.
+
+    Arguments:
+        inputs: What the model is called with.
+        dims: The layers' batch dimensions.
+        most: Number of samples to run; all if None.
+        masks: Names of arguments that are merged, and so may pass layers by.
+
+    Returns:
+        Whether there was anything to see.
+
+    Raises:
+        ValueError: A layer, or the input, whose batch dimension is not the batch; a layer of which the outputs
+            do not depend; integers beside a mixed input that change the outputs, such as tokens.
+    """
+    size = inputs.size
+    if INPUT in layers and first_real((inputs.args, dict(inputs.kwargs))) is None:
+        raise ValueError(
+            "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, mix their "
+            "embedding"
+        )
+    # Another number of samples than the batch, lest another dimension of that length be taken for it.
+    rows = list(range(size)) if most is None else [0, 1, 0, 1] if size == 2 else list(range(min(most, size - 1)))
+    if size < 2:
+        return False
+    try:
+        with undisturbed(model):
+            trial = Trial(model, layers, inputs, dims, rows)
+    except Exception as error:
+        warnings.warn(
+            f"layers {', '.join(layers)} are mixed unexamined, since the network does not run on {len(rows)} of "
+            f"the {size} samples in evaluation mode ({type(error).__name__}: {error}): run `eligible(x)` on "
+            "inputs that it takes, or give check=False",
+            stacklevel=2,
+        )
+        return True
+    with undisturbed(model):
+        if not trial.apart > 0 or not trial.repeats():
+            return False
+        reached = [name for name in layers if name == INPUT or len(trial.held[name]) == 1]
+        for name in reached:
+            if name != INPUT:
+                trial.check_batch(name)
+        if not trial.follows:
+            raise ValueError(
+                f"no output follows the samples when the input is put into another order along dimension "
+                f"{inputs.dim}, so that is not the batch; layers {', '.join(layers)} would mix something else. "
+                "Give batch_dim, or check=False"
+            )
+        for name in reached:
+            if not trial.matters(name):
+                raise ValueError(
+                    f"mixing layer {name!r} changes nothing: the network's outputs do not depend on the tensor "
+                    "that it holds (the first one, of several), while labels would be mixed. Name a layer "
+                    "behind it, or give check=False"
+                )
+        passed = [name for name in reached if not trial.whole(name)]
+        left = [entry for entry in inputs.fixed() if entry.split()[0] not in masks]
+        if INPUT in passed and any(_is_sequence(entry) for entry in left):
+            raise ValueError(
+                f"layer 'input' cannot mix {'; '.join(left)}, which change the outputs: they are integers, "
+                "tokens perhaps. Mix their embedding instead, or give check=False"
+            )
+        for name in passed:
+            if masks and not inputs.fixed():
+                continue
+            warnings.warn(_passed_by(name, left), stacklevel=2)
+        if not trial.independent():
+            warnings.warn(
+                f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
+                "evaluation mode: is that the batch? If not, give batch_dim",
+                stacklevel=2,
+            )
+    return True
+
+
+def _passed_by(name: str, left: Sequence[str]) -> str:
+    if name == INPUT:
+        return f"layer 'input' leaves {'; '.join(left)} unmixed, and the outputs depend on it"
+    also = f", or through {'; '.join(left)}" if left else ""
+    return (
+        f"layer {name!r} is passed by: with its output held, the network's outputs still change with the input, "
+        f"over a skip connection or another branch{also}. Labels are mixed as if nothing passed. Name the "
+        "output of the whole block"
+    )
+
+
+def _is_sequence(entry: str) -> bool:
+    """Whether "name type (4, 7)" has more than one number for a sample, and is no mask of booleans."""
+    return "," in entry.partition("(")[2].rstrip(",)") and " bool " not in entry
