@@ -49,10 +49,12 @@ methods
 methods.adversarial
 methods.__init__
 manifold
-manifold.huggingface manifold.lightning
+manifold.huggingface manifold.lightning manifold.timm manifold.rows
 manifold.manifold_mixup
-manifold.layers
-manifold.hooks
+manifold.passes
+manifold.masks manifold.labels manifold.layers manifold.first_pass
+manifold.inspection
+manifold.hooks manifold.recompute
 networks
 networks.instance_norm
 networks.__init__

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.manifold.huggingface import ManifoldMixupTrainer, TimmMixup
+from latentmix.manifold.huggingface import ManifoldMixupTrainer
 from latentmix.manifold.manifold_mixup import ManifoldMixup
+from latentmix.manifold.timm import TimmMixup
 
 
 def mlp() -> nn.Sequential:

@@ -199,7 +199,9 @@ def test_a_hand_computed_mix() -> None:
     assert mix.labels(torch.tensor([2, 0]), 4).shape == (2, 4)
     assert mix.labels(torch.tensor([10.0, 20.0])).tolist() == [17.5, 20.0]  # real targets
     multi = torch.tensor([[1, 0, 1], [0, 0, 1]])
-    assert mix.labels(multi.bool()).tolist() == mix.labels(multi.float()).tolist() == [[0.25, 0, 1], [0, 0, 1]]
+    assert (
+        mix.labels(multi.bool()).tolist() == mix.labels(multi.float()).tolist() == [[0.25, 0, 1], [0, 0, 1]]
+    )
     assert mix.labels(torch.tensor([True, False])).tolist() == [0.25, 0.0]
 
 
@@ -257,10 +259,10 @@ def test_class_indices_of_every_shape_become_one_hot_codes() -> None:
 
 
 def test_the_label_of_no_class_counts_for_nothing() -> None:
-    for value, given in ((-100, {}), (255, {"ignore_index": 255})):
-        mixed = HALVES.labels(torch.tensor([2, value]), 3, **given)
+    for value, options in ((-100, {}), (255, {"ignore_index": 255})):
+        mixed = HALVES.labels(torch.tensor([2, value]), 3, **options)
         assert mixed.tolist() == [[0, 0, 0.5], [0, 0, 0.5]]
-    with pytest.raises(ValueError, match="from 2 to 255 do not fit 3 classes.*ignore_index"):
+    with pytest.raises(ValueError, match=r"from 2 to 255 do not fit 3 classes.*ignore_index"):
         HALVES.labels(torch.tensor([2, 255]), 3)
     with pytest.raises(ValueError, match="from -1 to 2"):
         HALVES.labels(torch.tensor([2, -1]), 3)

@@ -32,17 +32,19 @@ def examine(
         Whether there was anything to see.
 
     Raises:
-        ValueError: A layer, or the input, whose batch dimension is not the batch; a layer of which the outputs
-            do not depend; integers beside a mixed input that change the outputs, such as tokens.
+        ValueError: A layer, or the input, whose batch dimension is not the batch; a layer on which no output
+            depends; integers beside a mixed input that change the outputs, such as tokens.
     """
     size = inputs.size
     if INPUT in layers and first_real((inputs.args, dict(inputs.kwargs))) is None:
         raise ValueError(
-            "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, mix their "
-            "embedding"
+            "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, mix "
+            "their embedding"
         )
-    # Another number of samples than the batch, lest another dimension of that length be taken for it.
-    rows = list(range(size)) if most is None else [0, 1, 0, 1] if size == 2 else list(range(min(most, size - 1)))
+    rows = list(range(size))
+    if most is not None:
+        # Another number of samples than the batch, lest another dimension of that length be taken for it.
+        rows = [0, 1, 0, 1] if size == 2 else rows[: min(most, size - 1)]
     if size < 2:
         return False
     try:
@@ -50,9 +52,9 @@ def examine(
             trial = Trial(model, layers, inputs, dims, rows)
     except Exception as error:
         warnings.warn(
-            f"layers {', '.join(layers)} are mixed unexamined, since the network does not run on {len(rows)} of "
-            f"the {size} samples in evaluation mode ({type(error).__name__}: {error}): run `eligible(x)` on "
-            "inputs that it takes, or give check=False",
+            f"layers {', '.join(layers)} are mixed unexamined, since the network does not run on {len(rows)} "
+            f"of the {size} samples in evaluation mode ({type(error).__name__}: {error}): run `eligible(x)` "
+            "on inputs that it takes, or give check=False",
             stacklevel=2,
         )
         return True
@@ -66,15 +68,15 @@ def examine(
         if not trial.follows:
             raise ValueError(
                 f"no output follows the samples when the input is put into another order along dimension "
-                f"{inputs.dim}, so that is not the batch; layers {', '.join(layers)} would mix something else. "
-                "Give batch_dim, or check=False"
+                f"{inputs.dim}, so that is not the batch; layers {', '.join(layers)} would mix something "
+                "else. Give batch_dim, or check=False"
             )
         for name in reached:
             if not trial.matters(name):
                 raise ValueError(
-                    f"mixing layer {name!r} changes nothing: the network's outputs do not depend on the tensor "
-                    "that it holds (the first one, of several), while labels would be mixed. Name a layer "
-                    "behind it, or give check=False"
+                    f"mixing layer {name!r} changes nothing: the network's outputs do not depend on the "
+                    "tensor that it holds (the first one, of several), while labels would be mixed. Name a "
+                    "layer behind it, or give check=False"
                 )
         passed = [name for name in reached if not trial.whole(name)]
         left = [entry for entry in inputs.fixed() if entry.split()[0] not in masks]
@@ -101,9 +103,9 @@ def _passed_by(name: str, left: Sequence[str]) -> str:
         return f"layer 'input' leaves {'; '.join(left)} unmixed, and the outputs depend on it"
     also = f", or through {'; '.join(left)}" if left else ""
     return (
-        f"layer {name!r} is passed by: with its output held, the network's outputs still change with the input, "
-        f"over a skip connection or another branch{also}. Labels are mixed as if nothing passed. Name the "
-        "output of the whole block"
+        f"layer {name!r} is passed by: with its output held, the network's outputs still change with the "
+        f"input, over a skip connection or another branch{also}. Labels are mixed as if nothing passed. Name "
+        "the output of the whole block"
     )
 
 

@@ -26,7 +26,7 @@ class Hook:
         self.apply, self.index = apply, index
 
     def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
-        return _of_a_copy, ()
+        return of_a_copy, ()
 
 
 class OutputHook(Hook):
@@ -43,7 +43,8 @@ class InputHook(Hook):
         return self.apply(self.index, (args, kwargs))
 
 
-def _of_a_copy() -> Callable[..., None]:
+def of_a_copy() -> Callable[..., None]:
+    """What becomes of a hook in a copy."""
     return _inert
 
 
@@ -72,8 +73,8 @@ def refuse_wrapped(model: nn.Module) -> None:
             )
         if getattr(module, "_compiled_call_impl", None) is not None:
             raise ValueError(
-                f"the model is compiled already, by .compile(){where}: make ManifoldMixup first, then compile, "
-                "or the compiled code would not see its hooks"
+                f"the model is compiled already, by .compile(){where}: make ManifoldMixup first, then "
+                "compile, or the compiled code would not see its hooks"
             )
 
 
@@ -117,7 +118,11 @@ def named_tensors(value: Any, name: str = "", depth: int = 6) -> Iterator[tuple[
         yield name, value
         return
     items = _items(value)
-    if not items and not isinstance(value, nn.Module | type) and isinstance(getattr(value, "__dict__", 0), dict):
+    if (
+        not items
+        and not isinstance(value, nn.Module | type)
+        and isinstance(getattr(value, "__dict__", 0), dict)
+    ):
         items = list(vars(value).items())
     for key, part in items if depth else ():
         yield from named_tensors(part, f"{name}.{key}" if name else str(key), depth - 1)

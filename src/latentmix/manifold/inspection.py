@@ -99,7 +99,12 @@ class Trial:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], inputs: Inputs, dims: Mapping[str, int], rows: list[int]
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        inputs: Inputs,
+        dims: Mapping[str, int],
+        rows: list[int],
     ) -> None:
         self.model, self.layers, self.dims, self.n = model, list(layers), dims, len(rows)
         self.order = [self.n - 1, *range(self.n - 1)]
@@ -189,14 +194,16 @@ class Trial:
             if _length(a, dim) and a.shape[dim] % self.n == 0:
                 for sizes, at in (((self.n, -1), dim), ((-1, self.n), dim + 1)):
                     expected = _take(a.unflatten(dim, sizes), at, self.order)
-                    if _distance([expected], [b.unflatten(dim, sizes)]) <= self.tolerance * _distance([a], [b]):
+                    if _distance([expected], [b.unflatten(dim, sizes)]) <= self.tolerance * _distance(
+                        [a], [b]
+                    ):
                         return True
         return False
 
     def _run(
         self, inputs: Inputs, forced: str | None = None, state: Tensor | None = None
     ) -> tuple[list[Tensor], dict[str, list[Tensor | None]]]:
-        """Outputs of real numbers, and what each layer held at each call; layer `forced` is held at `state`."""
+        """Outputs of real numbers, and what layers held at each call; `forced` is held at `state`."""
         held: dict[str, list[Tensor | None]] = {name: [] for name in self.layers}
 
         def look(name: str, value: Any) -> Any:

@@ -47,8 +47,8 @@ def mixed_loss(
     batch, per_sample = partners.shape[1], shares[0].ndim == 1
     if per_sample and losses[0].ndim == 0:
         raise ValueError(
-            "weights that differ between samples weigh every sample's own loss, but the criterion returned one "
-            "number; give it reduction='none', or use `target` and a loss that takes soft labels"
+            "weights that differ between samples weigh every sample's own loss, but the criterion returned "
+            "one number; give it reduction='none', or use `target` and a loss that takes soft labels"
         )
     if per_sample and losses[0].shape[0] != batch:
         raise ValueError(
@@ -56,10 +56,11 @@ def mixed_loss(
             "between samples need its losses with the batch in front, not flattened"
         )
     weighted = [_column(a, loss) * loss for a, loss in zip(shares, losses)]
-    counts = [_count(criterion, output, some, loss) for some, loss in zip(labels, losses)]
-    if counts[0] is None:
+    if not _counts_labels(y, losses[0]):
         return sum(weighted[1:], weighted[0]).mean()
-    terms = [w.sum() / count for w, count in zip(weighted, counts)]
+    terms = [
+        w.sum() / _count(criterion, output, some, loss) for w, some, loss in zip(weighted, labels, losses)
+    ]
     return sum(terms[1:], terms[0])
 
 
@@ -68,11 +69,13 @@ def accuracy(output: Tensor, y: Tensor, partners: Tensor, shares: Sequence[Tenso
     guess = output.argmax(1)
     if guess.shape != y.shape:
         raise ValueError(
-            f"outputs of shape {tuple(output.shape)} name classes of shape {tuple(guess.shape)}, but the labels "
-            f"have {tuple(y.shape)}"
+            f"outputs of shape {tuple(output.shape)} name classes of shape {tuple(guess.shape)}, but the "
+            f"labels have {tuple(y.shape)}"
         )
     right = [(guess == take(y, rows)).to(torch.float32) for rows in partners]
-    return sum((_column(a, r) * r for a, r in zip(shares, right)), torch.zeros((), device=guess.device)).mean()
+    return sum(
+        (_column(a, r) * r for a, r in zip(shares, right)), torch.zeros((), device=guess.device)
+    ).mean()
 
 
 def _column(a: Tensor, loss: Tensor) -> Tensor:
@@ -80,15 +83,18 @@ def _column(a: Tensor, loss: Tensor) -> Tensor:
     return a.reshape(-1, *[1] * (loss.ndim - 1)) if a.ndim else a
 
 
-def _count(criterion: Criterion, output: Any, y: Any, loss: Tensor) -> Tensor | None:
-    """By what the criterion's own mean divides the sum of these losses; None for their number.
+def _counts_labels(y: Any, loss: Tensor) -> bool:
+    """Whether these are losses of class indices, one for each."""
+    indices = isinstance(y, Tensor) and not y.is_floating_point() and y.dtype != torch.bool
+    return indices and loss.ndim > 0 and loss.shape == y.shape
 
-    Ignored labels do not count, and classes count by their weights. Both are read from PyTorch's cross-entropy
-    and its like; a function that PyTorch knows nothing of ignored a label if that is no class and has a loss
-    of exactly zero.
+
+def _count(criterion: Criterion, output: Any, y: Tensor, loss: Tensor) -> Tensor:
+    """By what the criterion's own mean divides the sum of these losses.
+
+    Ignored labels do not count, and classes count by their weights. Both are read from PyTorch's
+    cross-entropies; any other function ignored a label if that is no class and has a loss of exactly zero.
     """
-    if not isinstance(y, Tensor) or y.is_floating_point() or y.dtype == torch.bool or loss.shape != y.shape:
-        return None
     options = _options(criterion)
     if options is None:
         classes = output.shape[1] if isinstance(output, Tensor) and output.ndim > 1 else None

@@ -1,4 +1,4 @@
-"""Which layers of a network can be mixed: found by name, by pattern, or by running the network and looking."""
+"""Which layers of a network can be mixed: found by name, by pattern, or by running it and looking."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.inspection import INPUT, Inputs, Trial, undisturbed
+from latentmix.manifold.inspection import INPUT as INPUT
+from latentmix.manifold.inspection import Inputs, Trial, undisturbed
 
 
 def find_layers(
@@ -73,28 +74,28 @@ def _whole_blocks(model: nn.Module, example: Any, dim: int) -> list[str]:
         with undisturbed(model):
             try:
                 watched = [name for stack in stacks for name in stack]
-                trial = Trial(model, watched, inputs, {name: dim for name in watched}, list(range(inputs.size)))
+                trial = Trial(model, watched, inputs, dict.fromkeys(watched, dim), list(range(inputs.size)))
             except Exception:  # an input of our own guess that does not fit
                 if example is not None:
                     raise
                 continue
             if not trial.apart > 0:
                 raise ValueError(
-                    "layers='auto' sees nothing, since the network gives the same answer for all samples (does "
-                    "its last layer start at zero, or are the samples equal?): name layers"
+                    "layers='auto' sees nothing, since the network gives the same answer for all samples "
+                    "(does its last layer start at zero, or are the samples equal?): name layers"
                 )
             if not trial.follows:
                 raise ValueError(
-                    f"layers='auto' finds no output that follows the samples along dimension {dim} of the input "
-                    "when they are put into another order: give batch_dim"
+                    f"layers='auto' finds no output that follows the samples along dimension {dim} of the "
+                    "input when they are put into another order: give batch_dim"
                 )
             for stack in stacks:
                 whole = [name for name in stack if _can_be_mixed(trial, name)]
                 if len(whole) > 1:
                     return whole[:-1]
         raise ValueError(
-            "layers='auto' finds no stack of blocks that pass on all that later layers see and hold the batch "
-            f"in dimension {dim}: name layers"
+            "layers='auto' finds no stack of blocks that pass on all that later layers see and hold the "
+            f"batch in dimension {dim}: name layers"
         )
     raise ValueError("layers='auto' must run the network and has no input that fits: give one, example=x")
 

@@ -30,7 +30,8 @@ from latentmix.manifold.hooks import InputHook, OutputHook, drop_inert, in_backw
 from latentmix.manifold.inspection import INPUT, Inputs, Layer, inspect_layers
 from latentmix.manifold.layers import find_layers, inputs_of, probabilities
 from latentmix.manifold.masks import Merge, attach
-from latentmix.manifold.passes import PLAIN, MixedPass
+from latentmix.manifold.passes import PLAIN
+from latentmix.manifold.passes import MixedPass as MixedPass
 from latentmix.manifold.recompute import Journal
 from latentmix.mixing import Mix, Mixup
 
@@ -113,7 +114,9 @@ class ManifoldMixup:
         self.layers = find_layers(model, layers, example, input_dim)
         dims = batch_dim if isinstance(batch_dim, Mapping) else dict.fromkeys(self.layers, batch_dim)
         if unknown := set(dims) - {*self.layers, INPUT}:
-            raise ValueError(f"batch_dim names {', '.join(sorted(unknown))}, not among the layers {self.layers}")
+            raise ValueError(
+                f"batch_dim names {', '.join(sorted(unknown))}, not among the layers {self.layers}"
+            )
         self.batch_dims = [dims.get(name, 0) for name in self.layers]
         self._input_dim = input_dim
         self.layer_probs = probabilities(layer_probs, self.layers)
@@ -121,7 +124,8 @@ class ManifoldMixup:
         self._active: MixedPass | None = None
         self._last: MixedPass | None = None
         self._attempts, self._examined = 0 if check else ATTEMPTS, False
-        self._attached = False
+        self._state: Literal["new", "attached", "removed"] = "new"
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._attach()
         if example is not None and check:
             self._examine(inputs_of(example, input_dim), most=None)
@@ -138,9 +142,9 @@ class ManifoldMixup:
         In evaluation mode the draw is the identity: nothing is mixed, neither hidden states nor labels.
 
         Arguments:
-            batch: The number of samples; or a `Mix` of your own, of any number of parents: chosen partners and
-                weights (`latentmix.mixing.pair`), regions or masks for the shape of the layer, or two batches,
-                one after the other in one tensor, mixed with each other.
+            batch: The number of samples; or a `Mix` of your own, of any number of parents: chosen partners
+                and weights (`latentmix.mixing.pair`), regions or masks for the shape of the layer, or two
+                batches, one after the other in one tensor, mixed with each other.
             layer: Where to mix, instead of a drawn layer; or one name for each sample, whose partners must
                 have the same.
             alpha: For this pass instead of that of the constructor.
@@ -162,7 +166,8 @@ class ManifoldMixup:
             raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
         drawn = self._draw_layer(size) if layer is None else self._named(layer, size)
         if isinstance(batch, Mix):
-            return MixedPass(self, drawn, *_checked(batch, drawn))
+            _check(batch, drawn)
+            return MixedPass(self, drawn, batch)
         mix = Mixup(k=2, alpha=alpha, per=self.per)(torch.empty(size, device="cpu"), self.generator)
         partners = mix.partners if len(drawn) == 1 else self._within_layers(drawn)
         weights = mix.weights
@@ -190,17 +195,17 @@ class ManifoldMixup:
         """Take the hooks off; the model is as it was."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._active, self._last, self._attached = [], None, None, None
+        self._handles, self._active, self._last, self._state = [], None, None, "removed"
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__ | {"_handles": [], "_active": None, "_last": None, "_journal": None}
-        return state | {"_attached": None if self._attached is None else False}
+        return state | {"_state": "new" if self._state == "attached" else self._state}
 
     def _attach(self) -> None:
-        """Put the hooks on; a copy does so when it is used first, since its model may not be complete before."""
-        if self._attached is None:
+        """Put the hooks on; a copy does so when it is used first: its model may not be complete before."""
+        if self._state == "removed":
             raise RuntimeError("this ManifoldMixup was removed from its model; make a new one")
-        if self._attached:
+        if self._state == "attached":
             return
         drop_inert(self.model)
         self._journal: Journal[MixedPass] = Journal()
@@ -215,29 +220,31 @@ class ManifoldMixup:
             *attach(self.model, self._masks, self._current),
             self.model.register_forward_hook(OutputHook(self._end, -1)),
         ]
-        self._attached: bool | None = True
+        self._state = "attached"
         _LIVING.add(self)
 
-    def _open(self, m: MixedPass) -> None:
+    def open(self, m: MixedPass) -> None:
+        """Let a pass begin; what its context does."""
         for other in _LIVING:
             if other._active is not None and other._modules & self._modules:
                 raise RuntimeError("another forward pass is open; leave its context first")
         self._active = m
         self._journal.note(m)
 
-    def _close(self, m: MixedPass) -> None:
+    def close(self, m: MixedPass) -> None:
+        """Let a pass end."""
         self._active = None
         self._journal.note(None)
 
-    def _complete(self, m: MixedPass) -> None:
+    def complete(self, m: MixedPass) -> None:
         """A pass has ended well: its labels are expected by the next draw."""
         self._last = m
         if self._attempts < ATTEMPTS and m._drawn and not self._examined:
             self._attempts = ATTEMPTS
             warnings.warn(
-                f"layers {', '.join(self.layers)} are mixed unexamined, since the network was compiled, or not "
-                "called as a whole, before its first mixed pass: run `eligible(x)` once, or give example=x or "
-                "check=False",
+                f"layers {', '.join(self.layers)} are mixed unexamined, since the network was compiled, or "
+                "not called as a whole, before its first mixed pass: run `eligible(x)` once, or give "
+                "example=x or check=False",
                 stacklevel=3,
             )
 
@@ -245,10 +252,12 @@ class ManifoldMixup:
         """Before the model runs: examine it once, and mix its input if that was drawn."""
         if not self.model.training:
             return None
-        if not torch.compiler.is_compiling() and not in_backward() and self._active is not None:
-            if self._attempts < ATTEMPTS and self._active._drawn:
-                args, kwargs = value
-                self._examine(Inputs(args, kwargs, self._input_dim, self._active._size), most=4)
+        m = self._active
+        if torch.compiler.is_compiling() or m is None:
+            pass
+        elif self._attempts < ATTEMPTS and m._drawn and not in_backward():
+            args, kwargs = value
+            self._examine(Inputs(args, kwargs, self._input_dim, m._size), most=4)
         return self._apply(self.layers.index(INPUT), value) if INPUT in self.layers else None
 
     def _apply(self, index: int, value: Any) -> Any:
@@ -283,7 +292,7 @@ class ManifoldMixup:
         return torch.multinomial(self.layer_probs, size, True, generator=self.generator).tolist()
 
     def _within_layers(self, drawn: list[int]) -> Tensor:
-        """Partners, a permutation of the samples of each layer: a state mixed below is no state to mix with."""
+        """Partners, a permutation within each layer: a state mixed further below is none to mix with."""
         partners = torch.arange(len(drawn), device="cpu")
         layers = torch.tensor(drawn, device="cpu")
         for i in sorted(set(drawn)):
@@ -312,8 +321,8 @@ class ManifoldMixup:
         last, self._last = self._last, None
         if last is not None and last._drawn and not last._labels_mixed:
             raise RuntimeError(
-                f"the pass before mixed layer {last.layer!r} and never its labels: use `m.loss` or `m.target`, or "
-                "mix labels yourself by `m.perm` and `m.lam`. A model that computes its own loss takes "
+                f"the pass before mixed layer {last.layer!r} and never its labels: use `m.loss` or "
+                "`m.target`, or mix labels yourself by `m.perm` and `m.lam`. A model that computes its own loss takes "
                 "`m.target` for labels, or is called without labels and its outputs go into `m.loss`"
             )
 
@@ -328,17 +337,12 @@ def _number(batch: Any) -> int:
     return size
 
 
-def _checked(mix: Mix, drawn: list[int]) -> tuple[Mix, bool]:
-    """A mix of somebody's own, and whether all samples have the same weights.
-
-    Raises:
-        ValueError: Its first row is not the batch itself, or it mixes samples of different layers.
-    """
-    partners, shares = mix.partners.detach(), mix.shares().detach()
+def _check(mix: Mix, drawn: list[int]) -> None:
+    """Refuse a mix whose first row is not the batch itself, or that mixes samples of different layers."""
+    partners = mix.partners
     if partners.device.type != "cpu":
-        return mix, False  # reading it would make the host wait
+        return  # reading it would make the host wait
     if not torch.equal(partners[0], torch.arange(partners.shape[1])) or len(partners) < 2:
         raise ValueError("a mix needs the batch itself in its first row of partners, and at least two rows")
     if len(drawn) > 1 and any(drawn[p] != drawn[b] for row in partners.tolist() for b, p in enumerate(row)):
         raise ValueError("a sample's partners must be mixed in the same layer as the sample")
-    return mix, shares.device.type == "cpu" and bool((shares == shares[:, :1]).all())

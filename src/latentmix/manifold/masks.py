@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from latentmix.manifold.passes import MixedPass
+from latentmix.manifold.hooks import of_a_copy
 
 Merge = Callable[[Tensor, Tensor], Tensor]
+
+
+class Merging(Protocol):
+    """What a mixed pass knows of masks."""
+
+    def merges_at(self, module: nn.Module, name: str) -> bool: ...
+
+    def merge_mask(self, module: nn.Module, name: str, mask: Tensor, merge: Merge) -> Tensor: ...
+
+    def leaves(self, module: nn.Module, name: str) -> None: ...
+
+
+Find = Callable[[], Merging | None]
 
 
 class MaskHook:
@@ -22,13 +34,11 @@ class MaskHook:
     Copies of the network get an inert one, as of all hooks.
     """
 
-    def __init__(self, find: Callable[[], MixedPass | None], name: str, merge: Merge) -> None:
+    def __init__(self, find: Find, name: str, merge: Merge) -> None:
         self.find, self.name, self.merge = find, name, merge
 
     def __reduce__(self) -> Any:
-        from latentmix.manifold.hooks import _of_a_copy
-
-        return _of_a_copy, ()
+        return of_a_copy, ()
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         m = self.find() if module.training else None
@@ -39,7 +49,9 @@ class MaskHook:
         if mask is None:
             return None
         if not isinstance(mask, Tensor):
-            raise ValueError(f"masks: {self.name!r} is a {type(mask).__name__}, and only tensors can be merged")
+            raise ValueError(
+                f"masks: {self.name!r} is a {type(mask).__name__}, and only tensors can be merged"
+            )
         bound.arguments[self.name] = m.merge_mask(module, self.name, mask, self.merge)
         return bound.args, bound.kwargs
 
@@ -47,13 +59,11 @@ class MaskHook:
 class AfterMask:
     """A forward hook that ends what a `MaskHook` began: modules inside get the merged mask already."""
 
-    def __init__(self, find: Callable[[], MixedPass | None], name: str) -> None:
+    def __init__(self, find: Find, name: str) -> None:
         self.find, self.name = find, name
 
     def __reduce__(self) -> Any:
-        from latentmix.manifold.hooks import _of_a_copy
-
-        return _of_a_copy, ()
+        return of_a_copy, ()
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if module.training and (m := self.find()) is not None:
@@ -61,7 +71,7 @@ class AfterMask:
 
 
 def attach(
-    model: nn.Module, masks: Mapping[str, Merge], find: Callable[[], MixedPass | None]
+    model: nn.Module, masks: Mapping[str, Merge], find: Find
 ) -> list[torch.utils.hooks.RemovableHandle]:
     """Put the hooks on every module whose forward takes an argument of one of these names.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,25 @@ from latentmix.manifold.hooks import in_backward, replace_every, replace_first, 
 from latentmix.manifold.inspection import INPUT
 from latentmix.manifold.labels import Criterion, accuracy, mixed_loss
 from latentmix.manifold.masks import Merge
-from latentmix.mixing.draws import Mix, combine
-
-if TYPE_CHECKING:
-    from latentmix.manifold.manifold_mixup import ManifoldMixup
+from latentmix.mixing.draws import Mix, combine, pair
 
 PLAIN = object()  # marks the output of a forward pass that was not mixed
+ALONE = pair(torch.zeros(1, dtype=torch.long, device="cpu"), 1.0)  # the only mix of a batch of one
+
+
+class Owner(Protocol):
+    """What a pass needs of the `ManifoldMixup` that drew it."""
+
+    model: nn.Module
+    layers: list[str]
+    batch_dims: list[int]
+    detach: bool
+
+    def open(self, m: MixedPass) -> None: ...
+
+    def close(self, m: MixedPass) -> None: ...
+
+    def complete(self, m: MixedPass) -> None: ...
 
 
 class MixedPass:
@@ -34,44 +47,40 @@ class MixedPass:
     Whoever reads `mix` or `perm` is taken to mix the labels by hand.
     """
 
-    def __init__(self, owner: ManifoldMixup, drawn: list[int] | None, mix: Mix, shared: bool) -> None:
+    def __init__(
+        self, owner: Owner, drawn: Sequence[int] | int | None, mix: Mix, shared: bool | None = None
+    ) -> None:
+        drawn = [drawn] if isinstance(drawn, int) else drawn
         names = owner.layers
-        batch = mix.partners.shape[1]
-        self._owner, self._detach, self._size = owner, owner.detach, batch
+        self._owner, self._detach, self._size = owner, owner.detach, mix.partners.shape[1]
         self._drawn = frozenset(drawn or ())
         self._calls = [0] * len(names)
         self._labels_mixed = False
         self._inside: dict[str, nn.Module] = {}
         self._merged: dict[tuple[str, int], Tensor] = {}  # and which samples had been mixed there
-        identity = torch.zeros(mix.weights.shape[:2], device="cpu")
-        identity[0] = 1
-        own = [identity] * len(names)
-        rows = torch.tensor(drawn if drawn is not None else [-1], device="cpu")  # (1,) or (B,)
-        plain = mix.weights.ndim == 2
+        rows = torch.tensor([-1] if drawn is None else list(drawn), device=mix.weights.device)  # (1,) or (B,)
+        here = torch.stack([rows == i for i in range(len(names))])  # (L, 1) or (L, B)
+        alone = torch.zeros_like(mix.weights)
+        alone[0] = 1
+        own = [alone if alone.ndim == 2 else alone.flatten(2)[:, :, 0]] * len(names)
         for i in self._drawn:
-            here = (rows == i).reshape(1, -1, *[1] * (mix.weights.ndim - 2))
-            idle = identity.reshape(*identity.shape, *[1] * (mix.weights.ndim - 2)).to(mix.weights.device)
-            own[i] = torch.where(here.to(mix.weights.device), mix.weights, idle)
-        here_all = torch.stack([rows == i for i in range(len(names))])  # (L, 1) or (L, B)
+            column = here[i].reshape(-1, *[1] * (alone.ndim - 2))
+            own[i] = mix.weights if len(rows) == 1 else torch.where(column, mix.weights, alone)
         device = next(
             (t.device for t in (*owner.model.parameters(), *owner.model.buffers())), torch.device("cpu")
         )
-        # Without waiting: what these copies need lies on the host already.
+        # Without waiting, and at once: what these copies need lies on the host already.
         self._weights: Sequence[Tensor] = (
-            torch.stack([w.to(own[0].device) for w in own]).to(device, non_blocking=True).unbind()
-            if plain and len({w.device for w in own}) == 1
+            torch.stack(own).to(device, non_blocking=True).unbind()
+            if alone.ndim == 2
             else [w.to(device, non_blocking=True) for w in own]
         )
-        self._here = here_all.to(device, non_blocking=True)
-        self._rows = rows
-        self._mix = mix.to(device)
-        if drawn is None:
-            self.layer: str | tuple[str, ...] | None = None
-        elif len(drawn) == 1:
-            self.layer = names[drawn[0]]
-        else:
-            self.layer = tuple(names[i] for i in drawn)
+        self._here = here.to(device, non_blocking=True)
+        self._rows, self._mix = rows, mix.to(device)
+        layers = tuple(names[i] for i in drawn or ())
+        self.layer = layers[0] if len(layers) == 1 else layers or None
         shares = self._mix.shares()
+        shared = _is_shared(mix) if shared is None else shared
         self.lam = shares[0, 0] if shared else shares[0]
 
     @property
@@ -85,14 +94,14 @@ class MixedPass:
         return self._mix.partners[1]
 
     def __enter__(self) -> MixedPass:
-        self._owner._open(self)
+        self._owner.open(self)
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
-        self._owner._close(self)
+        self._owner.close(self)
         if error is None:
             self.verify()
-            self._owner._complete(self)
+            self._owner.complete(self)
 
     def loss(self, criterion: Criterion, output: Any, y: Any) -> Tensor:
         """sum_j a_j criterion(output, y[partners_j]): of two parents, lam l(f, y) + (1 - lam) l(f, y[perm]).
@@ -168,12 +177,12 @@ class MixedPass:
                 )
             if calls > 1:
                 raise RuntimeError(
-                    f"layer {name!r} ran {calls} times and mixed each time: open one context for each forward "
-                    "pass, and leave out layers that a forward pass uses more than once"
+                    f"layer {name!r} ran {calls} times and mixed each time: open one context for each "
+                    "forward pass, and leave out layers that a forward pass uses more than once"
                 )
 
     def merges_at(self, module: nn.Module, name: str) -> bool:
-        """Whether a module's mask is to be merged: the mixed layer lies behind, and no module around it was."""
+        """Whether a module's mask is to be merged: it runs after the mixed layer, inside of no other."""
         key = (name, id(module))
         if in_backward():
             return key in self._merged
@@ -215,7 +224,9 @@ class MixedPass:
             if by is PLAIN and self._drawn:
                 raise ValueError("this output comes from a forward pass outside of the context, not mixed")
             if isinstance(by, weakref.ref) and by() is not self:
-                raise ValueError("this output comes from another mixed pass, which has its own draw and `loss`")
+                raise ValueError(
+                    "this output comes from another mixed pass, which has its own draw and `loss`"
+                )
 
     def _forward(self, index: int, value: Any) -> Any:
         self._calls[index] += 1
@@ -250,8 +261,8 @@ class MixedPass:
         if not found:
             real = [tuple(t.shape) for t in tensors(value) if t.is_floating_point()]
             raise ValueError(
-                f"layer 'input' holds {', '.join(map(str, real))} and nothing of the batch of {self._size} in "
-                f"dimension {dim}"
+                f"layer 'input' holds {', '.join(map(str, real))} and nothing of the batch of {self._size} "
+                f"in dimension {dim}"
                 if real
                 else "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, "
                 "mix their embedding"
@@ -287,3 +298,9 @@ def fits(weights: Tensor, h: Tensor) -> bool:
     """Whether weights (K, B, ...) can weigh states (B, ...)."""
     inner = weights.shape[2:]
     return len(inner) < h.ndim and all(w in (1, s) for w, s in zip(inner, h.shape[1:]))
+
+
+def _is_shared(mix: Mix) -> bool:
+    """Whether all samples have the same weights; not looked at on a device that the host would wait for."""
+    shares = mix.shares().detach()
+    return shares.device.type == "cpu" and bool((shares == shares[:, :1]).all())

@@ -152,8 +152,8 @@ def one_hot(y: Tensor, num_classes: int | None = None, ignore_index: int = -100)
         classes = num_classes if num_classes is not None else int(y.max()) + 1
         if int(y.min()) < 0 or int(y.max()) >= classes:
             raise ValueError(
-                f"class indices from {int(y.min())} to {int(y.max())} do not fit {classes} classes; is one of "
-                "them the label of no class? Then give it as ignore_index"
+                f"class indices from {int(y.min())} to {int(y.max())} do not fit {classes} classes; is one "
+                "of them the label of no class? Then give it as ignore_index"
             )
     code = torch.nn.functional.one_hot(y, -1 if num_classes is None else num_classes)
     return code.masked_fill(ignored[..., None], 0).movedim(-1, 1)
