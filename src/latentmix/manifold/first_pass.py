@@ -78,17 +78,9 @@ def examine(
                     "tensor that it holds (the first one, of several), while labels would be mixed. Name a "
                     "layer behind it, or give check=False"
                 )
-        passed = [name for name in reached if not trial.whole(name)]
-        left = [entry for entry in inputs.fixed() if entry.split()[0] not in masks]
-        if INPUT in passed and any(_is_sequence(entry) for entry in left):
-            raise ValueError(
-                f"layer 'input' cannot mix {'; '.join(left)}, which change the outputs: they are integers, "
-                "tokens perhaps. Mix their embedding instead, or give check=False"
-            )
-        for name in passed:
-            if masks and not inputs.fixed():
-                continue
-            warnings.warn(_passed_by(name, left), stacklevel=2)
+        for name in reached:
+            if not trial.whole(name):
+                _passed_by(name, trial, inputs, masks)
         if not trial.independent():
             warnings.warn(
                 f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
@@ -98,15 +90,31 @@ def examine(
     return True
 
 
-def _passed_by(name: str, left: Sequence[str]) -> str:
+def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> None:
+    """Say what passes a layer by: an input that cannot be mixed, or another path through the network."""
+    entries = [entry for entry, _ in inputs.fixed()]  # these have the shapes of the batch
+    beside = [entry for entry, (_, t) in zip(entries, trial.here.fixed()) if trial.whole(name, besides=t)]
     if name == INPUT:
-        return f"layer 'input' leaves {'; '.join(left)} unmixed, and the outputs depend on it"
-    also = f", or through {'; '.join(left)}" if left else ""
-    return (
-        f"layer {name!r} is passed by: with its output held, the network's outputs still change with the "
-        f"input, over a skip connection or another branch{also}. Labels are mixed as if nothing passed. Name "
-        "the output of the whole block"
-    )
+        left = "; ".join(beside or entries)
+        if any(map(_is_sequence, beside or entries)):
+            raise ValueError(
+                f"layer 'input' cannot mix {left}, which changes the outputs: these are integers, tokens "
+                "perhaps. Mix their embedding instead, or give check=False"
+            )
+        warnings.warn(f"layer 'input' leaves {left} unmixed, and the outputs depend on it", stacklevel=2)
+    elif not beside:
+        warnings.warn(
+            f"layer {name!r} is passed by: with its output held, the network's outputs still change with the "
+            "input, over a skip connection or another branch. Labels are mixed as if nothing passed. Name "
+            "the output of the whole block",
+            stacklevel=2,
+        )
+    elif not masks:
+        warnings.warn(
+            f"layer {name!r} is passed by {beside[0]}, which stays that of the sample itself. If it is a "
+            "padding mask, give masks=",
+            stacklevel=2,
+        )
 
 
 def _is_sequence(entry: str) -> bool:

@@ -112,20 +112,19 @@ def first_real(value: Any) -> Tensor | None:
     return next((t for _, v in _items(value) if (t := first_real(v)) is not None), None)
 
 
-def named_tensors(value: Any, name: str = "", depth: int = 6) -> Iterator[tuple[str, Tensor]]:
-    """All tensors in `value` with their places, in order; goes into the attributes of other objects too."""
+def named_tensors(
+    value: Any, name: str = "", *, objects: bool = True, depth: int = 6
+) -> Iterator[tuple[str, Tensor]]:
+    """All tensors in `value` with their places, in order, those in attributes of other `objects` included."""
     if isinstance(value, Tensor):
         yield name, value
         return
     items = _items(value)
-    if (
-        not items
-        and not isinstance(value, nn.Module | type)
-        and isinstance(getattr(value, "__dict__", 0), dict)
-    ):
+    if objects and not items and not isinstance(value, nn.Module | type) and hasattr(value, "__dict__"):
         items = list(vars(value).items())
     for key, part in items if depth else ():
-        yield from named_tensors(part, f"{name}.{key}" if name else str(key), depth - 1)
+        place = f"{name}.{key}" if name else str(key)
+        yield from named_tensors(part, place, objects=objects, depth=depth - 1)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

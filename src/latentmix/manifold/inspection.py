@@ -76,10 +76,10 @@ class Inputs(NamedTuple):
         args, kwargs = replace_every((self.args, dict(self.kwargs)), take)
         return Inputs(args, kwargs, self.dim, len(rows))
 
-    def fixed(self) -> list[str]:
+    def fixed(self) -> list[tuple[str, Tensor]]:
         """Tensors of the batch that cannot be mixed: integers, which are tokens, indices, labels or masks."""
         return [
-            f"{name.partition('.')[2]} {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}"
+            (f"{name.partition('.')[2]} {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}", t)
             for name, t in named_tensors((self.args, dict(self.kwargs)))
             if self.holds_batch(t) and not is_real(t)
         ]
@@ -148,14 +148,19 @@ class Trial:
                 f"when they are put into another order, so it is not the batch. {_advice(h, self.n, dim)}"
             )
 
-    def whole(self, name: str) -> bool | None:
-        """Whether the outputs depend on the input through this layer only; None if nothing can be seen."""
+    def whole(self, name: str, besides: Tensor | None = None) -> bool | None:
+        """Whether the outputs depend on the input through this layer only; None if nothing can be seen.
+
+        Arguments:
+            besides: One of the inputs `here`, which may reach the outputs in another way.
+        """
         if not self.apart > 0:
             return None
         if name == INPUT:  # what can be mixed is held, and only the rest moves
-            outputs, _ = self._run(self.here.rows(self.order, keep=is_real))
+            outputs, _ = self._run(self.here.rows(self.order, keep=lambda t: is_real(t) or t is besides))
         else:
-            outputs, _ = self._run(self.moved, name, self.state(name))
+            moved = self.here.rows(self.order, keep=lambda t: t is besides)
+            outputs, _ = self._run(moved, name, self.state(name))
         return _distance(self._answers(self.plain), self._answers(outputs)) <= self.tolerance * self.apart
 
     def matters(self, name: str) -> bool | None:
@@ -228,7 +233,9 @@ class Trial:
                 handle.remove()
         # A model with a loss and hidden states besides has its answer under this name.
         answer = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
-        return [t for t in tensors(answer) if t.is_floating_point()], held
+        # Nor are the caches of a language model answers: of objects only what there is nothing else than.
+        real = [t for _, t in named_tensors(answer, objects=False) if t.is_floating_point()]
+        return real or [t for t in tensors(answer) if t.is_floating_point()], held
 
 
 def inspect_layers(

@@ -272,10 +272,11 @@ class ManifoldMixup:
     def _end(self, index: int, output: Any) -> None:
         """After the model: mark its outputs by the pass that made them."""
         if self.model.training and not torch.compiler.is_compiling() and not in_backward():
-            mark = PLAIN if self._active is None else weakref.ref(self._active)
+            m = self._active
             for t in tensors(output):
-                if not isinstance(t, nn.Parameter):
-                    t._mixed_by = mark  # type: ignore[attr-defined]
+                # Parameters and inputs are no results; another ManifoldMixup may have marked these.
+                if t.grad_fn is not None and not (m is None and hasattr(t, "_mixed_by")):
+                    t._mixed_by = PLAIN if m is None else weakref.ref(m)  # type: ignore[attr-defined]
 
     def _current(self) -> MixedPass | None:
         return self._journal.recomputed() if in_backward() else self._active
@@ -322,8 +323,9 @@ class ManifoldMixup:
         if last is not None and last._drawn and not last._labels_mixed:
             raise RuntimeError(
                 f"the pass before mixed layer {last.layer!r} and never its labels: use `m.loss` or "
-                "`m.target`, or mix labels yourself by `m.perm` and `m.lam`. A model that computes its own loss takes "
-                "`m.target` for labels, or is called without labels and its outputs go into `m.loss`"
+                "`m.target`, or mix labels yourself by `m.perm` and `m.lam`. A model that computes its "
+                "own loss takes `m.target` for labels, or is called without labels and its outputs go into "
+                "`m.loss`"
             )
 
 

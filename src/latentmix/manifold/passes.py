@@ -262,7 +262,7 @@ class MixedPass:
             real = [tuple(t.shape) for t in tensors(value) if t.is_floating_point()]
             raise ValueError(
                 f"layer 'input' holds {', '.join(map(str, real))} and nothing of the batch of {self._size} "
-                f"in dimension {dim}"
+                f"in dimension {dim}; see batch_dim"
                 if real
                 else "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, "
                 "mix their embedding"
@@ -284,14 +284,17 @@ class MixedPass:
                 f"weights of shape {tuple(weights.shape)} do not fit it; draw them for this shape, which "
                 "`eligible(x)` shows"
             )
-        here = self._here[index].to(h.device).reshape(-1, *[1] * (h.ndim - 1))
         if type(self._mix) is Mix:
             mixed = combine(self._mix.partners.to(h.device), weights, h)
         else:  # a formula of its own, on the great circle for instance
-            mixed = torch.where(here, self._mix.to(h.device)(h), h)
+            mixed = torch.where(self._rows_here(index, h), self._mix.to(h.device)(h), h)
         if self._detach:
-            mixed = torch.where(here, mixed.detach(), mixed)
+            mixed = torch.where(self._rows_here(index, h), mixed.detach(), mixed)
         return mixed.movedim(0, dim) if dim else mixed
+
+    def _rows_here(self, index: int, h: Tensor) -> Tensor:
+        """Which samples of h are mixed in this layer, (B, 1, ...) or (1, 1, ...)."""
+        return self._here[index].to(h.device).reshape(-1, *[1] * (h.ndim - 1))
 
 
 def fits(weights: Tensor, h: Tensor) -> bool:
