@@ -152,15 +152,23 @@ def test_what_cannot_be_examined_is_said_once() -> None:
             m.loss(F.cross_entropy, other.model[3](other.model[1](x)), y)
 
 
-def test_a_head_that_starts_at_zero_is_examined_later() -> None:
+def test_weights_that_start_at_zero_hide_nothing() -> None:
     model, x, y = residual(), torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     nn.init.zeros_(model[3].weight)
+    nn.init.zeros_(model[1].inner[0].weight)
+    with pytest.warns(UserWarning, match="passed by"), ManifoldMixup(model, ["1.inner"])(6) as m:
+        m.loss(F.cross_entropy, model(x), y)
+    assert not model[3].weight.any()
+    assert ManifoldMixup(model, example=x).layers == ["1"]
+
+
+def test_samples_that_are_all_alike_show_nothing_and_are_examined_later() -> None:
+    model, x, y = residual(), torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     mm = ManifoldMixup(model, ["1.inner"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with mm(6) as m:
-            m.loss(F.cross_entropy, model(x), y)
-    nn.init.normal_(model[3].weight)
+            m.loss(F.cross_entropy, model(x[:1].expand(6, 4)), y)
     with pytest.warns(UserWarning, match="passed by"), mm(6) as m:
         m.loss(F.cross_entropy, model(x), y)
     with pytest.raises(ValueError, match="same answer for all samples"):

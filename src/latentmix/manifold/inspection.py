@@ -108,6 +108,7 @@ class Trial:
     ) -> None:
         self.model, self.layers, self.dims, self.n = model, list(layers), dims, len(rows)
         self.order = [self.n - 1, *range(self.n - 1)]
+        self._filled = _without_zeros(model)
         self.here = inputs.rows(rows)
         self.moved = self.here.rows(self.order)
         self.plain, self.held = self._run(self.here)
@@ -227,7 +228,7 @@ class Trial:
                 after = self.model.get_submodule(name).register_forward_hook
                 handles.append(after(lambda m, args, output, name=name: look(name, output)))
         try:
-            output = self.model(*inputs.args, **inputs.kwargs)
+            output = torch.func.functional_call(self.model, self._filled, inputs.args, dict(inputs.kwargs))
         finally:
             for handle in handles:
                 handle.remove()
@@ -276,6 +277,25 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in modes:
             module.training = mode
+
+
+def _without_zeros(model: nn.Module) -> dict[str, Tensor]:
+    """Values for weights that are all zero, as those of a last layer or of a branch often are at the start.
+
+    With them nothing could be seen: the network would give one answer for all samples.
+    """
+    generator = torch.Generator("cpu").manual_seed(0)
+    filled = {}
+    for name, p in model.named_parameters():
+        if p.is_floating_point() and not name.endswith("bias") and p.numel() and not p.any():
+            scale = p[0].numel() ** -0.5 if p.ndim > 1 else 1.0
+            values = (
+                torch.randn(p.shape, generator=generator, device="cpu")
+                if p.ndim > 1
+                else torch.ones(p.shape, device="cpu")
+            )
+            filled[name] = (scale * values).to(p)
+    return filled
 
 
 def _only(name: str, held: list[Tensor | None]) -> Tensor:
