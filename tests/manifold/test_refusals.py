@@ -175,6 +175,74 @@ def test_samples_that_are_all_alike_show_nothing_and_are_examined_later() -> Non
         ManifoldMixup(nn.Sequential(*(Branch() for _ in range(3)), Zero()), example=x)
 
 
+def quiet(model: nn.Module, layers: list[str], *inputs: Tensor) -> None:
+    """One mixed pass, in which nothing may be said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with ManifoldMixup(model, layers)(6) as m:
+            model(*inputs)
+        assert m.perm is not None
+
+
+def test_networks_that_look_odd_and_are_right() -> None:
+    class Noisy(nn.Module):
+        """Draws numbers in evaluation mode too, as a variational autoencoder does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = residual()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x + torch.randn_like(x))
+
+    class Contrast(nn.Module):
+        """All with all: the outputs of a sample stand in a row and in a column."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.a(x) @ self.b(y).T
+
+    class Flattened(nn.Module):
+        """Scores of words, all in one row."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = residual()
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            out = self.net(x)
+            return out.flatten(0, 1), out.square().mean()
+
+    class Features(nn.Module):
+        """Gives out what it knew on the way, besides logits; and a table of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.prototypes = residual(), nn.Parameter(torch.randn(5, 4))
+
+        def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            h = self.net[0](x)
+            out = self.net[1:](h)
+            return {
+                "loss": F.cross_entropy(out, labels),
+                "logits": out,
+                "h": h,
+                "prototypes": self.prototypes,
+            }
+
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    quiet(Noisy(), ["net.1"], x)
+    quiet(Flattened(), ["net.1"], torch.randn(6, 7, 4))
+    quiet(Features(), ["net.1"], x, y)
+    with pytest.warns(UserWarning, match="other samples"), ManifoldMixup(Contrast(), ["input"])(6) as m:
+        m._owner.model(x, torch.randn(6, 4))
+    with pytest.warns(UserWarning, match="passed by"), ManifoldMixup(Noisy(), ["net.1.inner"])(6) as m:
+        m._owner.model(x)
+
+
 class Zero(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * 0
@@ -346,6 +414,23 @@ def test_the_output_of_another_pass_is_refused() -> None:
         first.loss(F.cross_entropy, out, y)
     with pytest.raises(ValueError, match="outside of the context"):
         second.loss(F.cross_entropy, plain, y)
+    with mm(6) as third:
+        part = model(x)[:, :2]
+        third.loss(F.cross_entropy, part, y)
+    with pytest.raises(ValueError, match="another mixed pass"):
+        first.loss(F.cross_entropy, part, y)
+    compiled = torch.compile(model, backend="eager")
+    with mm(6) as fourth:
+        out = compiled(x)
+        fourth.loss(F.cross_entropy, out, y)
+    with pytest.raises(ValueError, match="another mixed pass"):
+        third.loss(F.cross_entropy, out, y)
+    sharp = ManifoldMixup(model, ["2"])
+    with sharp(6) as fifth:
+        out = model(x)
+        fifth.loss(F.cross_entropy, out, y)
+    with pytest.raises(ValueError, match="another mixed pass"):
+        fourth.loss(F.cross_entropy, out, y)
 
 
 @pytest.mark.parametrize("per", ["batch", "sample"])

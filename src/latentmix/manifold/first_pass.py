@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from latentmix.manifold.hooks import first_real
-from latentmix.manifold.inspection import INPUT, Inputs, Trial, undisturbed
+from latentmix.manifold.inspection import INPUT, Inputs, Trial, Unfit, undisturbed
 
 
 def examine(
@@ -37,7 +37,7 @@ def examine(
     """
     size = inputs.size
     if INPUT in layers and first_real((inputs.args, dict(inputs.kwargs))) is None:
-        raise ValueError(
+        raise Unfit(
             "layer 'input' holds no tensor of real numbers; where it holds tokens or class indices, mix "
             "their embedding"
         )
@@ -49,72 +49,75 @@ def examine(
         return False
     try:
         with undisturbed(model):
-            trial = Trial(model, layers, inputs, dims, rows)
+            conclusive, notes = _examine(Trial(model, layers, inputs, dims, rows), inputs, masks)
+    except Unfit:
+        raise
     except Exception as error:
-        warnings.warn(
+        conclusive = True
+        notes = [
             f"layers {', '.join(layers)} are mixed unexamined, since the network does not run on {len(rows)} "
             f"of the {size} samples in evaluation mode ({type(error).__name__}: {error}): run `eligible(x)` "
-            "on inputs that it takes, or give check=False",
-            stacklevel=2,
+            "on inputs that it takes, or give check=False"
+        ]
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return conclusive
+
+
+def _examine(trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether there was anything to see, and what to warn of."""
+    if not trial.apart > 0:
+        return False, []
+    reached = [name for name in trial.layers if name == INPUT or len(trial.held[name]) == 1]
+    for name in reached:
+        if name != INPUT:
+            trial.check_batch(name)
+    if not trial.follows and not trial.random:
+        raise Unfit(
+            f"no output follows the samples when the input is put into another order along dimension "
+            f"{inputs.dim}, so that is not the batch; layers {', '.join(trial.layers)} would mix something "
+            "else. Give batch_dim, or check=False"
         )
-        return True
-    with undisturbed(model):
-        if not trial.apart > 0 or not trial.repeats():
-            return False
-        reached = [name for name in layers if name == INPUT or len(trial.held[name]) == 1]
-        for name in reached:
-            if name != INPUT:
-                trial.check_batch(name)
-        if not trial.follows:
-            raise ValueError(
-                f"no output follows the samples when the input is put into another order along dimension "
-                f"{inputs.dim}, so that is not the batch; layers {', '.join(layers)} would mix something "
-                "else. Give batch_dim, or check=False"
+    for name in reached:
+        if not trial.matters(name):
+            raise Unfit(
+                f"mixing layer {name!r} changes nothing: the network's outputs do not depend on the "
+                "tensor that it holds (the first one, of several), while labels would be mixed. Name a "
+                "layer behind it, or give check=False"
             )
-        for name in reached:
-            if not trial.matters(name):
-                raise ValueError(
-                    f"mixing layer {name!r} changes nothing: the network's outputs do not depend on the "
-                    "tensor that it holds (the first one, of several), while labels would be mixed. Name a "
-                    "layer behind it, or give check=False"
-                )
-        for name in reached:
-            if not trial.whole(name):
-                _passed_by(name, trial, inputs, masks)
-        if not trial.independent():
-            warnings.warn(
-                f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
-                "evaluation mode: is that the batch? If not, give batch_dim",
-                stacklevel=2,
-            )
-    return True
+    notes = [_passed_by(name, trial, inputs, masks) for name in reached if not trial.whole(name)]
+    if not trial.random and not trial.independent():
+        notes.append(
+            f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
+            "evaluation mode: is that the batch? If not, give batch_dim"
+        )
+    return True, [note for note in notes if note]
 
 
-def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> None:
+def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> str:
     """Say what passes a layer by: an input that cannot be mixed, or another path through the network."""
     entries = [entry for entry, _ in inputs.fixed()]  # these have the shapes of the batch
     beside = [entry for entry, (_, t) in zip(entries, trial.here.fixed()) if trial.whole(name, besides=t)]
     if name == INPUT:
         left = "; ".join(beside or entries)
         if any(map(_is_sequence, beside or entries)):
-            raise ValueError(
+            raise Unfit(
                 f"layer 'input' cannot mix {left}, which changes the outputs: these are integers, tokens "
                 "perhaps. Mix their embedding instead, or give check=False"
             )
-        warnings.warn(f"layer 'input' leaves {left} unmixed, and the outputs depend on it", stacklevel=2)
-    elif not beside:
-        warnings.warn(
+        return f"layer 'input' leaves {left} unmixed, and the outputs depend on it"
+    if not beside:
+        return (
             f"layer {name!r} is passed by: with its output held, the network's outputs still change with the "
             "input, over a skip connection or another branch. Labels are mixed as if nothing passed. Name "
-            "the output of the whole block",
-            stacklevel=2,
+            "the output of the whole block"
         )
-    elif not masks:
-        warnings.warn(
-            f"layer {name!r} is passed by {beside[0]}, which stays that of the sample itself. If it is a "
-            "padding mask, give masks=",
-            stacklevel=2,
-        )
+    if masks:
+        return ""
+    return (
+        f"layer {name!r} is passed by {beside[0]}, which stays that of the sample itself. If it is a padding "
+        "mask, give masks="
+    )
 
 
 def _is_sequence(entry: str) -> bool:

@@ -223,6 +223,10 @@ class ManifoldMixup:
         self._state = "attached"
         _LIVING.add(self)
 
+    def made(self, t: Tensor) -> MixedPass | None:
+        """The pass in which a tensor was computed; None if in none, or if that cannot be told."""
+        return None if t.grad_fn is None or torch.compiler.is_compiling() else self._journal.made(t.grad_fn)
+
     def open(self, m: MixedPass) -> None:
         """Let a pass begin; what its context does."""
         for other in _LIVING:
@@ -286,6 +290,12 @@ class ManifoldMixup:
         conclusive = examine(self.model, self.layers, inputs, dims, most, self._masks)
         self._attempts = ATTEMPTS if conclusive else self._attempts + 1
         self._examined = True
+        if not conclusive and self._attempts == ATTEMPTS:
+            warnings.warn(
+                f"layers {', '.join(self.layers)} are mixed unexamined, since the network gave the same "
+                "answer for all samples that were tried: run `eligible(x)` on others, or give check=False",
+                stacklevel=2,
+            )
 
     def _draw_layer(self, size: int) -> list[int]:
         if self.layer_per == "batch":

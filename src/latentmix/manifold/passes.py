@@ -27,6 +27,8 @@ class Owner(Protocol):
     batch_dims: list[int]
     detach: bool
 
+    def made(self, t: Tensor) -> MixedPass | None: ...
+
     def open(self, m: MixedPass) -> None: ...
 
     def close(self, m: MixedPass) -> None: ...
@@ -223,7 +225,8 @@ class MixedPass:
             by = getattr(t, "_mixed_by", None)
             if by is PLAIN and self._drawn:
                 raise ValueError("this output comes from a forward pass outside of the context, not mixed")
-            if isinstance(by, weakref.ref) and by() is not self:
+            marked = by() if isinstance(by, weakref.ref) else None
+            if (marked or self._owner.made(t) or self) is not self:
                 raise ValueError(
                     "this output comes from another mixed pass, which has its own draw and `loss`"
                 )

@@ -47,15 +47,22 @@ class Journal(Generic[P]):
         if self._task is None:
             self._task = task
             torch.autograd.Variable._execution_engine.queue_callback(self._forget)  # at the end of it
-        number = torch._C._current_autograd_node()._sequence_nr()
-        place = bisect_right(self._numbers, number) - 1
+        self._found = self.made(torch._C._current_autograd_node())
+        return self._found
+
+    def made(self, node: torch.autograd.graph.Node) -> P | None:
+        """The pass in which a node was created; None if in none.
+
+        Raises:
+            RuntimeError: It lies further back than what is kept.
+        """
+        place = bisect_right(self._numbers, node._sequence_nr()) - 1
         if place < 0:
             raise RuntimeError(
-                f"this backward pass belongs to a forward pass that lies more than {KEPT // 2} mixed passes "
-                "back, and activation checkpointing runs it again: call backward() earlier"
+                f"this belongs to a forward pass that lies more than {KEPT // 2} mixed passes back, which is "
+                "further than activation checkpointing can be followed: call backward() earlier"
             )
-        self._found = self._passes[place]
-        return self._found
+        return self._passes[place]
 
     def _forget(self) -> None:
         self._task = self._found = None
