@@ -617,3 +617,52 @@ def test_a_mixup_is_made_before_compiling() -> None:
         m.loss(F.cross_entropy, out, y)
     h = residual_like(model)[:2](x)
     torch.testing.assert_close(out, residual_like(model)[2:](m.lam * h + (1 - m.lam) * h[m.perm]))
+
+
+def test_a_mask_beside_a_mixed_input_is_merged_or_refused() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+            return (self.net(x) * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
+
+    model, x = Masked(), torch.randn(6, 5, 4)
+    seen = (torch.arange(5) < torch.tensor([5, 2, 3, 4, 1, 5])[:, None]).long()
+    with pytest.raises(ValueError, match=r"cannot mix seen.*masks="), ManifoldMixup(model, ["input"])(6):
+        model(x, seen=seen)
+    mm = ManifoldMixup(model, ["input"], masks={"seen": torch.maximum})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with mm(6) as m:
+            out = model(x, seen=seen)
+    lam, perm = m.lam, m.perm
+    torch.testing.assert_close(
+        out, model(lam * x + (1 - lam) * x[perm], torch.maximum(seen, seen[perm])), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_model_that_computes_its_own_loss_takes_soft_labels() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = residual()
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(self.net(x), y)
+
+    model, x, y = Own(), torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    mm = ManifoldMixup(model, ["net.1"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with mm(6) as m:
+            loss = model(x, m.target(y, 3))
+    h = model.net[:2](x)
+    out = model.net[2:](m.lam * h + (1 - m.lam) * h[m.perm])
+    by_hand = m.lam * F.cross_entropy(out, y) + (1 - m.lam) * F.cross_entropy(out, y[m.perm])
+    torch.testing.assert_close(loss, by_hand)
+    with mm(6) as m:
+        model(x, y)
+    with pytest.raises(RuntimeError, match=r"never its labels.*computes its own loss"):
+        mm(6)

@@ -85,7 +85,9 @@ def _examine(trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> tuple[bo
                 "tensor that it holds (the first one, of several), while labels would be mixed. Name a "
                 "layer behind it, or give check=False"
             )
-    notes = [_passed_by(name, trial, inputs, masks) for name in reached if not trial.whole(name)]
+    # A loss that the network computes itself depends on labels, and shows nothing.
+    passed = [] if trial.only_numbers else [name for name in reached if not trial.whole(name)]
+    notes = [_passed_by(name, trial, inputs, masks) for name in passed]
     if not trial.random and not trial.independent():
         notes.append(
             f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
@@ -99,12 +101,15 @@ def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]
     entries = [entry for entry, _ in inputs.fixed()]  # these have the shapes of the batch
     beside = [entry for entry, (_, t) in zip(entries, trial.here.fixed()) if trial.whole(name, besides=t)]
     if name == INPUT:
-        left = "; ".join(beside or entries)
-        if any(map(_is_sequence, beside or entries)):
+        rest = [entry for entry in beside or entries if entry.split()[0] not in masks]
+        left = "; ".join(rest)
+        if any(map(_is_sequence, rest)):
             raise Unfit(
-                f"layer 'input' cannot mix {left}, which changes the outputs: these are integers, tokens "
-                "perhaps. Mix their embedding instead, or give check=False"
+                f"layer 'input' cannot mix {left}, which changes the outputs: these are integers. Of tokens, "
+                "mix the embedding instead; of a padding mask, give masks=; or give check=False"
             )
+        if not rest:
+            return ""
         return f"layer 'input' leaves {left} unmixed, and the outputs depend on it"
     if not beside:
         return (

@@ -100,7 +100,8 @@ class Trial:
 
     Attributes:
         apart: The largest difference between outputs of the two orders; 0 shows nothing.
-        follows: Whether an output follows the samples. Outputs that are single numbers do not count.
+        only_numbers: Whether all outputs are single numbers: a loss.
+        follows: Whether an output follows the samples, or they are only numbers.
     """
 
     def __init__(
@@ -123,7 +124,8 @@ class Trial:
         self.tolerance = max([1e-3, *(4 * torch.finfo(t.dtype).eps for t in self.plain)])
         pairs = list(zip(self.plain, shifted))
         self._seen = [i for i, pair in enumerate(pairs) if self._in_order(*pair)]
-        self.follows = bool(self._seen) or all(t.ndim == 0 for t in self.plain)
+        self.only_numbers = all(t.ndim == 0 for t in self.plain)
+        self.follows = bool(self._seen) or self.only_numbers
         self.apart = _distance(self._answers(self.plain), self._answers(shifted))
         again, _ = self._run(self.here, seed=1)
         # A network that draws numbers in evaluation mode too shows nothing by a difference between orders.
