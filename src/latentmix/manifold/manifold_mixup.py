@@ -196,6 +196,7 @@ class ManifoldMixup:
         for handle in self._handles:
             handle.remove()
         self._handles, self._active, self._last, self._state = [], None, None, "removed"
+        self._journal = Journal()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__ | {"_handles": [], "_active": None, "_last": None, "_journal": None}

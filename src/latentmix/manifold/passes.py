@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -68,17 +69,17 @@ class MixedPass:
         for i in self._drawn:
             column = here[i].reshape(-1, *[1] * (alone.ndim - 2))
             own[i] = mix.weights if len(rows) == 1 else torch.where(column, mix.weights, alone)
-        device = next(
-            (t.device for t in (*owner.model.parameters(), *owner.model.buffers())), torch.device("cpu")
-        )
+        first = next(chain(owner.model.parameters(), owner.model.buffers()), None)
+        device = torch.device("cpu") if first is None else first.device
         # Without waiting, and at once: what these copies need lies on the host already.
+        self._mix = mix.to(device)
         self._weights: Sequence[Tensor] = (
             torch.stack(own).to(device, non_blocking=True).unbind()
             if alone.ndim == 2
-            else [w.to(device, non_blocking=True) for w in own]
+            else [self._mix.weights if w is mix.weights else w.to(device, non_blocking=True) for w in own]
         )
         self._here = here.to(device, non_blocking=True)
-        self._rows, self._mix = rows, mix.to(device)
+        self._rows = rows
         layers = tuple(names[i] for i in drawn or ())
         self.layer = layers[0] if len(layers) == 1 else layers or None
         shares = self._mix.shares()

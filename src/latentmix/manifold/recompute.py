@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import torch
 
 P = TypeVar("P")
-KEPT = 256  # beginnings and ends: 128 mixed passes between a forward pass and its backward pass
+KEPT = 128  # beginnings and ends: 64 mixed passes between a forward pass and its backward pass
 
 
 class Journal(Generic[P]):
