@@ -55,4 +55,5 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two, once)"
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps timm  # without the torchvision that it asks for; the tests have a stand-in
 	touch $@ $(VENV)/.train

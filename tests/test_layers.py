@@ -56,10 +56,12 @@ methods
 methods.classifier methods.adversarial methods.autoencoding methods.gan_losses
 methods.__init__ methods.roles
 manifold
-manifold.huggingface manifold.lightning
+manifold.huggingface manifold.lightning manifold.timm manifold.rows
 manifold.manifold_mixup
-manifold.layers
-manifold.hooks
+manifold.passes
+manifold.masks manifold.labels manifold.layers manifold.first_pass
+manifold.inspection
+manifold.hooks manifold.recompute
 networks
 networks.instance_norm
 networks.__init__
