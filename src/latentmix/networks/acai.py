@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from latentmix.networks import EncoderDecoder
+from latentmix.networks.folded_stem import FoldedStem
 
 SLOPE = 0.2  # of the leaky ReLU; not AMR's 0.01
 
@@ -93,7 +94,7 @@ def _encoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential
         c_out = depth * 2**scale
         layers += [*_block(c_in, c_out), *_block(c_out, c_out), nn.AvgPool2d(2)]
         c_in = c_out
-    return nn.Sequential(*layers, *_block(c_in, 2 * c_in), _conv(2 * c_in, maps))
+    return FoldedStem(*layers, *_block(c_in, 2 * c_in), _conv(2 * c_in, maps))
 
 
 def _decoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import EncoderDecoder
+from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
@@ -111,7 +112,7 @@ def _encoder(channels: int, maps: int, scales: int, width: int, activation: Acti
         layers += [*_conv3(c_in, c_out, activation), *_conv3(c_out, c_out, activation), nn.AvgPool2d(2)]
         c_in = c_out
     layers += [*_conv3(c_in, 2 * c_in, activation), nn.Conv2d(2 * c_in, maps, 3, padding=1)]
-    return nn.Sequential(*layers)
+    return FoldedStem(*layers)
 
 
 def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential:

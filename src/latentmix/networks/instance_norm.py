@@ -1,8 +1,8 @@
-"""Instance norm and leaky ReLU in one, fast on a processor where PyTorch's own norms are slow.
+"""Instance norm and activation in one, fast on a processor where PyTorch's own norms are slow.
 
 With channels last and few channels, PyTorch's group norm and instance norm take longer than the convolutions
-beside them. Written as sums over the places of a (B, places, C) view, norm and activation together keep the
-layout and make a training step a fifth faster (benchmarks/RESULTS.md).
+beside them, in bfloat16 eight times as long. Written as sums over the places of a (B, places, C) view, norm
+and activation together keep the layout (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ EPS = 1e-5
 class InstanceNormLeakyReLU(nn.Module):
     """y = leaky_relu(gain (x - mean) / sqrt(var + 1e-5) + bias), moments over the places of each map.
 
-    No running statistics: training and evaluation are the same.
+    No running statistics: training and evaluation are the same. Moments are float32 at least, whatever the
+    type of x. Derivatives of derivatives and the transforms of `torch.func` go through `reference`.
 
     Arguments:
         channels: Number of maps; `weight` (gain, from 1) and `bias` (from 0) have this shape.
-        slope: Of the leaky ReLU below zero.
+        slope: Of the leaky ReLU below zero; 0 is ReLU, 1 is the identity.
 
     References:
         Ulyanov et al., "Instance normalization: the missing ingredient for fast stylization", 2016.
@@ -36,35 +37,51 @@ class InstanceNormLeakyReLU(nn.Module):
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, H, W) to maps of the same shape."""
-        if x.device.type == "cpu" and x.dtype == self.weight.dtype:
+        """Maps (B, C, H, W) to maps of the same shape and type."""
+        transformed = torch._C._are_functorch_transforms_active()  # vmap, grad, ...: torch has no public name
+        if x.device.type == "cpu" and not transformed:
             y: Tensor = _Fused.apply(x, self.weight, self.bias, self.slope)
             return y
-        y = F.group_norm(x, len(self.weight), self.weight, self.bias, EPS)
-        return F.leaky_relu(y, self.slope)
+        return reference(x, self.weight, self.bias, self.slope)
+
+
+def reference(x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
+    """The same by PyTorch's own group norm with one channel a group; any device, any transform."""
+    wide = x.to(weight.dtype) if x.device.type == "cpu" else x  # a GPU's norm takes bfloat16 as it is
+    y = F.group_norm(wide, len(weight), weight, bias, EPS)
+    return (y if slope == 1 else F.leaky_relu(y, slope)).to(x.dtype)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
-        places = _places(x)
-        centred = places - places.mean(1, keepdim=True)
+        places = _places(x).to(weight.dtype)
+        mean = places.mean(1, keepdim=True)
+        centred = places - mean
         scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + EPS)
-        normed = centred.mul_(scale)
-        y = F.leaky_relu_(torch.addcmul(bias, normed, weight), slope)
-        ctx.save_for_backward(normed, scale, weight, y)
+        y = torch.addcmul(bias, centred.mul_(scale), weight)
+        y = (y if slope == 1 else F.leaky_relu_(y, slope)).to(x.dtype)
+        y = _maps(y, x.shape)
+        # x and not the normed maps: as large, and derivatives of derivatives need it.
+        ctx.save_for_backward(x, weight, bias, mean, scale, y)
         ctx.slope = slope
-        return _maps(y, x.shape)
+        return y
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        normed, scale, weight, y = ctx.saved_tensors
-        g = torch.ops.aten.leaky_relu_backward(_places(upstream), y, ctx.slope, True)
+        x, weight, bias, mean, scale, y = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: the result will be differentiated again
+            found = reference(x, weight, bias, ctx.slope)
+            return *torch.autograd.grad(found, (x, weight, bias), upstream, create_graph=True), None
+        g = _places(upstream).to(weight.dtype)
+        if ctx.slope != 1:
+            g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(g.dtype), ctx.slope, True)
+        normed = (_places(x).to(g.dtype) - mean).mul_(scale)
         g_bias, g_weight = g.sum(1, keepdim=True), (g * normed).sum(1, keepdim=True)
         # d x = scale weight (g - mean(g) - normed mean(g normed)), means over the places
-        gain, n = scale * weight, y.shape[1]
+        gain, n = scale * weight, normed.shape[1]
         g_x = torch.addcmul(torch.addcmul(-g_bias * gain / n, g, gain), normed, -g_weight * gain / n)
-        return _maps(g_x, upstream.shape), g_weight.sum((0, 1)), g_bias.sum((0, 1)), None
+        return _maps(g_x.to(x.dtype), upstream.shape), g_weight.sum((0, 1)), g_bias.sum((0, 1)), None
 
 
 def _places(x: Tensor) -> Tensor:
