@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.networks import norm_kernel
+
 EPS = 1e-5
 
 
@@ -36,20 +38,71 @@ class InstanceNormLeakyReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.slope = slope
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, H, W) to maps of the same shape and type."""
-        transformed = torch._C._are_functorch_transforms_active()  # vmap, grad, ...: torch has no public name
-        if x.device.type == "cpu" and not transformed:
-            y: Tensor = _Fused.apply(x, self.weight, self.bias, self.slope)
-            return y
-        return reference(x, self.weight, self.bias, self.slope)
+    def forward(self, x: Tensor, pool: bool = False) -> Tensor:
+        """Maps (B, C, H, W) to maps of the same shape and type; with `pool`, averaged over squares of 2x2."""
+        return normed_activation(x, self.weight, self.bias, self.slope, pool)
 
 
-def reference(x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
+def normed_activation(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+) -> Tensor:
+    """The fastest form of `reference` for this tensor; without weights the activation alone."""
+    transformed = torch._C._are_functorch_transforms_active()  # vmap, grad, ...: torch has no public name
+    if x.device.type != "cpu" or transformed:
+        return reference(x, weight, bias, slope, pool)
+    if norm_kernel.takes(x):
+        return _Compiled.apply(x, weight, bias, slope, pool)  # type: ignore[no-any-return]
+    if weight is None:
+        return reference(x, weight, bias, slope, pool)
+    y: Tensor = _Fused.apply(x, weight, bias, slope)
+    return F.avg_pool2d(y, 2) if pool else y
+
+
+def reference(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+) -> Tensor:
     """The same by PyTorch's own group norm with one channel a group; any device, any transform."""
-    wide = x.to(weight.dtype) if x.device.type == "cpu" else x  # a GPU's norm takes bfloat16 as it is
-    y = F.group_norm(wide, len(weight), weight, bias, EPS)
-    return (y if slope == 1 else F.leaky_relu(y, slope)).to(x.dtype)
+    y = x
+    if weight is not None:
+        wide = x.to(weight.dtype) if x.device.type == "cpu" else x  # a GPU's norm takes bfloat16 as it is
+        y = F.group_norm(wide, len(weight), weight, bias, EPS)
+    y = (y if slope == 1 else F.leaky_relu(y, slope)).to(x.dtype)
+    return F.avg_pool2d(y, 2) if pool else y
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
+    ) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        y, mean, scale = norm_kernel.forward(x, weight, bias, slope, pool)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        ctx.slope, ctx.pool = slope, pool
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
+        on_x, on_weight, on_bias = norm_kernel.backward(
+            x, weight, bias, ctx.slope, ctx.pool, torch.stack([mean, scale]), upstream
+        )
+        if weight is None:
+            return on_x, None, None, None, None
+        return on_x, on_weight.sum(0), on_bias.sum(0), None, None
+
+
+def _differentiable(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool, upstream: Tensor
+) -> list[Tensor | None]:
+    """Gradients with respect to x, weight and bias that can be differentiated again (create_graph)."""
+    y = reference(x, weight, bias, slope, pool)
+    inputs = [x] if weight is None or bias is None else [x, weight, bias]
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, upstream, create_graph=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias)]
 
 
 class _Fused(torch.autograd.Function):
@@ -71,8 +124,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight, bias, mean, scale, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: the result will be differentiated again
-            found = reference(x, weight, bias, ctx.slope)
-            return *torch.autograd.grad(found, (x, weight, bias), upstream, create_graph=True), None
+            return *_differentiable(x, weight, bias, ctx.slope, False, upstream), None
         g = _places(upstream).to(weight.dtype)
         if ctx.slope != 1:
             g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(g.dtype), ctx.slope, True)
