@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
+from latentmix.networks.spectral_norm import spectral_norm
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
 SLOPE = 0.01  # of the leaky ReLU; not ACAI's 0.2

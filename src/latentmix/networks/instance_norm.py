@@ -50,7 +50,7 @@ def normed_activation(
     transformed = torch._C._are_functorch_transforms_active()  # vmap, grad, ...: torch has no public name
     if x.device.type != "cpu" or transformed:
         return reference(x, weight, bias, slope, pool)
-    if norm_kernel.takes(x):
+    if norm_kernel.takes(x, weight):
         return _Compiled.apply(x, weight, bias, slope, pool)  # type: ignore[no-any-return]
     if weight is None:
         return reference(x, weight, bias, slope, pool)
@@ -64,8 +64,10 @@ def reference(
     """The same by PyTorch's own group norm with one channel a group; any device, any transform."""
     y = x
     if weight is not None:
-        wide = x.to(weight.dtype) if x.device.type == "cpu" else x  # a GPU's norm takes bfloat16 as it is
-        y = F.group_norm(wide, len(weight), weight, bias, EPS)
+        wide = _wide(weight)
+        y = F.group_norm(
+            x.to(wide), len(weight), weight.to(wide), None if bias is None else bias.to(wide), EPS
+        )
     y = (y if slope == 1 else F.leaky_relu(y, slope)).to(x.dtype)
     return F.avg_pool2d(y, 2) if pool else y
 
@@ -76,22 +78,19 @@ class _Compiled(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
     ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        y, mean, scale = norm_kernel.forward(x, weight, bias, slope, pool)
-        ctx.save_for_backward(x, weight, bias, mean, scale)
+        y, moments = norm_kernel.forward(x, weight, bias, slope, pool)
+        ctx.save_for_backward(x, weight, bias, moments)
         ctx.slope, ctx.pool = slope, pool
         return y
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        x, weight, bias, mean, scale = ctx.saved_tensors
+        x, weight, bias, moments = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
-        on_x, on_weight, on_bias = norm_kernel.backward(
-            x, weight, bias, ctx.slope, ctx.pool, torch.stack([mean, scale]), upstream
-        )
-        if weight is None:
-            return on_x, None, None, None, None
-        return on_x, on_weight.sum(0), on_bias.sum(0), None, None
+        on_x, on_weights = norm_kernel.backward(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
+        on_weight, on_bias = (None, None) if weight is None else on_weights.sum(1)
+        return on_x, on_weight, on_bias, None, None
 
 
 def _differentiable(
@@ -108,13 +107,13 @@ def _differentiable(
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
-        places = _places(x).to(weight.dtype)
+        wide = _wide(weight)
+        places = _places(x).to(wide)
         mean = places.mean(1, keepdim=True)
         centred = places - mean
         scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + EPS)
-        y = torch.addcmul(bias, centred.mul_(scale), weight)
-        y = (y if slope == 1 else F.leaky_relu_(y, slope)).to(x.dtype)
-        y = _maps(y, x.shape)
+        y = torch.addcmul(bias.to(wide), centred.mul_(scale), weight.to(wide))
+        y = _maps((y if slope == 1 else F.leaky_relu_(y, slope)).to(x.dtype), x.shape)
         # x and not the normed maps: as large, and derivatives of derivatives need it.
         ctx.save_for_backward(x, weight, bias, mean, scale, y)
         ctx.slope = slope
@@ -123,17 +122,24 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight, bias, mean, scale, y = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: the result will be differentiated again
+        if torch.is_grad_enabled():
             return *_differentiable(x, weight, bias, ctx.slope, False, upstream), None
-        g = _places(upstream).to(weight.dtype)
+        wide = mean.dtype
+        g = _places(upstream).to(wide)
         if ctx.slope != 1:
-            g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(g.dtype), ctx.slope, True)
-        normed = (_places(x).to(g.dtype) - mean).mul_(scale)
+            g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(wide), ctx.slope, True)
+        normed = (_places(x).to(wide) - mean).mul_(scale)
         g_bias, g_weight = g.sum(1, keepdim=True), (g * normed).sum(1, keepdim=True)
         # d x = scale weight (g - mean(g) - normed mean(g normed)), means over the places
-        gain, n = scale * weight, normed.shape[1]
+        gain, n = scale * weight.to(wide), normed.shape[1]
         g_x = torch.addcmul(torch.addcmul(-g_bias * gain / n, g, gain), normed, -g_weight * gain / n)
-        return _maps(g_x.to(x.dtype), upstream.shape), g_weight.sum((0, 1)), g_bias.sum((0, 1)), None
+        on_weights = (t.sum((0, 1)).to(weight.dtype) for t in (g_weight, g_bias))
+        return _maps(g_x.to(x.dtype), upstream.shape), *on_weights, None
+
+
+def _wide(weight: Tensor) -> torch.dtype:
+    """The type that moments are computed in."""
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def _places(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Builds and calls `norm_kernel.cpp`: norm, activation and pooling in one pass over memory, where a compiler is.
+"""Builds and calls `norm_kernel.cpp`: norm, activation and pooling in one pass, where a compiler is.
 
 The first call compiles it, in about a second, into the cache folder; later processes only load it. Nothing
 needs it: without a compiler, after a failure, or with LATENTMIX_KERNEL=0, the PyTorch form does the same.
@@ -24,28 +24,31 @@ from torch import Tensor
 from latentmix.data import cache
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = "-std=c++17 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp -fPIC"
+FLAGS = (
+    "-std=c++17 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp -fPIC"
+)
 
 
-def takes(x: Tensor) -> bool:
-    """Whether the kernel is there and serves a tensor like this one: float32 or bfloat16 on a processor."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or x.numel() == 0:
-        return False
-    return os.environ.get("LATENTMIX_KERNEL") != "0" and _function() is not None
+def takes(x: Tensor, weight: Tensor | None) -> bool:
+    """Whether the kernel is there and serves such tensors: x float32 or bfloat16, on a processor."""
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
+    fits = fits and (weight is None or (weight.dtype == torch.float32 and weight.is_contiguous()))
+    return fits and os.environ.get("LATENTMIX_KERNEL") != "0" and _function() is not None
 
 
 def forward(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """leaky_relu(norm(x)), pooled if asked for; without weights leaky_relu(x). And mean and scale, (B, C).
+) -> tuple[Tensor, Tensor]:
+    """leaky_relu(norm(x)), pooled if asked for, and mean and scale of each map, (2, B, C); 0 is their size
+    without weights, when the result is leaky_relu(x).
 
     Maps x (B, C, H, W), channels last in memory, to maps of the same type.
     """
     _, _, height, width = x.shape
     y = _maps(x, (height // 2, width // 2) if pool else (height, width))
-    moments = torch.empty(2, *x.shape[:2]) if weight is not None else torch.empty(2, 0)
-    _call(0, x, weight, bias, slope, pool, moments, y, None, None)
-    return y, moments[0], moments[1]
+    moments = _each_map(x, weight)
+    _call(0, x, weight, bias, slope, pool, moments, y, None, moments)
+    return y, moments
 
 
 def backward(
@@ -56,17 +59,20 @@ def backward(
     pool: bool,
     moments: Tensor,
     upstream: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients with respect to x, and to weight and bias for each image, (B, C)."""
+) -> tuple[Tensor, Tensor]:
+    """Gradients with respect to x, and to weight and bias for each image, (2, B, C)."""
     upstream = upstream.to(x.dtype).contiguous(memory_format=torch.channels_last)
-    on_x = _maps(x, tuple(x.shape[2:]))
-    on_weights = torch.empty(2, *x.shape[:2]) if weight is not None else torch.empty(2, 0)
+    on_x, on_weights = _maps(x, tuple(x.shape[2:])), _each_map(x, weight)
     _call(1, x, weight, bias, slope, pool, moments, on_x, upstream, on_weights)
-    return on_x, on_weights[0], on_weights[1]
+    return on_x, on_weights
 
 
 def _maps(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
+
+
+def _each_map(x: Tensor, weight: Tensor | None) -> Tensor:
+    return torch.empty(2, *x.shape[:2]) if weight is not None else torch.empty(2, 0)
 
 
 def _call(
@@ -79,17 +85,13 @@ def _call(
     moments: Tensor,
     y: Tensor,
     upstream: Tensor | None,
-    on_weights: Tensor | None,
+    on_weights: Tensor,
 ) -> None:
-    images, channels, height, width = x.shape
-    normed = weight is not None and moments is not None
-    numbers = [int(x.dtype == torch.bfloat16), back, images, height, width, channels, slope]
-    numbers += [int(pool), int(normed), torch.get_num_threads()]
-    pair = [None, None] if on_weights is None or not normed else [on_weights[0], on_weights[1]]
-    moment = [moments[0], moments[1]] if normed else [None, None]
-    tensors = [x, weight, bias, *moment, y, upstream, *pair]
+    numbers = [x.dtype == torch.bfloat16, back, *(x.shape[i] for i in (0, 2, 3, 1)), slope]
+    numbers += [pool, weight is not None, torch.get_num_threads()]
     function = _function()
     assert function is not None
+    tensors = (x, weight, bias, *moments, y, upstream, *on_weights)
     function(*numbers, *(None if t is None else t.data_ptr() for t in tensors))
 
 
@@ -107,7 +109,9 @@ def _function() -> Any:
         warnings.warn(f"the compiled norm is left out, PyTorch's form goes on: {line}", stacklevel=4)
         return None
     long, pointer = ctypes.c_int64, ctypes.c_void_p
-    function.argtypes = [ctypes.c_int] * 2 + [long] * 4 + [ctypes.c_float] + [ctypes.c_int] * 3 + [pointer] * 9
+    function.argtypes = (
+        [ctypes.c_int] * 2 + [long] * 4 + [ctypes.c_float] + [ctypes.c_int] * 3 + [pointer] * 9
+    )
     function.restype = None
     return function
 
