@@ -54,7 +54,9 @@ manifold.manifold_mixup
 manifold.layers
 manifold.hooks
 networks
+networks.folded_stem
 networks.instance_norm
+networks.norm_kernel networks.spectral_norm
 networks.__init__
 data
 data.load

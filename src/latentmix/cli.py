@@ -22,7 +22,6 @@ app = App(
     help_flags=["--help", "-h"],
 )
 EXTRAS = {
-    "lightning_fabric": "train",
     "tensorboard": "train",
     "datasets": "train",
     "pyarrow": "train",
@@ -89,10 +88,12 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, image_size, train_size, labelled, attributes, hold_out, epochs, batch_size, lr,
-    seed, precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
-    method.mixer.k=3 data=../mnist.
-    `latentmix parts` lists what can be named. The same command again continues where it stopped.
+    Keys are method, data, image_size, train_size, labelled, attributes, hold_out, epochs or steps,
+    batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every, start_from, seed,
+    precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
+    method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of your own are
+    my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues where it stopped.
+    On several devices: torchrun --nproc-per-node N -m latentmix train ...
 
     Parameters
     ----------
@@ -100,9 +101,12 @@ def train(*arguments: str) -> None:
         YAML files and key=value settings; later ones override earlier ones.
     """
     from latentmix import config, training
+    from latentmix.config import catalogue
     from latentmix.report.exhibit import exhibit
     from latentmix.training import progress
+    from latentmix.training.ranks import Ranks
 
+    catalogue.trust(arguments)
     run = config.load(arguments)
     try:
         with progress.progress() as shown:
@@ -111,13 +115,22 @@ def train(*arguments: str) -> None:
         again = shlex.join(["latentmix", "train", *arguments])
         print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
         sys.exit(130)
+    if not Ranks().first:
+        return
     page = exhibit(folder, device=_device(run.device))
     _print_scores(folder)
-    print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {folder} probe")
+    print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {shlex.quote(str(folder))}")
 
 
 @app.command
-def evaluate(run: Path, *metrics: str, seed: int = 0, device: str = "auto") -> None:
+def evaluate(
+    run: Path,
+    *metrics: str,
+    seed: int = 0,
+    checkpoint: Literal["best", "last"] | None = None,
+    device: str = "auto",
+    allow: tuple[str, ...] = (),
+) -> None:
     """Score a trained run; each metric is computed once and kept in scores.json with its protocol.
 
     Parameters
@@ -128,16 +141,29 @@ def evaluate(run: Path, *metrics: str, seed: int = 0, device: str = "auto") -> N
         Names and options, as `latentmix parts metric` lists them: probe knn.k=20
         disentanglement.fast=true. Defaults to probe.
     seed
-        Of whatever a metric draws.
+        Seed for metrics that sample.
+    checkpoint
+        Which weights to score; by default the best epoch, as the method declares it.
     device
         auto, cpu, cuda, ...
+    allow
+        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
     """
     from latentmix import report
+    from latentmix.config import catalogue
     from latentmix.evaluate import evaluate as score
     from latentmix.training import progress
 
+    catalogue.trust([*metrics, *allow])
     with progress.waiting() as say:
-        scores, failures = score(run, metrics or ("probe",), seed=seed, device=_device(device), say=say)
+        scores, failures = score(
+            run,
+            metrics or ("probe",),
+            seed=seed,
+            checkpoint=checkpoint,
+            device=_device(device),
+            say=say,
+        )
     for name in scores:
         _print_scores(run, name)
     report.write(run)
@@ -153,7 +179,9 @@ def mix(
     out: Path = Path("mix.png"),
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    checkpoint: Literal["best", "last"] | None = None,
     device: str = "auto",
+    allow: tuple[str, ...] = (),
 ) -> None:
     """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
 
@@ -171,13 +199,19 @@ def mix(
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path
         Straight line, great circle, or crossover of feature maps.
+    checkpoint
+        Which weights to mix by; by default the best epoch, as the method declares it.
     device
         auto, cpu, cuda, ...
+    allow
+        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
     """
     from latentmix import runs
     from latentmix.apps import mix_images
+    from latentmix.config import catalogue
 
-    opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
+    catalogue.trust(allow)
+    opened = runs.open_run(run, _device(device), checkpoint, lambda text: print(text, file=sys.stderr))
     mix_images.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
     print(f"{out}\n{out}.json")
 
@@ -218,15 +252,9 @@ def _short(default: object) -> str:
 
 
 def _device(name: str) -> str:
-    import torch
+    from latentmix.training.device import find_device
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch has a way of its own for each kind of device
-        raise ValueError(f"device={name}: this machine has no such device; auto takes the best") from error
-    return name
+    return str(find_device(name))
 
 
 def _print_scores(folder: Path, *names: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from latentmix import config, runs
 from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.data import load as load_data
+from latentmix.methods.roles import missing
 from latentmix.metrics import codes_kept
 from latentmix.training.device import keep_freed_memory
 
@@ -44,13 +46,15 @@ def evaluate(
     *,
     device: str = "cpu",
     seed: int = 0,
+    checkpoint: str | None = None,
     say: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Compute the named metrics of a run, or take those that are kept for the same weights and options.
 
     Arguments:
         metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20".
-        seed: Of whatever a metric draws, for those that are given no other.
+        seed: Seed for metrics that sample and are given no other.
+        checkpoint: "best" or "last"; by default the best epoch, as the method declares it.
         say: Told what is being computed.
 
     Returns:
@@ -61,33 +65,53 @@ def evaluate(
         ValueError: An unknown metric or option, or a folder that is no run.
     """
     asked = config.metrics(metrics, seed=seed)
-    known = catalogue.find("metric")
-    run = runs.open_run(folder, device, warn=say)
+    run = runs.open_run(folder, device, checkpoint, say)
+    say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
     with codes_kept():  # encoded once for all metrics of this call
         for name, options in asked.items():
+            metric = catalogue.get("metric", name)
+            assert metric is not None, "config.metrics knows it"
+            role = get_type_hints(metric.make).get(next(iter(inspect.signature(metric.make).parameters)))
+            if isinstance(role, type) and (lacking := missing(run.method, role)):
+                failures[name] = (
+                    f"needs a method with {', '.join(lacking)}, which {run.config['method']['name']} has not"
+                )
+                continue
+            key = key_of(name, options, metric)
             # As JSON gives it back: tuples are lists there.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
-            kept = runs.read_scores(folder).get(name)
+            kept = runs.read_scores(folder).get(key)
             if kept and {k: kept.get(k) for k in identity} == identity:
-                scores[name] = kept
+                scores[key] = kept
                 continue
-            say(f"{name}: {known[name].summary}")
+            say(f"{key}: {metric.summary}")
             start = time.monotonic()
             try:
                 data = data or data_of(run, device)
-                values, protocol = known[name].make(run.method, data, **options)
+                values, protocol = metric.make(run.method, data, **options)
             except (ValueError, OSError) as error:
-                failures[name] = str(error)
+                failures[key] = str(error)
                 continue
             except Exception as error:  # whatever it is, the others are not to be lost
-                failures[name] = f"{type(error).__name__}: {error}"
+                failures[key] = f"{type(error).__name__}: {error}"
                 continue
             seconds = round(time.monotonic() - start, 2)
             values = {k: v if math.isfinite(v) else None for k, v in values.items()}  # JSON has no NaN
-            source = {"checkpoint": run.checkpoint, "data": data.fingerprint}
-            scores[name] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
-            runs.add_score(folder, name, scores[name])
+            source = {"checkpoint": run.checkpoint, "epoch": run.epoch, "data": data.fingerprint}
+            scores[key] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
+            runs.add_score(folder, key, scores[key])
     return scores, failures
+
+
+def key_of(name: str, options: Mapping[str, Any], metric: catalogue.Part) -> str:
+    """What a score is kept under: the metric, and the options that are not its defaults: ``knn.k=20``."""
+    defaults = {key: default for key, (_, default) in metric.options.items()}
+    other = [f"{k}={v}" for k, v in sorted(options.items()) if k != "seed" and v != _plain(defaults[k])]
+    return ".".join([name, ",".join(other)]) if other else name
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import latentmix
 from latentmix.data.decoding.images import BadImage, fit, open_image
+from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
 from latentmix.pictures.figures import evaluating, interpolations, triangle
@@ -83,9 +84,10 @@ def resynthesise(
     x = torch.stack([_pixels(image, content, run.shape) for image, content in zip(images, contents)])
 
     cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
-    with evaluating(run.method):
-        h = run.method.encode(x.to(device_of(run.method)))
-        mixes = decode(run.method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
+    method = require(run.method, Autoencodes, "mixing")
+    with evaluating(method):
+        h = method.encode(x.to(device_of(method)))
+        mixes = decode(method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
 
     receipt = {
         "latentmix": latentmix.__version__,
@@ -134,7 +136,7 @@ def _settle(
         raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
     if layout == "triangle" and path != "lerp":
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
-    if path == "crossover" and run.method.autoencoder.code_shape[0] < 2:
+    if path == "crossover" and require(run.method, Autoencodes, "mixing").code_shape[0] < 2:
         raise ValueError(
             "this run's code is a single feature map, which has nothing to cross over; choose lerp"
         )

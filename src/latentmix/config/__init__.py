@@ -1,5 +1,6 @@
 """What a run is: settings from YAML and the command line, and the parts that they may name."""
 
+from latentmix.config.run import YOUNGER as YOUNGER
 from latentmix.config.run import ConfigError as ConfigError
 from latentmix.config.run import Run as Run
 from latentmix.config.run import build as build

@@ -1,31 +1,53 @@
-"""Every mixer, method, network, data set and metric, found by looking: the folder is the list.
+"""Every mixer, method, network, data set and metric that a configuration can name.
 
 A part is a class whose constructor is its configuration: keyword arguments with types, defaults, a docstring.
-Arguments named in `CONTEXT` are not configuration; the data decide them.
+Arguments named in `CONTEXT` are not configuration; the data decide them. Parts are found in three places:
+
+- the package itself, where the folder is the list: ``amr``;
+- installed packages that announce modules in the entry-point group ``latentmix.parts``, under their short
+  names; and any module that can be imported: ``my_package.my_module:MyMethod``;
+- files: ``./my_file.py:MyMethod``, but only those that the user named on the command line (`trust`).
+
+A run's files may name parts of the first two kinds. They never make a file run, nor a module of the folder
+that somebody happens to stand in: only installed packages and PYTHONPATH are searched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
 from latentmix.data.names import name_of
 
-CONTEXT = ("shape", "labels", "attributes")
+CONTEXT = ("shape", "num_classes", "num_attributes", "start")
 FOLDERS = {
-    "method": ("methods",),
-    "mixer": ("mixing",),
-    "network": ("networks",),
-    "data": ("data.sources",),
-    "metric": ("metrics",),
+    "method": "methods",
+    "mixer": "mixing",
+    "network": "networks",
+    "data": "data.sources",
+    "metric": "metrics",
 }
+BUILDS = ("autoencoder", "critic", "classifier", "generator")  # what networks can build
+GROUP = "latentmix.parts"
+OUTSIDE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
+_trusted: set[Path] = set()
+
+
+class PartError(ValueError):
+    """A name that leads to no part, or to something that is none; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,7 @@ class Part:
 
 @cache
 def find(kind: str) -> dict[str, Part]:
-    """All parts of a kind, by name.
+    """All parts of a kind that have a short name.
 
     Raises:
         ValueError: Two parts of the same name.
@@ -59,37 +81,92 @@ def find(kind: str) -> dict[str, Part]:
         for name, make in _candidates(kind, module):
             if name in found:
                 raise ValueError(f"two {kind} parts are named {name!r}: one is in {module.__name__}")
-            doc = module if kind in ("method", "metric") else make
-            found[name] = Part(kind, name, make, _first_sentence(doc), _options(make))
+            found[name] = _part(kind, name, make, module)
     return dict(sorted(found.items()))
+
+
+def get(kind: str, name: str) -> Part | None:
+    """The part of a kind called ``name``, ``module:Name`` or ``file.py:Name``; None if the name is unknown.
+
+    Raises:
+        PartError: A module or file that is not there, or something in it that is no part of this kind.
+    """
+    if name in find(kind):
+        return find(kind)[name]
+    match = OUTSIDE.fullmatch(name)
+    if match is None:
+        return None
+    module = _file(match["place"]) if match["place"].endswith(".py") else _importable(match["place"], name)
+    thing = getattr(module, match["name"], None)
+    if thing is None:
+        raise PartError(f"{name}: {match['place']} has nothing called {match['name']}")
+    if kind == "metric":
+        if not inspect.isfunction(thing):
+            raise PartError(f"{name} is no metric: a metric is a function (method, data, *, seed=0) -> Score")
+    elif not isinstance(thing, type) or not _is(kind, thing):
+        raise PartError(f"{name} is no {kind}: {WANTED[kind]}")
+    return _part(kind, name, thing, thing)
+
+
+def trust(arguments: Iterable[str]) -> None:
+    """Let the files that command-line words name, as in ``method=./mine.py:Mine``, be run as parts."""
+    for argument in arguments:
+        match = re.fullmatch(r"(?:[\w.]+=)?(.+\.py)(?::.*)?", argument)
+        if match is not None:
+            _trusted.add(Path(match[1]).expanduser().resolve())
+
+
+def spelled(cls: type, kind: str) -> str:
+    """How a configuration names a class: short for listed parts, ``module:Name`` for others."""
+    short = name_of(cls)
+    listed = find(kind).get(short)
+    return short if listed is not None and listed.make is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def kind_of(annotation: Any) -> str | None:
     """The kind of part that an annotation stands for, None for plain values."""
-    name = getattr(annotation, "__name__", "")
     module = getattr(annotation, "__module__", "")
-    return {"Mixer": "mixer", "Network": "network"}.get(name) if module.startswith("latentmix.") else None
+    if not module.startswith("latentmix.") or not getattr(annotation, "_is_protocol", False):
+        return None
+    return "mixer" if annotation.__name__ == "Mixer" else "network" if builders(annotation) else None
+
+
+def builders(annotation: Any) -> tuple[str, ...]:
+    """What a network must be able to build for an option with this type: "autoencoder", "critic", ..."""
+    names = {name for cls in getattr(annotation, "__mro__", ()) for name in vars(cls)}
+    return tuple(name for name in BUILDS if name in names)
+
+
+WANTED = {
+    "method": "a method is a subclass of latentmix.methods.Method",
+    "mixer": "a mixer is a class with __call__(self, h, generator=None) -> Mix",
+    "network": f"a network is a class with some of the methods {', '.join(BUILDS)}",
+    "data": "a source is a class with read(self, image_size) -> Decoded and key(self)",
+}
+
+
+def _part(kind: str, name: str, make: Callable[..., Any], module: Any) -> Part:
+    own = inspect.getdoc(make) if kind == "metric" or not isinstance(module, ModuleType) else None
+    doc = module if kind in ("method", "metric") and not own else make
+    return Part(kind, name, make, _first_sentence(doc), _options(make))
 
 
 def _modules(kind: str) -> Iterator[ModuleType]:
-    for folder in FOLDERS[kind]:
-        try:
-            package = importlib.import_module(f"latentmix.{folder}")
-        except ModuleNotFoundError as error:
-            if error.name != f"latentmix.{folder}":
-                raise
-            continue
-        if not hasattr(package, "__path__"):
-            yield package
-            continue
-        for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-            yield importlib.import_module(f"{package.__name__}.{info.name}")
+    package = importlib.import_module(f"latentmix.{FOLDERS[kind]}")
+    yield package
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+        yield importlib.import_module(f"{package.__name__}.{info.name}")
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        module = importlib.import_module(point.module)
+        if any(True for _ in _candidates(kind, module)):
+            yield module
 
 
 def _candidates(kind: str, module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
     if kind == "metric":
-        if callable(getattr(module, "evaluate", None)):
-            yield module.__name__.rpartition(".")[2], module.evaluate
+        evaluate = getattr(module, "evaluate", None)
+        if callable(evaluate) and evaluate.__module__ == module.__name__:
+            yield module.__name__.rpartition(".")[2], evaluate
         return
     for cls in vars(module).values():
         public = (
@@ -101,13 +178,68 @@ def _candidates(kind: str, module: ModuleType) -> Iterator[tuple[str, Callable[.
 
 def _is(kind: str, cls: type) -> bool:
     if kind == "method":
-        return any(c.__module__ == "latentmix.methods" and c.__name__ == "Method" for c in cls.__mro__[1:])
+        above = any(c.__module__ == "latentmix.methods" and c.__name__ == "Method" for c in cls.__mro__[1:])
+        return above and any("losses" in vars(c) or "stages" in vars(c) for c in _below_method(cls))
     if kind == "mixer":
         call = vars(cls).get("__call__")
         return call is not None and "generator" in inspect.signature(call).parameters
     if kind == "network":
-        return hasattr(cls, "autoencoder")
+        return any(hasattr(cls, name) for name in BUILDS) and not hasattr(cls, "forward")
     return hasattr(cls, "read") and not getattr(cls, "abstract", False)
+
+
+def _below_method(cls: type) -> Iterator[type]:
+    for c in cls.__mro__:
+        if c.__module__ == "latentmix.methods" and c.__name__ == "Method":
+            return
+        yield c
+
+
+def _importable(place: str, name: str) -> ModuleType:
+    """A module of an installed package or of PYTHONPATH; not of the current folder."""
+    wanted = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    here, path = Path.cwd(), list(sys.path)
+    kept = {Path(entry).resolve() for entry in wanted}
+    try:
+        sys.path[:] = [e for e in path if Path(e or ".").resolve() != here or here in kept]
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        missing = error.name or place
+        if place != missing and not place.startswith(missing + "."):
+            raise PartError(f"{name}: importing {place} needs {missing}, which is not installed") from error
+        raise PartError(
+            f"{name}: no module {missing} is installed or on PYTHONPATH; for a file write ./FILE.py:NAME"
+        ) from error
+    except Exception as error:
+        raise PartError(f"{name}: importing {place} fails with {type(error).__name__}: {error}") from error
+    finally:
+        sys.path[:] = path
+
+
+def _file(place: str) -> ModuleType:
+    """The module that a trusted file defines."""
+    path = Path(place).expanduser().resolve()
+    if path not in _trusted:
+        raise PartError(
+            f"{path} would have to be run, and files are run only if this command names them; "
+            f"add --allow {place}"
+        )
+    module_name = f"latentmix_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    if not path.is_file():
+        raise PartError(f"{place}: no such file")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise PartError(f"{place} fails with {type(error).__name__}: {error}") from error
+    return module
 
 
 def _options(make: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

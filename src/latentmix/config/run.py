@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from latentmix.config import catalogue
-from latentmix.data.names import name_of
 
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[
     list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
@@ -40,14 +41,24 @@ class Run:
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
         image_size: Side of the square images, in pixels.
-        train_size: How many training images to keep, chosen by `seed`; None for all.
-        labelled: How many of them keep their label, evenly over the classes; None for all.
+        train_size: Number of training images to keep, chosen by `seed`; None for all.
+        labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
         hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
-        epochs: Passes over the training images.
-        batch_size: Images a step; a last smaller batch of an epoch is dropped.
-        lr: Adam's learning rate, for every player; the paper took 1e-4 and thousands of epochs.
-        seed: Of initialisation, order of the data, and mixing.
+        epochs: Passes over the training images; None if `steps` is given.
+        steps: Training steps, in the place of `epochs`.
+        batch_size: Images of a step, over all ranks; by default the method's.
+        keep_last: Train on the last, smaller batch of an epoch too.
+        lr: Learning rate of every player; by default the method's.
+        probe_lr: Learning rate of the online probe; None for `lr`.
+        schedule: How learning rates change over the training: "constant", "linear" to zero, or "cosine" to
+            zero. What a method does to its rates comes on top.
+        every: {player: n}: the player steps on every n-th batch of an epoch; 1 for players that are left out.
+        crop: Training images are padded by this many black pixels and cropped at random; 0 for no crops.
+        flip: Mirror half of the training images.
+        validate_every: Epochs from one validation to the next; the last epoch is always validated.
+        start_from: Folder of a finished run whose method this one builds on; empty for none.
+        seed: Seed of initialisation, order of the data, and mixing.
         precision: "fp32", or "bf16" for mixed precision with weights in fp32.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         out: The run's folder.
@@ -60,9 +71,18 @@ class Run:
     labelled: Positive | None = None
     attributes: Names | None = None
     hold_out: dict[str, Annotated[list[int], BeforeValidator(_listed)]] | None = None
-    epochs: Positive = 10
+    epochs: Positive | None = None
+    steps: Positive | None = None
     batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    keep_last: bool = False
+    lr: Rate = 1e-3
+    probe_lr: Rate | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    every: dict[str, Positive] = dataclasses.field(default_factory=dict)
+    crop: Annotated[int, Field(ge=0, le=256)] = 0
+    flip: bool = False
+    validate_every: Positive = 1
+    start_from: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
@@ -73,6 +93,12 @@ class Run:
 
 
 DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
+EPOCHS = 10
+# Settings that runs of an earlier version do not have: they behaved as the defaults do.
+YOUNGER = (
+    *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
+    *("start_from", "labelled", "attributes", "hold_out"),
+)
 
 
 def load(arguments: Iterable[str]) -> Run:
@@ -112,14 +138,25 @@ def resolve(settings: Mapping[str, Any]) -> Run:
             values[key] = _plain(hints[key], value, key, errors)
         else:
             errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+    if values.get("steps") and values.get("epochs"):
+        errors.append("steps, epochs: give one of them")
     if errors:
         raise ConfigError("\n".join(errors))
+    make = _look_up("method", values["method"]["name"]).make
+    values.setdefault("lr", getattr(make, "lr", Run.lr))
+    values.setdefault("batch_size", getattr(make, "batch_size", Run.batch_size))
+    if not values.get("steps"):
+        values["epochs"] = values.get("epochs") or EPOCHS
+    if values.get("start_from"):
+        values["start_from"] = str(Path(values["start_from"]).expanduser().resolve())
     if not values.get("out"):
         from latentmix.data import name_of_path
 
         data = values["data"]
         name = name_of_path(data["path"]) if "path" in data else data["name"]
-        values["out"] = f"runs/{name}-{values['method']['name']}-seed{values.get('seed', 0)}"
+        method = values["method"]["name"].rpartition(":")[2]
+        name = name.rpartition(":")[2]
+        values["out"] = f"runs/{name}-{method}-seed{values.get('seed', 0)}"
     return Run(**values)
 
 
@@ -136,7 +173,8 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
     errors: list[str] = []
     for argument in arguments:
         path, equals, text = argument.partition("=")
-        name, _, option = path.partition(".")
+        outside = re.fullmatch(r"(.+:[A-Za-z_]\w*)(?:\.(\w+))?", path)
+        name, option = outside.groups(default="") if outside else path.partition(".")[::2]
         if bool(equals) != bool(option):
             errors.append(f"{argument}: expected METRIC or METRIC.option=value")
         else:
@@ -153,12 +191,12 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     """Make the part that a resolved spec describes.
 
     Arguments:
-        context: What the data decide (`shape`, `labels`, `attributes`); passed where the part takes it.
+        context: What the data decide (`catalogue.CONTEXT`); passed if the part takes it.
 
     Raises:
         ValueError: The part refuses its options or the context.
     """
-    part = catalogue.find(kind)[spec["name"]]
+    part = _look_up(kind, spec["name"])
     options = {}
     for name, value in spec.items():
         if name != "name":
@@ -184,49 +222,66 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = None) -> dict[str, Any]:
+def _look_up(kind: str, name: str) -> catalogue.Part:
+    part = catalogue.get(kind, name)
+    if part is None:
+        raise catalogue.PartError(f"no {kind} is named {name!r}{_nearest(name, catalogue.find(kind))}")
+    return part
+
+
+def _part(
+    kind: str, value: Any, path: str, errors: list[str], default: Any = None, needs: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Resolve a name, or a mapping with a name and options, to a complete spec."""
-    found = catalogue.find(kind)
     spec = dict(value) if isinstance(value, Mapping) else {"name": value}
     if "name" not in spec:
         if default is None and kind in DEFAULTS:
             spec["name"] = DEFAULTS[kind]
         else:
-            spec = {**_spec_of(default), **spec}
+            spec = {**_spec_of(default, kind), **spec}
     name = spec.pop("name")
-    if kind == "data" and isinstance(name, str) and name not in found and _is_path(name):
-        from latentmix.data import from_path  # the data package knows layouts; it imports torch
+    known = catalogue.find(kind)
+    try:
+        part = catalogue.get(kind, name) if isinstance(name, str) else None
+        if part is None and kind == "data" and isinstance(name, str) and _is_path(name):
+            from latentmix.data import from_path  # the data package knows layouts; it imports torch
 
-        try:
-            source = from_path(name)
-        except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
-            errors.append(f"{path}: {error}")
-            return {"name": name}
-        spec = {**_spec_of(source), **spec}
-        name = spec.pop("name")
-    if not isinstance(name, str) or name not in found:
-        others = ", ".join(found) + (", or the path of a folder or .npz file" if kind == "data" else "")
-        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, found)}; there are {others}")
+            spec = {**_spec_of(from_path(name), kind), **spec}
+            name = spec.pop("name")
+            part = known[name]
+    except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
+        errors.append(f"{path}: {error}")
+        return {"name": name}
+    if part is None:
+        others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
+        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, known)}; there are {others}")
+        return {"name": name}
+    if missing := [each for each in needs if not hasattr(part.make, each)]:
+        able = [n for n, p in known.items() if all(hasattr(p.make, each) for each in needs)]
+        errors.append(f"{path}: {name} builds no {' and no '.join(missing)}; {', '.join(able)} do")
         return {"name": name}
     resolved: dict[str, Any] = {"name": name}
-    options = found[name].options
+    options = part.options
     for key in spec:
         if key not in options:
-            known = ", ".join(options) or "none"
+            named = ", ".join(options) or "none"
             errors.append(
-                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {known}"
+                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {named}"
             )
     count = len(errors)
     for key, (annotation, fallback) in options.items():
         inner = catalogue.kind_of(annotation)
         if inner:
-            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback)
+            builds = catalogue.builders(annotation) if inner == "network" else ()
+            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback, builds)
         elif key in spec:
             resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
         elif fallback is inspect.Parameter.empty:
             errors.append(f"{path}.{key}: {name} needs it")
         else:
             resolved[key] = fallback
+        if isinstance(resolved.get(key), tuple):
+            resolved[key] = list(resolved[key])  # as YAML gives it back
     if kind == "data" and isinstance(resolved.get("path"), str):
         try:
             resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
@@ -234,17 +289,40 @@ def _part(kind: str, value: Any, path: str, errors: list[str], default: Any = No
             errors.append(f"{path}.path: {error}")
     if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
-            build(kind, resolved)
+            made = build(kind, resolved)
+            if kind == "mixer" and ":" in name:
+                refuse_wrong_mixer(made)
         except ValueError as error:
-            errors.append(f"{path}.{error}")
+            errors.append(f"{path}.{error}" if kind != "mixer" else f"{path}: {error}")
     return resolved
 
 
-def _spec_of(part: Any) -> dict[str, Any]:
+def refuse_wrong_mixer(mixer: Any) -> None:
+    """Draw once, and check what every mixer promises.
+
+    Raises:
+        ValueError: The first row of partners is not the batch itself, a row is no permutation, or weights do
+            not sum to one.
+    """
+    import torch
+
+    h = torch.zeros(8, 4, 2, 2)
+    mix = mixer(h, torch.Generator().manual_seed(0))
+    own = torch.arange(8)
+    if not torch.equal(mix.partners[0], own) or not all(
+        torch.equal(r.sort().values, own) for r in mix.partners
+    ):
+        raise ValueError("its partners must be permutations of the batch, and the first the batch itself")
+    total = mix.weights.sum(0)
+    if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
+        raise ValueError(f"the weights of its mixes sum to {total.mean():.3g}, they must sum to one")
+
+
+def _spec_of(part: Any, kind: str) -> dict[str, Any]:
     """The spec that makes a part which is a frozen dataclass."""
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         return {"name": None}
-    return {"name": name_of(type(part)), **dataclasses.asdict(part)}
+    return {"name": catalogue.spelled(type(part), kind), **dataclasses.asdict(part)}
 
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:

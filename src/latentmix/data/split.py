@@ -28,7 +28,7 @@ class Split:
     """Rows of a data set, on one device.
 
     Arguments:
-        images: Shape (N, C, H, W), uint8.
+        images: Shape (N, C, H, W), uint8; or points, shape (N, D, 1, 1), float32.
         labels: Class indices, -1 for images without, shape (N,), int64, or None.
         attributes: Binary attributes, shape (N, A), uint8, or None.
         factors: What generated each image, shape (N, F), int64, or None.
@@ -56,8 +56,13 @@ class Split:
         return self if known is None or bool(known.all()) else self.take(known)
 
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
-        """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W)."""
+        """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).
+
+        Points are seen as they are.
+        """
         images = self.images if index is None else self.images[index]
+        if images.is_floating_point():
+            return images
         return images.float().div_(127.5).sub_(1)
 
     def _each(self, f: Callable[[Tensor], Tensor]) -> Split:
@@ -99,12 +104,12 @@ class Data:
         return channels, height, width
 
     @property
-    def labels(self) -> int | None:
+    def num_classes(self) -> int | None:
         """Number of classes, None without labels."""
         return None if self.train.labels is None else len(self.class_names)
 
     @property
-    def attributes(self) -> int | None:
+    def num_attributes(self) -> int | None:
         """Number of binary attributes, None without."""
         return None if self.train.attributes is None else len(self.attribute_names)
 
@@ -124,15 +129,15 @@ class Decoded:
         valid_size: How many training images to hold out for validation, where a paper fixes it.
     """
 
-    train_images: NDArray[np.uint8]
+    train_images: NDArray
     train_labels: NDArray[np.int64] | None = None
     train_attributes: NDArray[np.uint8] | None = None
     train_factors: NDArray[np.int64] | None = None
-    valid_images: NDArray[np.uint8] | None = None
+    valid_images: NDArray | None = None
     valid_labels: NDArray[np.int64] | None = None
     valid_attributes: NDArray[np.uint8] | None = None
     valid_factors: NDArray[np.int64] | None = None
-    test_images: NDArray[np.uint8] | None = None
+    test_images: NDArray | None = None
     test_labels: NDArray[np.int64] | None = None
     test_attributes: NDArray[np.uint8] | None = None
     test_factors: NDArray[np.int64] | None = None

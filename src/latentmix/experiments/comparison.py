@@ -54,7 +54,7 @@ METRICS = (
 FACTOR_METRICS = ("disentanglement.fast=true", "composition.n=1000")
 TABLES = {
     "usefulness of codes": {
-        "online": ("online_probe", "online_test_accuracy"),
+        "online": ("training", "test_probe_accuracy"),
         "offline": ("probe", "offline_accuracy"),
         "kNN": ("knn", "knn_accuracy"),
         "deep": ("deep_probe", "deep_accuracy"),
@@ -106,19 +106,6 @@ TABLES = {
 }
 
 
-class Quiet:
-    """A progress that shows nothing."""
-
-    def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
-
-    def step(self, done: int, epoch: int, values: dict[str, float]) -> None: ...
-
-    def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None: ...
-
-    def say(self, text: str) -> None:
-        print(text)
-
-
 def settings_of(data: str) -> dict[str, Any]:
     """What all runs on a data set share: as many epochs as make IMAGES images."""
     shared: dict[str, Any] = dict(SPRITES) if data == "sprites" else {"data": data}
@@ -139,7 +126,7 @@ def run(out: Path, data: Sequence[str]) -> None:
                 folder = out / stem / f"{system} {seed}"
                 method = method | {"reconstruction": RECONSTRUCTION}
                 settings = shared | {"method": method, "seed": seed, "out": str(folder)}
-                train(config.resolve(settings), Quiet())
+                train(config.resolve(settings))
                 score(folder, method, stem == "sprites")
                 print(f"{stem}, seed {seed}, {system}", flush=True)
             write_atomically(out / "comparison.md", tables(out, [Path(n).name for n in data]))

@@ -35,7 +35,7 @@ def run(out: Path, seed: int) -> Path:
     for folder in folders:
         scores = runs.read_scores(folder)
         offline = scores["probe"]["values"]["offline_accuracy"]
-        online = scores["online_probe"]["values"]["online_test_accuracy"]
+        online = scores["training"]["values"]["test_probe_accuracy"]
         print(f"  {runs.open_run(folder).method.label:8} offline {offline:.3f}  online {online:.3f}")
     print(f"report: {page}")
     return page

@@ -1,150 +1,142 @@
-"""Methods: networks plus the losses that train them; one file per idea, and the folder is the list.
+"""Methods: networks plus the losses that train them; one file an idea, and the folder is the list.
 
-The contract: ``losses(batch) -> {player: loss}, {name: value}``. A *player* is a submodule with an optimiser
-of its own. The loop differentiates each player's loss with respect to that player's parameters *only*, so a
-method states its losses as the paper does, without `detach`; and the loop freezes players that do not step
-on a batch, so their graph is never built. A method never sees data sets, devices, optimisers or files.
+A method is an `nn.Module` that states its losses as its paper does: ``losses(batch) -> {player: loss}, {name:
+value}``. A *player* is a direct submodule with trainable parameters and an optimiser of its own. The loop
+(`latentmix.training`) differentiates each player's loss with respect to that player's parameters *only*, so
+no method needs `detach`, and freezes players that skip a batch, so their graph is never built. Everything
+else that decides how a method is trained is stated here too: its optimisers, their rates, what is measured on
+validation images and which weights are the best. A method never sees data sets, devices or files.
 
-A method's constructor takes what the data decide, ``shape`` (C, H, W) and, where it wants them, ``labels``
-(number of classes) and ``attributes`` (number of binary attributes); everything else is keyword-only and is
-its configuration.
+A constructor takes what the data decide as positional arguments, ``shape`` (C, H, W) and, where the method
+wants them, ``num_classes``, ``num_attributes`` and ``start`` (the method of the run that `start_from` names).
+Everything else is keyword-only and is its configuration. What others may do with a method is told by its
+roles (`latentmix.methods.roles`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from latentmix.data import UNLABELLED
-from latentmix.networks import EncoderDecoder
 
 Shape = tuple[int, int, int]
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
-Reconstruction = Literal["l1", "l2", "bce"]
+
+
+def _alone(value: Tensor) -> Tensor:
+    return value
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees.
+    """What one training step sees.
 
     Arguments:
-        x: Images, shape (B, C, H, W), in [-1, 1].
-        y: Class indices, shape (B,), -1 where unlabelled, or None.
+        x: Images, shape (B, C, H, W), in [-1, 1]; or points, shape (B, D, 1, 1).
+        y: Class indices, shape (B,), -1 for an image without a label; None for data without labels.
         attributes: Binary attributes, shape (B, A), or None.
-        generator: Where all random numbers of the step come from; torch's own if None.
+        generator: On the device; the source of the step's random numbers. Torch's own if None.
+        unlabelled: Images of the second stream, shape (B', C, H, W), for methods that train on "both".
+        done: Share of the training that is complete, in [0, 1).
+        host: On the CPU; seeded anew for each step, for draws that must not wait for the device.
+        factors: What generated each image, shape (B, F), or None.
+        ranks: Number of processes that share the global batch; gradients are averaged over them.
+        total: Sums a tensor over the ranks, without gradient. A mean over unequal counts, such as that over
+            the labelled images, is ``sum / (total(count) / ranks)`` on each rank.
     """
 
     x: Tensor
     y: Tensor | None = None
     attributes: Tensor | None = None
     generator: torch.Generator | None = None
+    unlabelled: Tensor | None = None
+    done: float = 0.0
+    host: torch.Generator | None = None
+    factors: Tensor | None = None
+    ranks: int = 1
+    total: Callable[[Tensor], Tensor] = _alone
+
+    def mean_of(self, total: Tensor, count: Tensor) -> Tensor:
+        """`total` / `count`, the count taken over all ranks; 0 where there is nothing to count.
+
+        The average of the ranks' gradients is then that of the global mean.
+        """
+        count = self.total(count) if self.ranks > 1 else count
+        return total / torch.where(count > 0, count, 1) * self.ranks
 
 
 class Method(nn.Module):
-    """An autoencoder and whatever trains it. Subclasses are final: they define `losses` and their submodules.
-
-    Arguments:
-        autoencoder: The player that encodes and decodes.
-        reconstruction: The error that `reconstruction_error` takes; "bce" also squashes what is decoded.
-        labels: Number of classes; adds an online linear probe as a player of its own.
-        every: {player: n}: the player steps on every n-th batch of an epoch; 1 where unsaid.
+    """Networks and the losses that train them. Subclasses define `losses` and their submodules.
 
     Attributes:
-        betas, weight_decay: Adam's, for every player (AMR, section 4.1; the decay is coupled L2).
         label: The method's name in figures and tables.
+        lr, batch_size: Defaults of a run that states neither.
+        betas, weight_decay: Of the default optimiser, Adam (AMR, section 4.1; the decay is coupled L2).
+        trains_on: Which images `Batch.x` holds: "all", only "labelled" ones, or "both": labelled ones there
+            and all images in `Batch.unlabelled`.
+        companions: {player: leader}: players that step when their leader steps, unless a run says otherwise.
+        best: The value of `validate` by which the best epoch is chosen, "-" in front if smaller is better;
+            "" if the last weights are the ones to use. Equal epochs: the later one.
+        paced: Whether losses or rates depend on `Batch.done`, so that a finished run cannot be extended.
     """
 
+    label: str
+    lr: ClassVar[float] = 1e-3
+    batch_size: ClassVar[int] = 64
     betas: ClassVar[tuple[float, float]] = (0.5, 0.99)
     weight_decay: ClassVar[float] = 1e-5
-    label: ClassVar[str]
+    trains_on: Literal["all", "labelled", "both"] = "all"
+    companions: ClassVar[Mapping[str, str]] = {}
+    best: str = ""
+    paced: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        autoencoder: EncoderDecoder,
-        *,
-        reconstruction: Reconstruction = "l1",
-        labels: int | None = None,
-        every: Mapping[str, int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-        self.reconstruction = reconstruction
-        self.every = dict(every or {})
-        self.probe: nn.Module | None = None
-        if labels is not None:
-            units = math.prod(autoencoder.code_shape)
-            with torch.random.fork_rng(devices=[]):  # so that a probe never moves the others' initialisation
-                self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, labels))
+    def begin(self, images: Tensor, labels: Tensor | None) -> None:
+        """Check the training images and fill buffers from them; called once, before the first step.
+
+        Arguments:
+            images: Shape (N, C, H, W), uint8 (or float32 for points), on the method's device.
+            labels: Shape (N,), -1 for an image without a label; or None.
+
+        Raises:
+            ValueError: Data that the method cannot be trained on.
+        """
 
     def losses(self, batch: Batch) -> Losses:
-        """Each player's loss, and named values for the log (scalars, detached)."""
+        """Each player's loss, and named values for the log (scalars)."""
         raise TypeError(f"{type(self).__name__} defines no losses")
 
-    def check(self, labels: Tensor | None) -> None:
-        """Refuse labels (N,) of training images that `losses` cannot take; asked once, before the first step.
+    def stages(self, batch: Batch) -> Iterator[Losses]:
+        """Yield losses one or more times for a batch; the players named in them step after each.
 
-        Raises:
-            ValueError: Such labels.
+        Code after the last `yield` runs when all have stepped: the place for moving averages. No context,
+        such as ``with mixup(...)`` or ``torch.no_grad()``, may be open across a `yield`.
         """
+        yield self.losses(batch)
 
-    def players(self) -> dict[str, int]:
-        """Names of the submodules that are trained, each with the period of its steps.
+    def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        """The optimiser of one player."""
+        fused = parameters[0].device.type in ("cpu", "cuda")
+        return torch.optim.Adam(
+            parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
+        )
 
-        Raises:
-            ValueError: `every` names something that is no player, or a period below 1.
+    def rates(self, values: Mapping[str, Tensor], done: float) -> Mapping[str, Tensor | float]:
+        """The share of the learning rate with which each player steps; a player that is left out: 1.
+
+        Arguments:
+            values: What `losses` returned, averaged over all ranks.
+            done: Share of the training that is complete.
         """
-        names = [n for n, child in self.named_children() if any(True for _ in child.parameters())]
-        for name, period in self.every.items():
-            if name not in names or period < 1:
-                raise ValueError(
-                    f"every.{name}={period}: periods are 1 or more; players are {', '.join(names)}"
-                )
-        return {name: self.every.get(name, 1) for name in names}
-
-    def rates(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{player: share of the learning rate that it steps with}, from the step's values; 1 where unsaid."""
         return {}
 
-    def encode(self, x: Tensor) -> Tensor:
-        """h = f(x), deterministic: images (B, C, H, W) in [-1, 1] to codes (B, ...)."""
-        return self.autoencoder.encode(x)
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """What to measure on validation images: scalars, averaged over the batch, or one value an image."""
+        return {}
 
-    def decode(self, h: Tensor) -> Tensor:
-        """x = g(h): codes (B, ...) to images (B, C, H, W), about [-1, 1]."""
-        x = self.autoencoder.decode(h)
-        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
-
-    def realism(self, x: Tensor) -> Tensor | None:
-        """The probability that images (B, C, H, W) are real, says the method's own adversary: (B,), or None.
-
-        A critic that judges codes, or how much is mixed, or by reconstruction, is none of images.
-        """
-        return None
-
-    def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """Mean over all elements of |x_hat - x| (l1), its square (l2), or cross-entropy on [0, 1] (bce)."""
-        if self.reconstruction == "l1":
-            return F.l1_loss(x_hat, x)
-        if self.reconstruction == "l2":
-            return F.mse_loss(x_hat, x)
-        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an
-        # infinite logarithm, whose gradient is not a number; a ten-millionth away it is large and finite.
-        p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
-        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
-
-    def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1.
-
-        Images with the label -1 do not count; a batch of them alone costs 0.
-        """
-        if self.probe is None or batch.y is None:
-            return {}
-        known = (batch.y != UNLABELLED).sum().clamp_min(1)
-        cross = F.cross_entropy(self.probe(h.detach()), batch.y, ignore_index=UNLABELLED, reduction="sum")
-        return {"probe": cross / known}
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """The trainable parameters of each player: of each direct submodule that has any."""
+        found = {n: [p for p in child.parameters() if p.requires_grad] for n, child in self.named_children()}
+        return {name: parameters for name, parameters in found.items() if parameters}

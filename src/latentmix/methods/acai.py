@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mixer
 from latentmix.mixing.mixers import Folded
 from latentmix.networks import Network
 from latentmix.networks.acai import PlainConv
 
 
-class ACAI(Method):
+class ACAI(AutoencoderMethod):
     """The critic tells the mixing coefficient from the decoded mix; the autoencoder makes it answer zero.
 
     min_F ||x - g(h)||^2 + lambda E[d(x_mix)^2],  h = f(x), x_mix = g(Mix(h))
@@ -25,13 +24,12 @@ class ACAI(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         mixer: The mixing function; the published one draws alpha in [0, 1/2] and a reversed partner.
         network: The architecture.
         lamb: Weight of fooling the critic, this paper's lambda (AMR's weighs the reconstruction).
         gamma: Share of the real image in what the critic must answer zero to.
         reconstruction: "l1", "l2" (mean square, as published) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     References:
         Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
@@ -45,18 +43,15 @@ class ACAI(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         mixer: Mixer = Folded(),  # noqa: B008, a frozen value
         network: Network = PlainConv(),  # noqa: B008, a frozen value
         lamb: float = 0.5,
         gamma: float = 0.2,
         reconstruction: Reconstruction = "l2",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.mixer, self.lamb, self.gamma = mixer, lamb, gamma
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 
 
-class ACAIofAMR(Method):
+class ACAIofAMR(AutoencoderMethod):
     """The critic's probability should equal how mixed an image is; the autoencoder makes it zero for mixes.
 
     min_F lambda ||x - g(h)|| + l(D(x_mix), 0),  h = f(x), x_mix = g(Mix(h))
@@ -26,12 +25,11 @@ class ACAIofAMR(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, AMR's lambda.
         reconstruction: "l1" (as published), "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
 
     References:
         The code of "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019.
@@ -43,17 +41,14 @@ class ACAIofAMR(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.mixer, self.lamb = mixer, lamb
 

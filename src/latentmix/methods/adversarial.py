@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from latentmix.networks import treats_images_alone
 
 LOWEST = -60.0  # logit of a fake in one pass: sigmoid(s) and exp(-s) are far inside float32
 
@@ -46,8 +47,9 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
         critic: Images (B, C, H, W) to logits (B,).
         real: Real images.
         fakes: Sets of decoded images, each (B', C, H, W).
-        one_pass: Whether one backward pass through the critic serves both players. It needs a critic without
-            batch norm; by default it is taken where it is exact and both players step.
+        one_pass: Whether one backward pass through the critic serves both players. That is exact only if each
+            logit depends on its own image alone; by default it is done if the critic declares so
+            (`latentmix.networks.Critic`) and both players step.
 
     Returns:
         Losses for `torch.autograd.grad` with respect to each player's own parameters. In one pass, `judge`
@@ -58,7 +60,7 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
     parameters = [p for p in critic.parameters() if p.requires_grad]
     both_step = bool(parameters) and any(x.requires_grad for x in fakes)
     if one_pass is None:
-        one_pass = not any(isinstance(m, _BatchNorm) for m in critic.modules())
+        one_pass = treats_images_alone(critic)
     if not (one_pass and both_step and torch.is_grad_enabled()):
         s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
         fool = [F.softplus(-s).mean() for s in s_fakes]

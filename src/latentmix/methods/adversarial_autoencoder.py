@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import nn
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
-from latentmix.networks import Network
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.networks import AutoencodingNetwork, Critic
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.mlp import perceptron
 
 
-class AdversarialAutoencoder(Method):
+class AdversarialAutoencoder(AutoencoderMethod):
     """min_F ||x - g(h)||^2 + l(D(h), 1);  min_D l(D(n), 1) + l(D(h), 0),  h = f(x), n ~ N(0, I).
 
     l is the cross-entropy on logits; the critic has two hidden layers of 100 units, leaky ReLU 0.2.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         network: The architecture of the autoencoder.
         lamb: Weight of the reconstruction.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     References:
         Makhzani et al., "Adversarial autoencoders", 2015; the code of Berthelot et al., ICLR 2019.
@@ -39,18 +38,15 @@ class AdversarialAutoencoder(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
-        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        network: AutoencodingNetwork = PlainConv(),  # noqa: B008, a frozen value
         lamb: float = 1.0,
         reconstruction: Reconstruction = "l2",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         units = math.prod(self.autoencoder.code_shape)
-        self.critic = nn.Sequential(nn.Flatten(), perceptron(units, 100, 100, 1, slope=0.2), nn.Flatten(0))
+        self.critic = Critic(nn.Flatten(), perceptron(units, 100, 100, 1, slope=0.2), nn.Flatten(0))
         self.lamb = lamb
 
     def losses(self, batch: Batch) -> Losses:

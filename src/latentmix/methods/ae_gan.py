@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 
 
-class AEGAN(Method):
+class AEGAN(AutoencoderMethod):
     """min_F lambda ||x - g(f(x))|| + l(D(g(f(x))), 1);  min_D l(D(x), 1) + l(D(g(f(x))), 0), l cross-entropy.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
 
     References:
         AMR, equation 2; Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016.
@@ -33,16 +31,13 @@ class AEGAN(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.lamb = lamb
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 
 
-class AMR(Method):
+class AMR(AutoencoderMethod):
     """The autoencoder must fool the critic with its reconstructions and with decoded mixes of codes.
 
     min_F lambda ||x - g(h)|| + l(D(g(h)), 1) + l(D(g(Mix(h))), 1) + beta ||f(g(Mix(h))) - Mix(h)||,  h = f(x)
@@ -22,14 +21,13 @@ class AMR(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
         consistency: Weight of the consistency of mixes, the paper's beta (appendix); L1 where the
             reconstruction is, else the mean square. The target is not detached, as in the published code.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch; the published runs used {"autoencoder": 5}.
 
     References:
         "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equation 3 and the appendix.
@@ -40,18 +38,15 @@ class AMR(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
         consistency: float = 0.0,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.mixer, self.lamb, self.consistency = mixer, lamb, consistency
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.data import UNLABELLED
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.data.split import UNLABELLED
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mix, Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.classifying import ClassifyingCritic
@@ -22,7 +22,7 @@ from latentmix.networks.mlp import perceptron
 TEMPERATURE = 2 / 3  # of the relaxed mask (Maddison et al., 2017)
 
 
-class AMRClasses(Method):
+class AMRClasses(AutoencoderMethod):
     """AMR, and mixes m h_1 + (1 - m) h_2, m ~ Bernoulli(embed(y)), that should be real and have attributes y.
 
     To AMR's losses (equation 3) equation 7 adds, with x_y = g(m h_1 + (1 - m) h_2) and y between y_1 and y_2,
@@ -38,8 +38,8 @@ class AMRClasses(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe; one-hot, they stand in for attributes that data lack.
-        attributes: Number of binary attributes.
+        num_classes: Number of classes, for the online probe; one-hot, they stand in for missing attributes.
+        num_attributes: Number of binary attributes.
         mixer: AMR's own mixing function; its second parent is also that of the mixes with attributes.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
@@ -50,10 +50,9 @@ class AMRClasses(Method):
             or "soft", the probabilities themselves (the published code).
         parents: Whether the embedding sees the attributes of the parents too.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
-        ValueError: Data with neither attributes nor labels; from `check`, images without a label.
+        ValueError: Data with neither attributes nor labels; from `begin`, images without a label.
 
     References:
         AMR, section 2.2, equation 7 and figures 4 and 5.
@@ -61,12 +60,13 @@ class AMRClasses(Method):
 
     name = "amr_classes"
     label = "AMR (classes)"
+    companions: ClassVar = {"embed": "autoencoder"}  # one optimiser in the published code
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
-        attributes: int | None = None,
+        num_classes: int | None = None,
+        num_attributes: int | None = None,
         *,
         mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
         network: Network = Conv(),  # noqa: B008, a frozen value
@@ -76,28 +76,25 @@ class AMRClasses(Method):
         mask: Literal["sampled", "relaxed", "soft"] = "sampled",
         parents: bool = False,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        wanted = attributes or labels
+        wanted = num_attributes or num_classes
         if not wanted:
             raise ValueError(
                 "method amr_classes needs data with attributes (celeba, say) or labels, and these have none; "
                 "amr, ae_gan and acai need neither"
             )
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         units = self.autoencoder.code_shape[0]
         self.critic = ClassifyingCritic(network.critic(shape), wanted, shape)
         self.embed = perceptron(3 * wanted if parents else wanted, units, units, units)
         self.mixer, self.lamb, self.c = mixer, lamb, c
         self.targets, self.mask, self.parents = targets, mask, parents
-        self.wanted, self.from_labels = wanted, not attributes
+        self.wanted, self.from_labels = wanted, not num_attributes
 
     def realism(self, x: Tensor) -> Tensor:
         return self.critic.adversary(x).sigmoid()
 
-    def check(self, labels: Tensor | None) -> None:
+    def begin(self, images: Tensor, labels: Tensor | None) -> None:
         if self.from_labels and labels is not None and (labels == UNLABELLED).any():
             raise ValueError(
                 "method amr_classes needs the label of every image; amr_labels takes unlabelled ones too"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.data import UNLABELLED
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.data.split import UNLABELLED
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 from latentmix.networks.mlp import perceptron
 
 
-class AMRLabels(Method):
+class AMRLabels(AutoencoderMethod):
     """AMR plus c E[l(k(f(x)), y)] over the labelled images, for autoencoder and classifier k alike.
 
     Labels are not mixed: the critic only tells mixes from real images. Images whose label is -1 train the
@@ -25,17 +26,16 @@ class AMRLabels(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes.
+        num_classes: Number of classes.
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
         c: Weight of the classification.
         depth: Hidden layers of the classifier, of 256 units; 0 for a linear one.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
-        ValueError: Data without labels; from `check`, labels outside -1..labels - 1.
+        ValueError: Data without labels; from `begin`, labels outside -1..num_classes - 1.
 
     References:
         AMR, section 5 (discussion), where this is proposed and not tried.
@@ -43,11 +43,12 @@ class AMRLabels(Method):
 
     name = "amr_labels"
     label = "AMR (labels)"
+    companions: ClassVar = {"classifier": "autoencoder"}
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None,
+        num_classes: int | None,
         *,
         mixer: Mixer = Mixup(),  # noqa: B008, a frozen value
         network: Network = Conv(),  # noqa: B008, a frozen value
@@ -55,29 +56,26 @@ class AMRLabels(Method):
         c: float = 1.0,
         depth: int = 0,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        if not labels:
+        if not num_classes:
             raise ValueError(
                 "method amr_labels needs data with labels, and these have none; amr and acai need none"
             )
         if depth < 0:
             raise ValueError(f"depth={depth}: hidden layers are 0 or more")
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         units = math.prod(self.autoencoder.code_shape)
-        self.classifier = nn.Sequential(nn.Flatten(), perceptron(units, *[256] * depth, labels))
-        self.mixer, self.lamb, self.c, self.labels = mixer, lamb, c, labels
+        self.classifier = nn.Sequential(nn.Flatten(), perceptron(units, *[256] * depth, num_classes))
+        self.mixer, self.lamb, self.c, self.num_classes = mixer, lamb, c, num_classes
 
     def realism(self, x: Tensor) -> Tensor:
         return self.critic(x).sigmoid()
 
-    def check(self, labels: Tensor | None) -> None:
-        if labels is not None and not ((labels >= UNLABELLED) & (labels < self.labels)).all():
+    def begin(self, images: Tensor, labels: Tensor | None) -> None:
+        if labels is not None and not ((labels >= UNLABELLED) & (labels < self.num_classes)).all():
             given = f"{int(labels.min())} to {int(labels.max())}"
-            raise ValueError(f"labels go from 0 to {self.labels - 1}, or are -1 for none; got {given}")
+            raise ValueError(f"labels go from 0 to {self.num_classes - 1}, or are -1 for none; got {given}")
 
     def losses(self, batch: Batch) -> Losses:
         y = batch.y
@@ -89,9 +87,10 @@ class AMRLabels(Method):
         x_hat, x_mix = self.decode(h), self.decode(self.mixer(h, batch.generator)(h))
         error = self.reconstruction_error(x_hat, batch.x)
         game = duel(self.critic, batch.x, [x_hat, x_mix])
-        labelled = (y != UNLABELLED).sum().clamp_min(1)
+        labelled = (y != UNLABELLED).sum()
         logits = self.classifier(h)
-        classified = F.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="sum") / labelled
+        cross = F.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="sum")
+        classified = batch.mean_of(cross, labelled)
         loss = self.lamb * error + game.fool[0] + game.fool[1] + self.c * classified
         losses = {"autoencoder": loss, "critic": game.judge, "classifier": classified}
         values = {
@@ -100,6 +99,6 @@ class AMRLabels(Method):
             "fool_mix": game.fool[1],
             "critic": game.judge,
             "classification": classified,
-            "accuracy": (logits.argmax(1) == y).sum() / labelled,
+            "accuracy": (logits.argmax(1) == y).sum() / labelled.clamp_min(1),
         }
         return losses | self.probe_losses(h, batch), values

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
+from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 from latentmix.networks.mlp import perceptron
 
 
-class AMRLearned(Method):
+class AMRLearned(AutoencoderMethod):
     """AMR whose mixes are m h_1 + (1 - m) h_2 with m = sigmoid(k(h_1, h_2, n)), n ~ N(0, I), k a perceptron.
 
     k sees the mean of each unit or feature map, says one weight for each, and is a player of its own: it
@@ -28,13 +29,12 @@ class AMRLearned(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
         balance: Weight of the share.
         width: Hidden units of k, which has two hidden layers.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     References:
         AMR, section 1: mixing could be done by "even a deep neural network which learns the mixing
@@ -43,22 +43,20 @@ class AMRLearned(Method):
 
     name = "amr_learned"
     label = "AMR (learned)"
+    companions: ClassVar = {"mixing": "autoencoder"}
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         network: Network = Conv(),  # noqa: B008, a frozen value
         lamb: float = 10.0,
         balance: float = 10.0,
         width: int = 128,
         reconstruction: Reconstruction = "l1",
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         units = self.autoencoder.code_shape[0]
         self.mixing = LearnedMixing(units, width)

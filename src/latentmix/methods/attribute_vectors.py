@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 
 
 def least_squares(codes: Tensor, attributes: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def differences(codes: Tensor, attributes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def edit(method: Method, x: Tensor, vector: Tensor, amount: float | Tensor = 1.0) -> Tensor:
+def edit(method: Autoencodes, x: Tensor, vector: Tensor, amount: float | Tensor = 1.0) -> Tensor:
     """Move images along an attribute: g(f(x) + amount v).
 
     Arguments:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.networks import Network
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.networks import AutoencodingNetwork
 from latentmix.networks.acai import PlainConv
 
 
-class Denoising(Method):
+class Denoising(AutoencoderMethod):
     """min_F ||x - g(f(x + sigma n))||^2,  n ~ N(0, I).
 
     `encode` sees clean images.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe (on codes of clean images).
+        num_classes: Number of classes, for the online probe (on codes of clean images).
         network: The architecture.
         sigma: Deviation of the noise, in units of pixels in [-1, 1].
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
         ValueError: A negative sigma.
@@ -32,24 +30,22 @@ class Denoising(Method):
     """
 
     label = "denoising AE"
+    best = "-reconstruction"
     betas = (0.9, 0.999)
     weight_decay = 0.0
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
-        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        network: AutoencodingNetwork = PlainConv(),  # noqa: B008, a frozen value
         sigma: float = 1.0,
         reconstruction: Reconstruction = "l2",
-        every: Mapping[str, int] | None = None,
     ) -> None:
         if not sigma >= 0:
             raise ValueError(f"sigma={sigma}: a deviation is not negative")
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.sigma = sigma
 
     def losses(self, batch: Batch) -> Losses:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.networks import Network
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.networks import AutoencodingNetwork
 from latentmix.networks.acai import PlainConv
 
 
-class Dropout(Method):
+class Dropout(AutoencoderMethod):
     """min_F ||x - g(m f(x) / (1 - p))||^2,  m ~ Bernoulli(1 - p) for each number of the code.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe (on whole codes).
+        num_classes: Number of classes, for the online probe (on whole codes).
         network: The architecture.
         p: Probability that a number is dropped; ACAI's code keeps 0.5, and 0.75 for its figures on CIFAR-10.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
         ValueError: p outside [0, 1).
@@ -30,24 +28,22 @@ class Dropout(Method):
     """
 
     label = "dropout AE"
+    best = "-reconstruction"
     betas = (0.9, 0.999)
     weight_decay = 0.0
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
-        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        network: AutoencodingNetwork = PlainConv(),  # noqa: B008, a frozen value
         p: float = 0.5,
         reconstruction: Reconstruction = "l2",
-        every: Mapping[str, int] | None = None,
     ) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"p={p}: a share to drop lies in 0..1, below 1")
-        super().__init__(
-            network.autoencoder(shape), reconstruction=reconstruction, labels=labels, every=every
-        )
+        super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.p = p
 
     def losses(self, batch: Batch) -> Losses:

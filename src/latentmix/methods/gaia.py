@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.mixing import Mixer
 from latentmix.mixing.mixers import Midpoint
 from latentmix.networks import Network
@@ -17,7 +18,7 @@ from latentmix.networks.gaia import ContentStyle
 SLOPE = 20.0  # of the sigmoids that balance the two
 
 
-class GAIA(Method):
+class GAIA(AutoencoderMethod):
     """A discriminator reconstructs real images well, others badly; the autoencoder makes it reconstruct all.
 
     With R = |x - D(x)|, F_r = |x - D(G(x))|, F_s = |s - D(s)|, s = g(Mix(h)), F = (F_r + F_s) / 2, each a
@@ -33,12 +34,11 @@ class GAIA(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe.
+        num_classes: Number of classes, for the online probe.
         mixer: The mixing function.
         network: The architecture. If it has a `judge(shape)`, images to images, that is D; else D is another
             of its autoencoders.
         distance: Weight of L_dist, w; the published one is half the learning rate of 1e-4.
-        every: {player: n}: the player steps on every n-th batch.
 
     References:
         Sainburg et al., "Generative adversarial interpolative autoencoding", 2018, in the form of its
@@ -52,14 +52,13 @@ class GAIA(Method):
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
         mixer: Mixer = Midpoint(),  # noqa: B008, a frozen value
         network: Network = ContentStyle(),  # noqa: B008, a frozen value
         distance: float = 5e-5,
-        every: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(network.autoencoder(shape), reconstruction="l1", labels=labels, every=every)
+        super().__init__(network.autoencoder(shape), reconstruction="l1", num_classes=num_classes)
         self.critic = getattr(network, "judge", network.autoencoder)(shape)
         self.mixer, self.distance = mixer, distance
 
@@ -86,7 +85,7 @@ class GAIA(Method):
         }
         return {"autoencoder": fool, "critic": judge} | self.probe_losses(h, batch), values
 
-    def rates(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, Tensor | float]:
         """The shares of critic and autoencoder, which sum to one."""
         share = values["rate_critic"].detach()
         return {"critic": share, "autoencoder": 1 - share}

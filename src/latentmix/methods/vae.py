@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.networks import EncoderDecoder, Network
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.conv import Conv
 
 
-class VAE(Method):
+class VAE(AutoencoderMethod):
     """min_F E[-log p(x | z)] + beta KL(q(z | x) || N(0, I)),  z ~ q(z | x) = N(mu(x), sigma(x)^2).
 
     Both terms are sums, over pixels and over units, averaged over the batch: beta = 1 is the evidence lower
@@ -24,7 +24,7 @@ class VAE(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe (on mu).
+        num_classes: Number of classes, for the online probe (on mu).
         network: The architecture; it needs a size `d_h`.
         beta: Weight of the divergence.
         reconstruction: "bce" (Bernoulli pixels), "l2" or "l1" (sums of squares or absolute values over
@@ -32,7 +32,6 @@ class VAE(Method):
         variant: "clean" as above. "paper" as AMR's published code: the divergence is averaged over units too,
             so that its beta = 100 with 10 units is 10 here; and the second half is the deviation itself, of
             any sign.
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
         ValueError: The network has no `d_h`, or a code of content and style, whose halves would be mu and
@@ -43,19 +42,19 @@ class VAE(Method):
     """
 
     label = "VAE"
+    best = "-objective"
     betas = (0.9, 0.99)
     weight_decay = 0.0
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
-        network: Network = Conv(),  # noqa: B008, a frozen value
+        network: AutoencodingNetwork = Conv(),  # noqa: B008, a frozen value
         beta: float = 1.0,
         reconstruction: Reconstruction = "bce",
         variant: Literal["clean", "paper"] = "clean",
-        every: Mapping[str, int] | None = None,
     ) -> None:
         d_h = getattr(network, "d_h", None)
         if d_h is None:
@@ -65,10 +64,12 @@ class VAE(Method):
                 f"network {type(network).__name__} has codes of content and style: a VAE would halve them "
                 "into mu and sigma, and mu would know no style; take network=conv, say"
             )
-        twice = cast(Network, dataclasses.replace(cast(Any, network), d_h=2 * d_h)).autoencoder(shape)
+        twice = cast(AutoencodingNetwork, dataclasses.replace(cast(Any, network), d_h=2 * d_h)).autoencoder(
+            shape
+        )
         once = network.autoencoder(shape)
         model = EncoderDecoder(twice.encoder, once.decoder, once.code_shape)
-        super().__init__(model, reconstruction=reconstruction, labels=labels, every=every)
+        super().__init__(model, reconstruction=reconstruction, num_classes=num_classes)
         self.beta, self.variant, self.pixels = beta, variant, math.prod(shape)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -84,10 +85,19 @@ class VAE(Method):
         mean, std = self.posterior(batch.x)
         noise = torch.empty_like(mean).normal_(generator=batch.generator)
         error = self.reconstruction_error(self.decode(mean + std * noise), batch.x)
-        units = mean[0].numel()
-        kl = divergence(mean, std).flatten(1).sum(1).mean() / (units if self.variant == "paper" else 1)
+        kl = self._kl(mean, std)
         losses = {"autoencoder": self.pixels * error + self.beta * kl}
         return losses | self.probe_losses(mean, batch), {"reconstruction": error, "kl": kl}
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective and its terms at z = mu(x), and whether the online probe is right."""
+        values = super().validate(batch)
+        kl = self._kl(*self.posterior(batch.x))
+        return values | {"kl": kl, "objective": self.pixels * values["reconstruction"] + self.beta * kl}
+
+    def _kl(self, mean: Tensor, std: Tensor) -> Tensor:
+        units = mean[0].numel() if self.variant == "paper" else 1
+        return divergence(mean, std).flatten(1).sum(1).mean() / units
 
 
 def divergence(mean: Tensor, std: Tensor) -> Tensor:

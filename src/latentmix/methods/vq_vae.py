@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.methods import Batch, Losses, Method, Reconstruction, Shape
-from latentmix.networks import EncoderDecoder, Network
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.mlp import perceptron
 
 EPSILON = 1e-5  # keeps the mean of a codeword that nothing is near to finite
 
 
-class VQVAE(Method):
+class VQVAE(AutoencoderMethod):
     """min_F ||x - g(q(f(x)))||^2 + beta ||u - sg(e)||^2: u the vectors of a code, e their nearest codewords.
 
     A linear layer makes `vectors` vectors u of the code's size H; each is replaced by the nearest of one
@@ -31,14 +32,13 @@ class VQVAE(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        labels: Number of classes, for the online probe (on codes before quantisation).
+        num_classes: Number of classes, for the online probe (on codes before quantisation).
         network: The architecture.
         vectors: Discrete latents of an image.
         codewords: Vectors in the codebook.
         beta: Weight of the commitment, a mean of squares.
         decay: Of the codebook's averages, a step.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        every: {player: n}: the player steps on every n-th batch.
 
     Raises:
         ValueError: Fewer than one vector or two codewords, or a decay outside [0, 1).
@@ -50,32 +50,32 @@ class VQVAE(Method):
 
     name = "vq_vae"
     label = "VQ-VAE"
+    best = "-reconstruction"
     betas = (0.9, 0.999)
     weight_decay = 0.0
 
     def __init__(
         self,
         shape: Shape,
-        labels: int | None = None,
+        num_classes: int | None = None,
         *,
-        network: Network = PlainConv(),  # noqa: B008, a frozen value
+        network: AutoencodingNetwork = PlainConv(),  # noqa: B008, a frozen value
         vectors: int = 10,
         codewords: int = 2**14,
         beta: float = 10.0,
         decay: float = 0.999,
         reconstruction: Reconstruction = "l2",
-        every: Mapping[str, int] | None = None,
     ) -> None:
         plain = network.autoencoder(shape)
         decoder = QuantisedDecoder(plain.decoder, plain.code_shape, vectors, codewords, decay)
         model = EncoderDecoder(plain.encoder, decoder, plain.code_shape)
-        super().__init__(model, reconstruction=reconstruction, labels=labels, every=every)
+        super().__init__(model, reconstruction=reconstruction, num_classes=num_classes)
         self.beta = beta
 
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
-        q, commitment = decoder.quantise(h, learn=self.training and h.requires_grad)
+        q, commitment = decoder.quantise(h, batch.total if self.training and h.requires_grad else None)
         x_hat = decoder.decoder(q)
         x_hat = torch.tanh(x_hat / 2) if self.reconstruction == "bce" else x_hat
         error = self.reconstruction_error(x_hat, batch.x)
@@ -120,28 +120,28 @@ class QuantisedDecoder(nn.Module):
         """Codes (B, ...) to images."""
         return self.decoder(self.quantise(h)[0])
 
-    def quantise(self, h: Tensor, learn: bool = False) -> tuple[Tensor, Tensor]:
+    def quantise(self, h: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Pass codes through the bottleneck: codes of the same shape, and the commitment, a scalar.
 
         Arguments:
-            learn: Whether the codebook follows what it is nearest to.
+            total: Sums over all ranks; given, the codebook follows the vectors that are nearest to it.
         """
         u = self.split(h).unflatten(1, (-1, self.codebook.shape[1]))
         flat = u.flatten(0, 1)
         index = (self.codebook.square().sum(1) - 2 * flat @ self.codebook.T).argmin(1)
         e = self.codebook[index].reshape(u.shape)
-        if learn:
-            self._follow(flat.detach(), index)
+        if total is not None:
+            self._follow(flat.detach(), index, total)
         return self.join((u + (e - u).detach()).flatten(1)), F.mse_loss(u, e)
 
     @torch.no_grad()
-    def _follow(self, u: Tensor, index: Tensor) -> None:
+    def _follow(self, u: Tensor, index: Tensor, total: Callable[[Tensor], Tensor]) -> None:
         with torch.autocast(u.device.type, enabled=False):
             # A product with one-hot rows, and no scattered addition, so that the order of a sum is always the
             # same.
             mine = F.one_hot(index, len(self.codebook)).to(self.sums.dtype)
-            self.counts.lerp_(mine.sum(0), 1 - self.decay)
-            self.sums.lerp_(mine.T @ u.to(self.sums.dtype), 1 - self.decay)
-            total = self.counts.sum()
-            smooth = (self.counts + EPSILON) / (total + len(self.counts) * EPSILON) * total
+            self.counts.lerp_(total(mine.sum(0)), 1 - self.decay)
+            self.sums.lerp_(total(mine.T @ u.to(self.sums.dtype)), 1 - self.decay)
+            vectors = self.counts.sum()
+            smooth = (self.counts + EPSILON) / (vectors + len(self.counts) * EPSILON) * vectors
             self.codebook.copy_(self.sums / smooth[:, None])

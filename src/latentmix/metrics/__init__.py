@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmix.data import Split
-from latentmix.methods import Method
+from latentmix.methods.roles import Decodes, Encodes
 
 Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
 
@@ -52,7 +52,7 @@ def codes_kept() -> Iterator[None]:
 
 
 @torch.no_grad()
-def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
+def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
     """Encode images of a split in batches: flat codes, shape (N, d_h), float32, on the CPU.
 
     Arguments:
@@ -82,16 +82,16 @@ def encode(method: Method, split: Split, index: Tensor | None = None, *, batch_s
 
 
 @torch.no_grad()
-def decode(method: Method, codes: Tensor, *, batch_size: int = 500) -> Tensor:
+def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
     """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU."""
-    device, shape = device_of(method), method.autoencoder.code_shape
+    device, shape = device_of(method), method.code_shape
     parts = codes.reshape(-1, *shape).split(batch_size)
     return torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
 
 
-def device_of(method: Method) -> torch.device:
-    """Where a method's parameters live."""
-    return next(method.parameters()).device
+def device_of(method: object) -> torch.device:
+    """Where a method's parameters are."""
+    return next(cast(nn.Module, method).parameters()).device
 
 
 def require_finite(x: Tensor, what: str) -> None:

@@ -8,13 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Count, Score, require_finite
 from latentmix.metrics.probe import labelled_codes
 
 
 def evaluate(
-    method: Method, data: Data, *, seed: int = 0, restarts: Count = 20, max_train: Count = 20_000
+    method: Encodes, data: Data, *, seed: int = 0, restarts: Count = 20, max_train: Count = 20_000
 ) -> Score:
     """How well the clusters that k-means finds in the codes, without labels, agree with the classes.
 

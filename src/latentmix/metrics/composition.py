@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentmix.data import Data, Split
 from latentmix.data.subset import has
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, encode
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.honesty import density
@@ -27,7 +27,7 @@ FEWEST = 40  # images of the combination, for the judge and for comparison
 
 
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,
@@ -81,7 +81,7 @@ def evaluate(
         raise ValueError(f"the judge knows {judge:.0%} of real images of {data.held_out}: too few to judge")
 
     first, second = parents(data, n, g)
-    shape = method.autoencoder.code_shape
+    shape = method.code_shape
     t = torch.arange(1, STEPS + 1) / (STEPS + 1)
     if path == "crossover":  # where all units come from one parent nothing is mixed
         taken = (t * shape[0]).round()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import labelled_codes, standardise
 
@@ -15,7 +15,7 @@ CHECKS = 20  # of the validation accuracy, evenly over the steps
 
 
 def evaluate(
-    method: Method, data: Data, *, seed: int = 0, hidden: Count = 256, steps: Count = 4000, lr: float = 1e-3
+    method: Encodes, data: Data, *, seed: int = 0, hidden: Count = 256, steps: Count = 4000, lr: float = 1e-3
 ) -> Score:
     """Accuracy on test images of a small neural network with two hidden layers, trained on the frozen codes.
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from latentmix.data import Data, Split
 from latentmix.data.sources import sprites
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Score, encode, require_finite
 from latentmix.metrics.factors import votes as _votes
 from latentmix.metrics.factors.sap import sap_score
@@ -46,7 +46,7 @@ class Counts(NamedTuple):
 FAST = Counts(1_000, 500, 3_000)
 
 
-def evaluate(method: Method, data: Data, *, seed: int = 0, fast: bool = False) -> Score:
+def evaluate(method: Encodes, data: Data, *, seed: int = 0, fast: bool = False) -> Score:
     """How well single units of the code follow single factors of the data, by seven scores from 0 to 1.
 
     The factors of sprites are known, and images drawn from the whole grid; of other data, the attribute

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from latentmix.data import Data
 from latentmix.data.subset import draw_evenly
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import fit, labelled_codes, standardise
 
 
 def evaluate(
-    method: Method,
+    method: Encodes,
     data: Data,
     *,
     seed: int = 0,

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, device_of, encode
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.features.inception import inception
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,

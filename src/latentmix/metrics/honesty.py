@@ -12,14 +12,14 @@ a decoder's blur is then no merit.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import UNLABELLED, Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, device_of, encode
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.frechet import radius
@@ -30,7 +30,7 @@ K = 5  # neighbours of the density
 
 
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,
@@ -69,7 +69,7 @@ def evaluate(
     reference = torch.randperm(len(data.train), generator=g)[:n_real]
     a, b = (data.test.pixels(i.to(data.test.images.device)).cpu() for i in (first, second))
     where = torch.tensor([t])
-    shape = method.autoencoder.code_shape
+    shape = method.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     walked = walk(path, h1, h2, where, g)[:, 0]
     mixes, parents = decode(method, walked), torch.stack([decode(method, h1), decode(method, h2)])
@@ -112,7 +112,7 @@ class Judge(NamedTuple):
         real: Features of the images that stand for what is real, shape (R, D).
     """
 
-    method: Method
+    method: Autoencodes
     data: Data
     features: Features
     real: Tensor
@@ -227,7 +227,7 @@ def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def _opinion(method: Method, images: Tensor) -> Tensor | None:
+def _opinion(method: Autoencodes, images: Tensor) -> Tensor | None:
     device = device_of(method)
-    found = [method.realism(part.to(device)) for part in images.split(500)]
+    found = [cast(Any, method).realism(part.to(device)) for part in images.split(500)]
     return torch.cat([p.cpu() for p in found if p is not None]) if found[0] is not None else None

@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Count, Score
 from latentmix.metrics.probe import labelled_codes
 
 
-def evaluate(method: Method, data: Data, *, seed: int = 0, k: Count = 200, temperature: float = 0.1) -> Score:
+def evaluate(
+    method: Encodes, data: Data, *, seed: int = 0, k: Count = 200, temperature: float = 0.1
+) -> Score:
     """Accuracy on test images when each is given the class of its nearest training codes.
 
     Raw codes are compared by cosine. Nothing is drawn at random; `seed` changes nothing. With k = 200 and

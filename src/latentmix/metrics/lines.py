@@ -20,7 +20,7 @@ from torch import Tensor
 from latentmix.data import Data
 from latentmix.data.sources.lines import draw as draw
 from latentmix.data.sources.one_parameter import FAMILIES
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Score, decode, device_of, require_finite
 from latentmix.metrics.mixes import Path, walk
 
@@ -29,7 +29,7 @@ PAIRS, STEPS, REFERENCES = 256, 16, 10_000  # ACAI's evaluation
 
 
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,

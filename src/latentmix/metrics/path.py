@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, encode
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.honesty import pairs
@@ -17,7 +17,7 @@ from latentmix.metrics.mixes import Path, walk
 
 
 def evaluate(
-    method: Method,
+    method: Autoencodes,
     data: Data,
     *,
     seed: int = 0,
@@ -48,7 +48,7 @@ def evaluate(
     features = classifier(data, seed)
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
-    shape = method.autoencoder.code_shape
+    shape = method.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     t = torch.linspace(0, 1, steps)
     found = []

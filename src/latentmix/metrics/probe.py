@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmix.data import Data
-from latentmix.methods import Method
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Score, device_of, encode
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def evaluate(
-    method: Method,
+    method: Encodes,
     data: Data,
     *,
     seed: int = 0,
@@ -42,7 +42,7 @@ def evaluate(
     """
     (h_train, y_train), (h_valid, y_valid), (h_test, y_test) = labelled_codes(method, data)
     values: dict[str, float] = {}
-    if method.probe is not None:
+    if getattr(method, "probe", None) is not None:
         for name, h, y in (("online_valid_accuracy", h_valid, y_valid), ("online_accuracy", h_test, y_test)):
             values[name] = _online(method, h, y)
 
@@ -93,7 +93,7 @@ def fit(
     return accuracies[best_c], best, protocol
 
 
-def labelled_codes(method: Method, data: Data) -> list[tuple[Tensor, Tensor]]:
+def labelled_codes(method: Encodes, data: Data) -> list[tuple[Tensor, Tensor]]:
     """Codes and labels of the training, validation and test images that have a label.
 
     Raises:
@@ -124,7 +124,7 @@ def standardise(train: Tensor, *others: Tensor) -> None:
 
 
 @torch.no_grad()
-def _online(method: Method, h: Tensor, y: Tensor) -> float:
-    assert method.probe is not None
-    logits = torch.cat([method.probe(part.to(device_of(method))).cpu() for part in h.split(500)])
+def _online(method: Encodes, h: Tensor, y: Tensor) -> float:
+    probe = cast(nn.Module, getattr(method, "probe", None))
+    logits = torch.cat([probe(part.to(device_of(method))).cpu() for part in h.split(500)])
     return float((logits.argmax(1) == y).double().mean())

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentmix.methods.classifier import bce_on_softmax as bce_on_softmax
+
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Deformation = Literal["rotation", "shear", "zoom"]
@@ -162,28 +164,6 @@ def in_pixels(eps: float, mean: Tensor, std: Tensor) -> tuple[Tensor, tuple[Tens
     """
     mean, std = mean.reshape(-1, 1, 1), std.reshape(-1, 1, 1)
     return eps / std, ((0 - mean) / std, (1 - mean) / std)
-
-
-def bce_on_softmax(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean over samples and classes of -y log p - (1 - y) log(1 - p), p = softmax(logits): the published
-    loss.
-
-    Near the start its gradient is 1 / (K - 1) of cross-entropy's, so that the two want other learning rates.
-
-    Arguments:
-        logits: Shape (B, K).
-        y: Class indices (B,), or soft labels (B, K).
-    """
-    y = F.one_hot(y, logits.shape[1]).to(logits.dtype) if y.ndim == 1 else y
-    log_p = logits.log_softmax(1)
-    # 1 - p is the sum of the other classes' p; taken from their logits, it does not cancel where p is near 1.
-    others = (
-        logits[:, None]
-        .expand(-1, logits.shape[1], -1)
-        .masked_fill(torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device), -math.inf)
-    )
-    log_q = others.logsumexp(2) - logits.logsumexp(1, keepdim=True)
-    return -(y * log_p.clamp_min(-100) + (1 - y) * log_q.clamp_min(-100)).mean()
 
 
 def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Architectures: one file per family. A *network* builds the modules that a method asks for, by name.
+"""Architectures: one file per family. A *network* builds the modules that a method asks for.
 
-A network is a frozen dataclass (its fields are its configuration) with methods that take the shape of an
-image, ``autoencoder(shape) -> EncoderDecoder`` and ``critic(shape) -> nn.Module`` from images (B, C, H, W) to
-logits (B,).
+A network is a frozen dataclass (its fields are its configuration) with some of the methods `autoencoder`,
+`critic` and `classifier`; a method's type hint says which of them it needs.
 """
 
 from __future__ import annotations
@@ -38,9 +37,32 @@ class EncoderDecoder(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-class Network(Protocol):
-    """What a method may ask of an architecture; `shape` is (C, H, W)."""
+class Critic(nn.Sequential):
+    """A critic, images (B, C, H, W) to logits (B,), that declares that it treats images independently.
+
+    Each logit must depend on its own image alone: no batch norm, no minibatch statistics. Then one backward
+    pass serves both sides of the adversarial game. A critic of another class is given two passes.
+    """
+
+
+def treats_images_alone(critic: nn.Module) -> bool:
+    """Whether a critic declares that each of its logits depends on one image only."""
+    return isinstance(critic, Critic)
+
+
+class AutoencodingNetwork(Protocol):
+    """An architecture of which a method wants the autoencoder alone; `shape` is (C, H, W)."""
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder: ...
 
+
+class Network(AutoencodingNetwork, Protocol):
+    """An architecture of which a method wants autoencoder and critic."""
+
     def critic(self, shape: tuple[int, int, int]) -> nn.Module: ...
+
+
+class ClassifyingNetwork(Protocol):
+    """An architecture of which a method wants the classifier, images (B, C, H, W) to logits (B, K)."""
+
+    def classifier(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module: ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
 
 SLOPE = 0.2  # of the leaky ReLU; not AMR's 0.01
@@ -60,7 +60,7 @@ class PlainConv:
     def critic(self, shape: tuple[int, int, int]) -> nn.Module:
         """Build the critic: the encoder's network, code-sized last layer and all, and its mean."""
         body = _encoder(shape[0], self.d_h // self.grid**2, self._scales(shape), self.depth)
-        return nn.Sequential(body, _Mean())
+        return Critic(body, _Mean())
 
     def _scales(self, shape: tuple[int, int, int]) -> int:
         _, height, width = shape

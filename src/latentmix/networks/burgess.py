@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.spectral_norm import spectral_norm
 
 
@@ -58,7 +58,7 @@ class Burgess:
         """
         _check(shape)
         *features, head = _encoder(shape[0], self.width, 256, 256, 1)
-        critic = nn.Sequential(nn.Sequential(*features), nn.Sequential(head, nn.Flatten(0)))
+        critic = Critic(nn.Sequential(*features), nn.Sequential(head, nn.Flatten(0)))
         _initialise(critic)
         for module in list(critic.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.spectral_norm import spectral_norm
@@ -67,7 +67,7 @@ class Conv:
         for module in body:
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                 spectral_norm(module)
-        return nn.Sequential(body, MeanLogit())
+        return Critic(body, MeanLogit())
 
 
 class MeanLogit(nn.Module):

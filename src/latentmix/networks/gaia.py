@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ContentStyle:
         features = nn.Sequential(
             _content(shape[0], self.width, self.blocks), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
         )
-        return nn.Sequential(features, nn.Sequential(_dense(4 * self.width, 1), nn.Flatten(0)))
+        return Critic(features, nn.Sequential(_dense(4 * self.width, 1), nn.Flatten(0)))
 
     def judge(self, shape: tuple[int, int, int]) -> nn.Module:
         """Build GAIA's discriminator, images to images: half the channels, no bottleneck of content."""

@@ -51,7 +51,7 @@ def normed_activation(
     if x.device.type != "cpu" or transformed:
         return reference(x, weight, bias, slope, pool)
     if norm_kernel.takes(x, weight):
-        return _Compiled.apply(x, weight, bias, slope, pool)  # type: ignore[no-any-return]
+        return _Compiled.apply(x, weight, bias, slope, pool)
     if weight is None:
         return reference(x, weight, bias, slope, pool)
     y: Tensor = _Fused.apply(x, weight, bias, slope)

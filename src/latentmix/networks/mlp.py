@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.spectral_norm import spectral_norm
 
 
@@ -51,7 +51,7 @@ class MLP:
                 if isinstance(module, nn.Linear):
                     spectral_norm(module)
         *features, head = body
-        return nn.Sequential(nn.Sequential(nn.Flatten(), *features), nn.Sequential(head, nn.Flatten(0)))
+        return Critic(nn.Sequential(nn.Flatten(), *features), nn.Sequential(head, nn.Flatten(0)))
 
 
 def perceptron(*sizes: int, slope: float = 0.0) -> nn.Sequential:

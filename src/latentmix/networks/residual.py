@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.spectral_norm import spectral_norm
 
@@ -84,7 +84,7 @@ class Residual:
         features = nn.Sequential(*blocks, nn.ReLU(), nn.AvgPool2d(height // 16), nn.Flatten())
         head = nn.Linear(8 * c, 1)
         nn.init.xavier_uniform_(head.weight)
-        return nn.Sequential(features, nn.Sequential(spectral_norm(head), nn.Flatten(0)))
+        return Critic(features, nn.Sequential(spectral_norm(head), nn.Flatten(0)))
 
     def _check(self, shape: tuple[int, int, int]) -> None:
         step = 2**self.scales

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid
 from latentmix.pictures.tiles import GREY, INK, PAPER, Label, Tile, room, sheet, store
@@ -43,7 +43,9 @@ TITLES = {
 POINTS = 80  # of a curve; more are averaged
 
 
-def mixup_paths(methods: Mapping[str, Method], x1: Tensor, x2: Tensor, steps: int = 9) -> dict[str, Tensor]:
+def mixup_paths(
+    methods: Mapping[str, Autoencodes], x1: Tensor, x2: Tensor, steps: int = 9
+) -> dict[str, Tensor]:
     """Decode straight lines between codes, g((1 - t) f(x1) + t f(x2)), beneath the blend of the pixels.
 
     Arguments:
@@ -58,7 +60,7 @@ def mixup_paths(methods: Mapping[str, Method], x1: Tensor, x2: Tensor, steps: in
 
 
 def bernoulli_paths(
-    methods: Mapping[str, Method], x1: Tensor, x2: Tensor, steps: int = 9
+    methods: Mapping[str, Autoencodes], x1: Tensor, x2: Tensor, steps: int = 9
 ) -> dict[str, Tensor]:
     """Decode crossovers of codes by nested masks: from left to right ever more feature maps are x2's.
 
@@ -67,14 +69,14 @@ def bernoulli_paths(
     return _walk(methods, x1, x2, steps, crossover)
 
 
-def simplex_mixes(method: Method, x: Tensor, steps: int = 7) -> Tensor:
+def simplex_mixes(method: Autoencodes, x: Tensor, steps: int = 7) -> Tensor:
     """Decode the even grid of mixes of three real images (3, C, H, W): (steps (steps + 1) / 2, C, H, W)."""
     with evaluating(method):
         h = method.encode(x.to(device_of(method)))
         return decode(method, torch.einsum("nk,k...->n...", simplex_grid(3, steps).to(h), h))
 
 
-def reconstruct(methods: Mapping[str, Method], x: Tensor) -> dict[str, Tensor]:
+def reconstruct(methods: Mapping[str, Autoencodes], x: Tensor) -> dict[str, Tensor]:
     """{label: g(f(x))} for real images x (N, C, H, W), on the CPU."""
     decoded = {}
     for label, method in methods.items():
@@ -193,19 +195,20 @@ def learning_curves(
 
 
 @contextmanager
-def evaluating(method: Method) -> Iterator[None]:
+def evaluating(method: Autoencodes) -> Iterator[None]:
     """Eval mode without gradients; afterwards the mode is what it was."""
-    training = method.training
-    method.eval()
+    module = cast(nn.Module, method)
+    training = module.training
+    module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        method.train(training)
+        module.train(training)
 
 
 def _walk(
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Autoencodes],
     x1: Tensor,
     x2: Tensor,
     steps: int,

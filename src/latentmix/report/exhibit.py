@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from latentmix import runs
 from latentmix.data import Split
 from latentmix.evaluate import data_of
+from latentmix.methods.roles import Autoencodes
 from latentmix.pictures import figures
 from latentmix.report import page
 
@@ -33,23 +34,33 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
     if len(set(names)) < len(names):
         names = [f"{name} ({each.folder.name})" for name, each in zip(names, opened)]
     methods = {name: each.method for name, each in zip(names, opened)}
+    drawn = folder / "figures"
+    drawn.mkdir(exist_ok=True)
+    logs = {name: runs.read_log(each.folder) for name, each in zip(names, opened)}
+    figures.learning_curves(logs, drawn / "learning_curves.png")
+    able = {name: method for name, method in methods.items() if isinstance(method, Autoencodes)}
+    if run.shape[1] > 1 and run.method in able.values():  # not points
+        _mixes(run, able, drawn, device, seed)
+    return page.write(folder, others=others)
+
+
+def _mixes(
+    run: runs.OpenRun, methods: Mapping[str, Autoencodes], drawn: Path, device: str, seed: int
+) -> None:
+    """Draw reconstructions and mixes of test images, the same for all methods."""
     data = data_of(run, device)
     x = data.test.pixels(choose(data.test, 2 * PAIRS, seed))
     x1, x2 = x[:PAIRS], x[PAIRS:]
     ends = torch.stack([x1, x2], 1)
 
-    drawn = folder / "figures"
-    drawn.mkdir(exist_ok=True)
     rows = figures.mixup_paths(methods, x1, x2)
     figures.interpolations(rows, drawn / "interpolations.png", ends=ends)
     rows = figures.bernoulli_paths(methods, x1, x2)
     figures.interpolations(rows, drawn / "bernoulli.png", ends=ends)
     figures.reconstructions(x, figures.reconstruct(methods, x), drawn / "reconstructions.png")
     corners = torch.stack([x1[0], x2[0], x1[1]])
-    figures.triangle(figures.simplex_mixes(run.method, corners), corners, drawn / "triangle.png")
-    logs = {name: runs.read_log(each.folder) for name, each in zip(names, opened)}
-    figures.learning_curves(logs, drawn / "learning_curves.png")
-    return page.write(folder, others=others)
+    own = list(methods.values())[-1]
+    figures.triangle(figures.simplex_mixes(own, corners), corners, drawn / "triangle.png")
 
 
 def choose(split: Split, count: int, seed: int) -> Tensor:

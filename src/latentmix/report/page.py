@@ -73,8 +73,8 @@ HONESTY = {
     "memory": "distance to the nearest training image, over that of test images; well below 1 is remembered",
 }
 MEANINGS = {
-    "online_probe": "Accuracy of a linear classifier of the codes that was trained along with the "
-    "autoencoder, without any influence on it.",
+    "training": "What the method measured of validation and test images while it trained, in its best and "
+    "in its last epoch. A probe is a linear classifier of the codes that is trained along without influence.",
 }
 
 
@@ -139,10 +139,18 @@ class _Facts:
         ]
         self.scores = {m: s for m, s in scores.items() if m not in self.outdated}
         name = self.config["method"]["name"]
-        part = catalogue.find("method").get(name)
-        self.label = getattr(part.make, "label", name) if part else name
+        self.label = self._label(name)
         data = self.config.get("data", {})
         self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
+
+    def _label(self, name: str) -> str:
+        """The method's label; its name if it chooses a label by its options, or is not installed here."""
+        try:
+            part = catalogue.get("method", name)
+        except ValueError:
+            return name
+        label = getattr(part.make, "label", None) if part else None
+        return label if isinstance(label, str) else name.replace("_", " ")
 
 
 def _summary(run: _Facts) -> str:
@@ -154,11 +162,13 @@ def _summary(run: _Facts) -> str:
     text = f"{run.label}{how}, trained on {some}{run.data}{size}"
     if not run.log:
         return text + "; nothing has been logged yet."
-    last, epochs = run.log[-1], config.get("epochs", "?")
+    last = run.log[-1]
     device = _read_environment(run.folder).get("device")
     where = f" on {device}" if device else ""
-    done = sum(r["kind"] == "valid" for r in run.log)
-    far = f"{epochs} epochs" if done == epochs else f"{done} of {epochs} epochs so far"
+    done = max((r["epoch"] + 1 for r in run.log if r["kind"] == "valid"), default=0)
+    length = f"{config['steps']:,} steps" if config.get("steps") else f"{config['epochs']} epochs"
+    reached = last["step"] if config.get("steps") else done
+    far = length if reached == (config.get("steps") or config["epochs"]) else f"{reached} of {length} so far"
     budget = f"{last['step']:,} steps, {last['images']:,} images, {_time(last['seconds'])}"
     return f"{text} for {far}: {budget}{where}."
 
@@ -203,7 +213,7 @@ def _comparison(compared: Sequence[_Facts]) -> str:
     rows = []
     for run in compared:
         valid = [r for r in run.log if r["kind"] == "valid"]
-        error = f"{valid[-1]['values']['reconstruction']:.4f}" if valid else "&ndash;"
+        error = f"{valid[-1]['values']['reconstruction']:.4f}" if _reconstructs(valid) else "&ndash;"
         cells = [error, _time(run.log[-1]["seconds"]) if run.log else "&ndash;"]
         for metric, name in columns:
             score = run.scores.get(metric, {})
@@ -223,6 +233,10 @@ def _comparison(compared: Sequence[_Facts]) -> str:
         f"validation</th><th scope=col>training<br>time</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _reconstructs(valid: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(valid) and "reconstruction" in valid[-1]["values"]
 
 
 def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -291,9 +305,11 @@ def _figure(stem: str, content: bytes) -> str:
 
 
 def _commands(run: _Facts) -> str:
-    config, epochs = run.folder / "config.yaml", run.config.get("epochs", 1)
+    config = run.folder / "config.yaml"
+    length = "steps" if run.config.get("steps") else "epochs"
+    longer = f"{length}={2 * run.config[length]}"
     commands = [
-        ("Continue where it stopped, or train longer", ("train", config, f"epochs={2 * epochs}")),
+        ("Continue where it stopped, or train longer", ("train", config, longer)),
         ("Train it again from the start, elsewhere", ("train", config, "out=runs/again")),
         ("Mix images of your own", ("mix", run.folder, "one.png", "two.png", "--out", "strip.png")),
     ]

@@ -15,18 +15,27 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-if TYPE_CHECKING:  # a run holds a method without knowing what it is
-    from latentmix.methods import Method
+from latentmix.methods import Method
 
 WEIGHTS, CONFIG, RESUME, CHECKSUMS = "model.safetensors", "config.json", "resume.pt", "checksums.json"
 REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taking the place of
+
+
+class Loaded(NamedTuple):
+    """A checkpoint that is complete: its name, weights, description, resume state and the weights' SHA-256."""
+
+    name: str
+    weights: dict[str, Tensor]
+    description: dict[str, Any]
+    resume: dict[str, Any] | None
+    weights_sha256: str
 
 
 class RunError(ValueError):
@@ -89,8 +98,8 @@ def load(
     names: tuple[str, ...] = ("last", "previous"),
     warn: Callable[[str], None] = print,
     resume: bool = True,
-) -> tuple[str, dict[str, Tensor], dict[str, Any], dict[str, Any] | None] | None:
-    """Read the first of the named checkpoints that is whole: (name, weights, description, resume state).
+) -> Loaded | None:
+    """Read the first of the named checkpoints that is complete.
 
     Arguments:
         warn: Told about each checkpoint that is damaged and passed over.
@@ -112,7 +121,9 @@ def load(
             for file, expected in sums.items():
                 if (resume or file != RESUME) and _sha256(path / file) != expected:
                     raise ValueError(f"{file} does not match its checksum")
-            weights = load_file(path / WEIGHTS)
+            weights = load_file(path / WEIGHTS)  # the bytes whose checksum was taken, or a newer checkpoint's
+            if _sha256(path / WEIGHTS) != sums[WEIGHTS]:
+                raise ValueError("it was replaced while it was read")
             description = json.loads((path / CONFIG).read_text())
             state = None
             if resume and RESUME in sums:
@@ -122,7 +133,7 @@ def load(
             continue
         for line in damaged:
             warn(f"{line}; using {name!r}, which is whole")
-        return name, weights, description, state
+        return Loaded(name, weights, description, state, sums[WEIGHTS])
     if damaged:
         raise RunError(f"{folder}: " + "; ".join(damaged) + "; no whole checkpoint is left")
     return None

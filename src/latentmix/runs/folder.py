@@ -18,13 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import yaml
 
 from latentmix.runs import checkpoints
+import latentmix
 from latentmix import config
+from latentmix.data import Data
+from latentmix.methods import Method
 from latentmix.runs.checkpoints import RunError as RunError
 
 fcntl: ModuleType | None
@@ -32,9 +35,6 @@ try:
     import fcntl
 except ModuleNotFoundError:  # Windows
     fcntl = None
-
-if TYPE_CHECKING:  # a run holds a method without knowing what it is
-    from latentmix.methods import Method
 
 LOCK = ".lock"  # held by the process that trains
 NEW = ".new-"  # begins the name of a file that is being written, or was when its process was killed
@@ -50,7 +50,9 @@ class OpenRun:
         method: In eval mode, on the device.
         shape: Shape of an image, (C, H, W).
         checkpoint: Name of the checkpoint that was read.
+        epoch: Number of epochs that it was trained for.
         weights_sha256: Of its weights file.
+        description: What the method was built from.
     """
 
     folder: Path
@@ -58,7 +60,14 @@ class OpenRun:
     method: Method
     shape: tuple[int, int, int]
     checkpoint: str
+    epoch: int
     weights_sha256: str
+    description: Mapping[str, Any]
+
+    @property
+    def which(self) -> str:
+        """The weights in words: ``best, epoch 3``."""
+        return f"{self.checkpoint}, epoch {self.epoch}"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -126,14 +135,15 @@ def _recognise(run: config.Run) -> None:
     path = folder / "config.yaml"
     if path.is_file():
         old = read_config(folder)
-        free = {
-            "out": new["out"],
-            "device": new["device"],
-            "epochs": max(old.get("epochs", 0), new["epochs"]),
-        }
-        lines = config.difference({**old, **free}, {**new, **free})
-        if new["epochs"] < old.get("epochs", 0):
-            lines.append(f"epochs: {old['epochs']} -> {new['epochs']} (only more are possible)")
+        free = {"out": new["out"], "device": new["device"]}
+        lines = []
+        for length in ("epochs", "steps"):
+            before, now = old.get(length), new[length]
+            if before is not None and now is not None:
+                free[length] = now
+                if now < before:
+                    lines.append(f"{length}: {before} -> {now} (only more are possible)")
+        lines = config.difference({**old, **free}, {**new, **free}) + lines
         if lines:
             shown = "\n  ".join(lines)
             raise RunError(
@@ -163,9 +173,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is damaged: it is not readable as YAML") from error
     found = settings if isinstance(settings, dict) else {}
-    # A setting that is None by default may be younger than the run: without it things are as they were.
-    younger = {field.name: None for field in dataclasses.fields(config.Run) if field.default is None}
-    found = younger | found
+    younger = {f.name: f.default for f in dataclasses.fields(config.Run) if f.name in config.YOUNGER}
+    found = younger | {"every": {}} | found
     missing = [field.name for field in dataclasses.fields(config.Run) if field.name not in found]
     if missing:
         raise RunError(f"{path} is damaged: it lacks {', '.join(missing)}")
@@ -216,33 +225,87 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path} is damaged: {error}") from error
 
 
+def describe(run: config.Run, data: Data) -> dict[str, Any]:
+    """What `make_method` needs to build the method of a run, as a checkpoint keeps it."""
+    start = None
+    if run.start_from:
+        opened = open_run(Path(run.start_from))
+        start = {**opened.description, "weights_sha256": opened.weights_sha256}
+    return {
+        "method": run.method,
+        "shape": list(data.shape),
+        "num_classes": data.num_classes,
+        "num_attributes": data.num_attributes,
+        "start": start,
+        "latentmix": latentmix.__version__,
+    }
+
+
+def make_method(description: Mapping[str, Any], start_from: Path | None = None) -> Method:
+    """Build a method with random weights.
+
+    Arguments:
+        start_from: The run whose method it builds on, for its weights; None where a checkpoint fills them in.
+
+    Raises:
+        ValueError: Options or data that the method refuses.
+    """
+    context = {name: description[name] for name in ("num_classes", "num_attributes")}
+    context["shape"] = tuple(description["shape"])
+    if description["start"] is not None:
+        started = None if start_from is None else open_run(start_from).method
+        context["start"] = started or make_method(description["start"])
+    return config.build("method", description["method"], **context)
+
+
 def open_run(
-    folder: Path, device: str = "cpu", checkpoint: str | None = None, warn: Callable[[str], None] = print
+    folder: str | Path,
+    device: str = "cpu",
+    checkpoint: str | None = None,
+    warn: Callable[[str], None] = print,
 ) -> OpenRun:
     """Open a trained run for use.
 
     Arguments:
-        checkpoint: "best" or "last"; by default the best that is whole.
+        checkpoint: "best" or "last"; by default the best, as the method declares it, and the last of a method
+            that declares none.
 
     Raises:
-        RunError: The folder is no run, has no checkpoint yet, or only damaged ones.
+        RunError: The folder is no run, has no checkpoint yet, or only damaged ones; or its method is not
+            known here.
     """
     folder = Path(folder)
     settings = read_config(folder)
+    if checkpoint not in (None, "best", "last"):
+        raise RunError(f"checkpoint={checkpoint}: choose best or last")
     names = ("best", "last", "previous") if checkpoint is None else (checkpoint,)
     loaded = checkpoints.load(folder, names, warn, resume=False)
     if loaded is None:
         which = f" {checkpoint!r}" if checkpoint else ""
         raise RunError(f"{folder} has no checkpoint{which} yet; `latentmix train` writes one after an epoch")
-    name, weights, description, _ = loaded
-    shape = tuple(description["shape"])
-    context = {"shape": shape, "labels": description["labels"], "attributes": description["attributes"]}
-    method = config.build("method", description["method"], **context)
-    checkpoints.fill(method, weights, folder)
-    sha256 = checkpoints.weights_sha256(folder, name)
-    assert sha256 is not None, "it was just read"
-    method = method.eval().to(device).to(memory_format=torch.channels_last)
-    return OpenRun(folder, settings, method, shape, name, sha256)
+    if loaded.name != "best" and checkpoint is None and loaded.description.get("best_epoch", 0) > 0:
+        if loaded.description.get("best"):
+            warn(f"{folder}: its best checkpoint is gone; using {loaded.name!r}")
+    try:
+        method = make_method(loaded.description)
+    except (ValueError, TypeError, KeyError) as error:
+        version = loaded.description.get("latentmix", "an earlier version")
+        raise RunError(
+            f"{folder} was written by latentmix {version} and its method cannot be built here: {error}"
+        ) from error
+    checkpoints.fill(method, loaded.weights, folder)
+    method = method.eval().to(device)
+    method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return OpenRun(
+        folder,
+        settings,
+        method,
+        tuple(loaded.description["shape"]),
+        loaded.name,
+        loaded.description.get("epoch", 0),
+        loaded.weights_sha256,
+        loaded.description,
+    )
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Device, precision and what a run was made on; lightning-fabric behind it, imported only when training."""
+"""Device, precision, and what a run was made on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import latentmix
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Runtime:
@@ -22,41 +24,46 @@ class Runtime:
     Arguments:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32", or "bf16": mixed precision by autocast, weights and losses in fp32.
+        local: Number of the GPU that "auto" and "cuda" take: a rank's own.
 
     Raises:
         ValueError: A device that this machine does not have.
     """
 
-    def __init__(self, device: str = "auto", precision: str = "fp32") -> None:
-        from lightning_fabric import Fabric  # takes seconds
-
-        accelerator, _, index = device.partition(":")
-        known = ("auto", "cpu", "cuda", "mps")
-        if accelerator not in known or (index and not index.isdigit()):
-            raise ValueError(f"device={device}: choose one of {', '.join(known)}, or cuda:N")
-        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not available.get(accelerator, True) or (index and int(index) >= torch.cuda.device_count()):
-            raise ValueError(
-                f"device={device}: this machine has no such device; device=auto takes the best it has"
-            )
-        self._fabric = Fabric(
-            accelerator=accelerator,
-            devices=[int(index)] if index else 1,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-        )
-        self.device = self._fabric.device
+    def __init__(self, device: str = "auto", precision: str = "fp32", local: int = 0) -> None:
+        self.device, self.precision = find_device(device, local), precision
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
             repeat_on_gpus(precision)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context that losses are computed in."""
-        return self._fabric.autocast()
+        """A new context for losses to be computed in."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def generator(self, seed: int) -> torch.Generator:
         """A seeded generator on the device."""
         return torch.Generator(self.device).manual_seed(seed)
+
+
+def find_device(name: str, local: int = 0) -> torch.device:
+    """The device of this machine that a name stands for; "auto" takes the best that there is.
+
+    Raises:
+        ValueError: An unknown name, or a device that this machine does not have.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and (kind != "cuda" or not index.isdigit())):
+        raise ValueError(f"device={name}: choose one of {', '.join(DEVICES)}, or cuda:N")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        kind = next((each for each, found in there.items() if found), "cpu")
+    if not there.get(kind, True) or (index and int(index) >= torch.cuda.device_count()):
+        raise ValueError(f"device={name}: this machine has no such device; device=auto takes the best it has")
+    return torch.device(kind, int(index or local)) if kind == "cuda" else torch.device(kind)
 
 
 def keep_freed_memory() -> None:
@@ -72,7 +79,7 @@ def keep_freed_memory() -> None:
 
 
 def repeat_on_gpus(precision: str) -> None:
-    """Ask for the same algorithms in every run on a GPU, and for whole float32 products in "fp32".
+    """Ask for the same algorithms in every run on a GPU, and for full float32 products in "fp32".
 
     Operations that have no deterministic form warn and run. That runs are equal to the bit was tested on
     CPUs, never on a GPU. cuBLAS reads its variable when it is first used: not in a process that has used it.

@@ -1,20 +1,21 @@
 """The one training loop, for every method.
 
 A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect
-to that player's parameters only, and steps their optimisers. Everything random comes from seeded generators
-whose states are in the checkpoint, so a run that is killed and continued ends with the same bits: on a CPU
-with as many threads, where it is tested. On a GPU deterministic algorithms are asked for (`runtime`), which
-nobody has tried; a run that continues on another kind of device goes on with other random numbers.
+to that player's parameters only, and steps their optimisers. Everything random comes from seeded generators:
+their states are in the checkpoint, or they are functions of seed, step and rank. So a run that is killed and
+continued ends with the same bits on a CPU with as many threads, where it is tested. On a GPU deterministic
+algorithms are asked for (`device`), which nobody has tried; a run that continues on another kind of device
+goes on with other random numbers.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +23,17 @@ import torch
 from torch import Tensor
 
 from latentmix import config, runs
-from latentmix.data import Data, Split
+from latentmix.data import UNLABELLED, Data, Split
 from latentmix.data import load as load_data
+from latentmix.data.augment import crop_and_flip
 from latentmix.methods import Batch, Method
 from latentmix.runs import checkpoints
 from latentmix.training.device import Runtime, environment
+from latentmix.training.ranks import Ranks
+from latentmix.training.record import NonFinite, Record, training_score
+from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.step import make_optimisers, step
+from latentmix.training.streams import Stream, host_generator
 
 LOG_EVERY = 50  # steps between records of the log
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
@@ -36,10 +42,6 @@ VALIDATION_BATCH = 500
 
 class Interrupted(Exception):
     """The run was asked to stop; its last checkpoint is up to date."""
-
-
-class NonFinite(ArithmeticError):
-    """A loss or a weight became infinite or not a number; the last checkpoint is from before that."""
 
 
 class Progress(Protocol):
@@ -54,21 +56,23 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
-@dataclass
-class State:
-    """Where a run stands: everything but weights, optimisers and generators."""
+class Silent:
+    """Progress that nobody sees: that of all ranks but the first."""
 
-    step: int = 0
-    seconds: float = 0.0
-    best_epoch: int = -1
-    best_value: float = float("-inf")
-    log_position: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)  # of values since the last record
-    first_bad: dict[str, Tensor] = field(default_factory=dict)  # player -> first step with a non-finite loss
+    def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
+
+    def step(self, done: int, epoch: int, values: dict[str, float]) -> None: ...
+
+    def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
 
-def train(run: config.Run, progress: Progress) -> Path:
-    """Train a run to its end, from the start or from where it stands.
+def train(run: config.Run, progress: Progress | None = None) -> Path:
+    """Train a run to its end, from the start or from where it stopped.
+
+    Arguments:
+        progress: Told what happens; nobody is if None.
 
     Returns:
         The run's folder, with config.yaml, log.jsonl, scores.json and checkpoints.
@@ -76,14 +80,15 @@ def train(run: config.Run, progress: Progress) -> Path:
     Raises:
         ValueError: Data, device or method do not fit together; the folder holds another run, or another
             process trains it.
-        NonFinite: A loss or a weight is not finite any more; names the player and the step.
+        NonFinite: A loss or a weight became infinite or not a number; names the player and the step.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
-        OSError: The disk is full, say; the last good checkpoint is still there.
+        OSError: For example, the disk is full; the last good checkpoint is still there.
     """
-    runtime = Runtime(run.device, run.precision)
-    source = config.build("data", run.data)
+    ranks = Ranks()
+    runtime = Runtime(run.device, run.precision, ranks.local)
+    ranks.join(runtime.device)
     data = load_data(
-        source,
+        config.build("data", run.data),
         image_size=run.image_size,
         train_size=run.train_size,
         labelled=run.labelled,
@@ -92,270 +97,262 @@ def train(run: config.Run, progress: Progress) -> Path:
         seed=run.seed,
         device=runtime.device,
     )
-    trainer = Trainer(run, data, runtime, progress)
+    trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
     with _stop_on_signal() as stop:
         return trainer.fit(stop)
 
 
 class Trainer:
-    """One run in the making."""
+    """One run in the making.
 
-    def __init__(self, run: config.Run, data: Data, runtime: Runtime, progress: Progress) -> None:
+    Arguments:
+        method: What to train; made from the run's configuration if None.
+    """
+
+    def __init__(
+        self,
+        run: config.Run,
+        data: Data,
+        runtime: Runtime,
+        progress: Progress,
+        ranks: Ranks | None = None,
+        method: Method | None = None,
+    ) -> None:
         self.run, self.data, self.runtime, self.progress = run, data, runtime, progress
-        self.steps_per_epoch = len(data.train) // run.batch_size
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                f"batch_size={run.batch_size} is larger than the training set of {len(data.train)} images"
-            )
-        torch.manual_seed(run.seed)
-        context = {"shape": data.shape, "labels": data.labels, "attributes": data.attributes}
-        self.description = {"method": run.method, **context, "shape": list(data.shape)}
-        method: Method = config.build("method", run.method, **context)
-        k = getattr(getattr(method, "mixer", None), "k", 1)
-        if k > run.batch_size:
-            raise ValueError(
-                f"method.mixer.k={k} parents cannot come from batches of batch_size={run.batch_size}"
-            )
-        method.check(data.train.labels)
-        # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
-        self.method = method.to(runtime.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.periods = self.method.players()
-        self.optimisers = make_optimisers(self.method, run.lr)
-        self.generator = runtime.generator(run.seed)
-        self.state = State()
+        self.ranks = ranks or Ranks()
         self.folder = Path(run.out)
+        torch.manual_seed(run.seed)
+        self.description = runs.describe(run, data)
+        method = (
+            runs.make_method(self.description, Path(run.start_from) if run.start_from else None)
+            if method is None
+            else method
+        )
+        method = method.to(runtime.device)
+        # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
+        self.method: Method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.players = self.method.players()
+        self.periods = self._periods()
+        self._check_batches()
+        self.streams = self._streams()
+        longest = self.streams[-1]
+        self.steps_per_epoch = longest.steps
+        self.total = run.steps or (run.epochs or 0) * longest.steps
+        self.epochs = math.ceil(self.total / longest.steps)
+        probe = {"probe": run.probe_lr} if run.probe_lr else {}
+        self.optimisers = make_optimisers(self.method, dict.fromkeys(self.players, run.lr) | probe)
+        # Ranks draw apart from each other; a rank of its own draws as a process alone does.
+        self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
+        self.state = State()
+        self.record = Record(self.method, self.players, self.ranks)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
-        """Train until the last epoch is done."""
-        with runs.alone(self.run):
-            runs.prepare(self.run, environment(self.runtime.device))
-            self._restore()
+        """Train until the last step is done."""
+        with runs.alone(self.run) if self.ranks.first else _nobody():
+            if self.ranks.first:
+                runs.prepare(self.run, environment(self.runtime.device))
+            self.ranks.wait()
+            if not restore(self):
+                split = self.data.train
+                self.method.begin(split.images, split.labels)
             self._fit(stop)
+        self.ranks.wait()
         return self.folder
 
     def _fit(self, stop: Callable[[], bool]) -> None:
-        run, total = self.run, self.run.epochs * self.steps_per_epoch
-        state = self.state
-        log = runs.Log(self.folder, state.log_position)
-        if log.lost:
-            self.progress.say(
-                f"{log.path} lacks records from before step {state.step}: it goes on without them, and there "
-                f"will be no score of the online probe"
-            )
-        writer = self._tensorboard()
-        title = f"{type(self.method).label} on {self.data.name}"
-        self.progress.start(title, total, state.step, run.batch_size)
+        state, title = self.state, f"{self.method.label} on {self.data.name}"
+        self.progress.start(title, self.total, state.step, self.run.batch_size)
         started, saved = time.monotonic() - state.seconds, time.monotonic()
-        try:
-            while state.step < total:
+        with self.record.open(self.folder, state, self.progress.say):
+            while state.step < self.total:
                 epoch, i = divmod(state.step, self.steps_per_epoch)
-                order = self._order(epoch)
                 self.method.train()
-                for i in range(i, self.steps_per_epoch):  # noqa: B020, continues inside an epoch
-                    rows = order[i * run.batch_size : (i + 1) * run.batch_size]
-                    self._step(rows, i)
-                    state.step += 1
-                    state.seconds = time.monotonic() - started
-                    if state.step % LOG_EVERY == 0 or i + 1 == self.steps_per_epoch:
-                        values = self._flush()
-                        self._record(log, writer, "train", epoch, values)
-                        self.progress.step(state.step, epoch, values)
-                    if i + 1 < self.steps_per_epoch and (stop() or time.monotonic() - saved > SAVE_EVERY):
-                        self._save(log)
-                        saved = time.monotonic()
-                        if stop():
-                            raise Interrupted
-                values = self._validate()
+                self._step(state.step, i)
+                state.step += 1
                 state.seconds = time.monotonic() - started
-                self._record(log, writer, "valid", epoch, values)
-                self.progress.epoch(epoch, run.epochs, values)
-                merit = values.get("probe_accuracy", -values["reconstruction"])
-                if merit > state.best_value:
-                    state.best_epoch, state.best_value = epoch, merit
-                    # Before "last": a crash in between repeats the epoch and writes the same "best" again.
-                    checkpoints.save(self.folder, "best", self.method.state_dict(), self.description)
-                self._save(log)
-                saved = time.monotonic()
-                if stop() and state.step < total:
+                last = state.step % self.steps_per_epoch == 0 or state.step == self.total
+                if state.step % LOG_EVERY == 0 or last:
+                    values = self.record.flush(state, self.remedy)
+                    self._log("train", epoch, values)
+                    self.progress.step(state.step, epoch, values)
+                if last and self._validates(epoch):
+                    self._validate(epoch)
+                    state.seconds = time.monotonic() - started
+                asked, due = self.ranks.any(stop(), time.monotonic() - saved > SAVE_EVERY)
+                if last or asked or due:
+                    self._save()
+                    saved = time.monotonic()
+                if asked and state.step < self.total:
                     raise Interrupted
-            self._keep_score()
-        finally:
-            log.close()
-            writer.close()
+            if self.ranks.first:
+                validations = self.epochs // self.run.validate_every
+                validations += self.epochs % self.run.validate_every > 0
+                score = training_score(self.folder, self.method, self.data, state, validations, self.epochs)
+                if score is not None:
+                    runs.add_score(self.folder, "training", score)
 
-    def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.run.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.data.train), generator=generator).to(self.runtime.device)
+    def _periods(self) -> dict[str, int]:
+        """{player: n}: it steps on every n-th batch of an epoch; companions follow their leader."""
+        every, names = dict(self.run.every), list(self.players)
+        for name in every:
+            if name not in names:
+                raise ValueError(f"every.{name}: no player has this name; players are {', '.join(names)}")
+        for name, leader in type(self.method).companions.items():
+            every.setdefault(name, every.get(leader, 1))
+        return {name: every.get(name, 1) for name in names}
 
-    def _step(self, rows: Tensor, i: int) -> None:
+    def _check_batches(self) -> None:
+        run, count = self.run, len(self.data.train)
+        if run.batch_size > count:
+            raise ValueError(
+                f"batch_size={run.batch_size} is larger than the training set of {count} images; "
+                f"take batch_size={max(2, min(count // 2, 32))}, say"
+            )
+        part, ranks = run.batch_size // self.ranks.count, self.ranks.count
+        if run.batch_size % ranks or part < 2:
+            raise ValueError(
+                f"batch_size={run.batch_size} does not give each of {ranks} ranks the same 2 or more"
+            )
+        k = getattr(getattr(self.method, "mixer", None), "k", 1)
+        if k > part:
+            raise ValueError(f"method.mixer.k={k} parents cannot come from batches of {part} images")
+
+    def _streams(self) -> list[Stream]:
+        """One stream of rows, or for methods that train on "both" those with a label and then all."""
+        run, labels, kind = self.run, self.data.train.labels, self.method.trains_on
+        everything = torch.arange(len(self.data.train))
+        rows = everything
+        if kind != "all":
+            if labels is None:
+                raise ValueError(f"method {run.method['name']} needs data with labels, and these have none")
+            rows = everything[(labels != UNLABELLED).cpu()]
+            if len(rows) < 2:
+                raise ValueError(
+                    f"method {run.method['name']} needs 2 labelled images, there are {len(rows)}"
+                )
+        multiple = self.ranks.count
+
+        def stream(rows: Tensor, number: int) -> Stream:
+            size = min(run.batch_size, len(rows) - len(rows) % multiple)
+            return Stream(rows, size, run.seed, number=number, keep_last=run.keep_last, multiple=multiple)
+
+        return [stream(rows, 0)] + ([stream(everything, 1)] if kind == "both" else [])
+
+    def _step(self, number: int, i: int) -> None:
         stepping = [name for name, period in self.periods.items() if i % period == 0]
         if len(set(self.periods.values())) > 1:  # else nobody is ever frozen
-            for name in self.periods:
-                getattr(self.method, name).requires_grad_(name in stepping)
-        split = self.data.train
-        batch = Batch(
-            split.pixels(rows).contiguous(memory_format=torch.channels_last),
+            for name, parameters in self.players.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name in stepping)
+        alone = self.ranks.count == 1
+        losses, values = step(
+            self.method,
+            self._batch(number),
+            self.optimisers,
+            stepping,
+            autocast=self.runtime.autocast,
+            average=None if alone else self.ranks.average,
+            pace=self._pace(number),
+        )
+        self.record.count(losses, values, number)
+
+    def _batch(self, number: int) -> Batch:
+        split, ranks = self.data.train, self.ranks
+        host = host_generator(self.run.seed, number, ranks.rank)
+        rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
+        unlabelled = None
+        if len(self.streams) > 1:
+            unlabelled = self._images(ranks.part(self.streams[1](number)).to(self.runtime.device), host)
+        return Batch(
+            self._images(rows, host),
             None if split.labels is None else split.labels[rows],
             None if split.attributes is None else split.attributes[rows].float(),
             self.generator,
+            unlabelled,
+            number / self.total,
+            host,
+            None if split.factors is None else split.factors[rows],
+            ranks.count,
+            ranks.total,
         )
-        losses, values = step(self.method, batch, self.optimisers, stepping, self.runtime.autocast())
-        self._count(losses, values)
+
+    def _images(self, rows: Tensor, host: torch.Generator) -> Tensor:
+        split, run = self.data.train, self.run
+        if run.crop or run.flip:
+            split, rows = Split(crop_and_flip(split.images[rows], run.crop, run.flip, host)), None  # type: ignore[assignment]
+        return split.pixels(rows).contiguous(memory_format=torch.channels_last)
+
+    def _pace(self, number: int) -> float:
+        done = number / self.total
+        if self.run.schedule == "linear":
+            return 1 - done
+        return (1 + math.cos(math.pi * done)) / 2 if self.run.schedule == "cosine" else 1.0
+
+    def _validates(self, epoch: int) -> bool:
+        return (epoch + 1) % self.run.validate_every == 0 or self.state.step == self.total
+
+    def _validate(self, epoch: int) -> None:
+        """Measure the validation images, and the test images where they improve or the run ends."""
+        if not self.ranks.first:
+            return
+        state, name = self.state, self.method.best
+        values = self.evaluate(self.data.valid)
+        merit = -values[name[1:]] if name.startswith("-") else values[name] if name else float(epoch)
+        better = merit >= state.best_value  # equal epochs: the later one
+        if better or state.step == self.total:
+            values |= {f"test_{key}": value for key, value in self.evaluate(self.data.test).items()}
+        self._log("valid", epoch, values)
+        self.progress.epoch(epoch, self.epochs, values)
+        if not math.isfinite(merit):
+            raise NonFinite(f"{name.lstrip('-')} of the validation images is {merit}; {self.remedy()}")
+        if better:
+            state.best_epoch, state.best_value = epoch, merit
+            if name:
+                # Before "last": a crash in between repeats the epoch and writes the same "best" again.
+                checkpoints.save(self.folder, "best", self.method.state_dict(), self._described())
 
     @torch.no_grad()
-    def _count(self, losses: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-        """Sum values and remember the first non-finite losses, without waiting for the device."""
-        sums, bad = self.state.sums, self.state.first_bad
-        for name, value in {**{f"loss/{k}": v for k, v in losses.items()}, **values}.items():
-            sums[name] = sums[name] + value.detach().float() if name in sums else value.detach().float()
-            sums[f"{name}#"] = sums.get(f"{name}#", torch.zeros(())) + 1
-        for name, loss in losses.items():
-            before = bad.get(name, torch.full((), -1, device=loss.device))
-            now = ~torch.isfinite(loss) & (before < 0)
-            bad[name] = torch.where(now, self.state.step, before)
-
-    def _flush(self) -> dict[str, float]:
-        """Means of the values since the last record; checks that losses are finite."""
-        self._check_finite()
-        sums = self.state.sums
-        values = {k: (v / sums[f"{k}#"].to(v.device)).item() for k, v in sums.items() if not k.endswith("#")}
-        sums.clear()
-        return values
-
-    def _check_finite(self) -> None:
-        """Raise NonFinite for the first bad loss, else for weights that the last step has spoilt."""
-        what, bad = "loss", {name: int(step) for name, step in self.state.first_bad.items() if step >= 0}
-        if not bad:
-            weights = {name: getattr(self.method, name).parameters() for name in self.periods}
-            spoilt = [name for name, ws in weights.items() if not all(w.isfinite().all() for w in ws)]
-            what, bad = "weights", dict.fromkeys(spoilt, self.state.step - 1)
-        if bad:
-            name = min(bad, key=lambda name: bad[name])
-            kept = (self.folder / "checkpoints" / "last").exists()
-            raise NonFinite(
-                f"{what} of {name} not finite at step {bad[name]} "
-                f"(epoch {bad[name] // self.steps_per_epoch}); "
-                f"{self.folder} {'keeps the last good checkpoint' if kept else 'has no checkpoint yet'}; "
-                f"try a smaller lr than {self.run.lr:g}"
-            )
-
-    @torch.no_grad()
-    def _validate(self) -> dict[str, float]:
-        """Reconstruction error on the validation split, online probe accuracy there and on the test split."""
+    def evaluate(self, split: Split) -> dict[str, float]:
+        """What the method measures of a split, averaged over its images."""
         self.method.eval()
-        error, accuracy = self._evaluate(self.data.valid)
-        values = {"reconstruction": error}
-        if accuracy is not None:
-            values["probe_accuracy"] = accuracy
-            _, values["test_probe_accuracy"] = self._evaluate(self.data.test, decode=False)
-        return values
-
-    def _evaluate(self, split: Split, decode: bool = True) -> tuple[float, Any]:
-        """Mean reconstruction error (0 without decoding), and the probe's accuracy, None without labels."""
-        error, correct = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
-        probe = self.method.probe if split.labels is not None else None
+        sums: dict[str, Tensor] = {}
         for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
             x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
+            columns = (split.labels, split.attributes, split.factors)
+            y, attributes, factors = (None if c is None else c[rows] for c in columns)
             with self.runtime.autocast():
-                h = self.method.encode(x)
-                if decode:
-                    error += self.method.reconstruction_error(self.method.decode(h), x).cpu() * len(rows)
-                if probe is not None and split.labels is not None:
-                    correct += (probe(h).argmax(1) == split.labels[rows]).sum().cpu()
-        return (error / len(split)).item(), None if probe is None else correct.item() / len(split)
+                found = self.method.validate(Batch(x, y, attributes, factors=factors))
+            for key, value in found.items():
+                share = value.double().mean() * len(rows)
+                sums[key] = sums[key] + share if key in sums else share
+        return {key: value.item() / len(split) for key, value in sums.items()}
 
-    def _record(self, log: runs.Log, writer: Any, kind: str, epoch: int, values: dict[str, float]) -> None:
+    def _log(self, kind: str, epoch: int, values: dict[str, float]) -> None:
+        self.record.write(kind, epoch, self.state, self.run.batch_size, values)
+
+    def remedy(self) -> str:
+        """Where a run stands whose numbers are not finite, and what to try."""
+        kept = (self.folder / "checkpoints" / "last").exists()
+        return (
+            f"{self.folder} {'keeps the last good checkpoint' if kept else 'has no checkpoint yet'}; "
+            f"try a smaller lr than {self.run.lr:g}"
+        )
+
+    def _described(self) -> dict[str, Any]:
         state = self.state
-        images = state.step * self.run.batch_size
-        record = {"kind": kind, "epoch": epoch, "step": state.step, "images": images}
-        log.write({**record, "seconds": round(state.seconds, 3), "values": values})
-        for name, value in values.items():
-            writer.add_scalar(f"{kind}/{name}", value, state.step)
+        done = {"epoch": math.ceil(state.step / self.steps_per_epoch), "step": state.step}
+        return {**self.description, **done, "best_epoch": state.best_epoch + 1, "best": self.method.best}
 
-    def _tensorboard(self) -> Any:
-        from torch.utils.tensorboard import SummaryWriter
+    def _save(self) -> None:
+        self.record.check(self.state, self.remedy)
+        resume = resume_state(self)  # of all ranks
+        if self.ranks.first:
+            checkpoints.save(self.folder, "last", self.method.state_dict(), self._described(), resume)
 
-        return SummaryWriter(str(self.folder), purge_step=self.state.step or None)
 
-    def _save(self, log: runs.Log) -> None:
-        self._check_finite()
-        state, device = self.state, self.runtime.device
-        state.log_position = log.position()
-        resume = {
-            "state": {k: v for k, v in vars(state).items() if k not in ("sums", "first_bad")},
-            "sums": state.sums,
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
-            "device": device.type,
-            "threads": torch.get_num_threads(),
-            "data": self.data.fingerprint,
-        }
-        checkpoints.save(self.folder, "last", self.method.state_dict(), self.description, resume)
-
-    def _restore(self) -> None:
-        loaded = checkpoints.load(self.folder, warn=self.progress.say)
-        if loaded is None:
-            return
-        _, weights, _, resume = loaded
-        if resume is None or resume["data"] != self.data.fingerprint:
-            raise runs.RunError(
-                f"the data have changed since {self.folder} was begun; choose another out=FOLDER"
-            )
-        checkpoints.fill(self.method, weights, self.folder)
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(resume["optimisers"][name])
-        sums = {name: value.to(self.runtime.device) for name, value in resume["sums"].items()}
-        self.state = State(**resume["state"], sums=sums)
-        self._restore_generators(resume)
-
-    def _restore_generators(self, resume: Mapping[str, Any]) -> None:
-        """Go on with the random numbers where they were; draw others on another kind of device."""
-        device, threads = self.runtime.device, torch.get_num_threads()
-        before = resume.get("device", "cuda" if resume["cuda"] else "cpu")  # older checkpoints do not say
-        if before != device.type:
-            # From seed and step alone; negative, so that no epoch's order comes of the same seed.
-            seed = -1 - (self.run.seed * 1_000_003 + self.state.step)
-            torch.manual_seed(seed)
-            self.generator.manual_seed(seed)
-            self.progress.say(
-                f"{self.folder} was trained on {before} so far: on {device.type} it goes on with other "
-                f"random numbers, not bit for bit"
-            )
-            return
-        self.generator.set_state(resume["generator"])
-        torch.set_rng_state(resume["torch"])
-        if resume["cuda"]:
-            torch.cuda.set_rng_state(resume["cuda"][0], device)
-        if device.type == "cpu" and resume.get("threads", threads) != threads:
-            self.progress.say(
-                f"{self.folder} was trained with threads={resume['threads']} so far: with {threads} it goes "
-                f"on as well, but perhaps not bit for bit"
-            )
-
-    def _keep_score(self) -> None:
-        """Store the online probe: test accuracy at the best validation epoch, and the papers' best of all."""
-        records = [r for r in runs.read_log(self.folder) if r["kind"] == "valid"]
-        if len(records) < self.run.epochs or "probe_accuracy" not in records[0]["values"]:
-            return
-        best = max(records, key=lambda r: (r["values"]["probe_accuracy"], -r["epoch"]))
-        values = {
-            "online_test_accuracy": best["values"]["test_probe_accuracy"],
-            "online_best_valid_accuracy": best["values"]["probe_accuracy"],
-            "online_last_test_accuracy": records[-1]["values"]["test_probe_accuracy"],
-        }
-        protocol = {
-            "probe": "linear, trained online on detached codes by the run's own optimiser settings",
-            "selection": "test accuracy at the best validation epoch; the papers report the best validation",
-            "epoch": best["epoch"],
-            "epochs": self.run.epochs,
-            "n_train": len(self.data.train),
-            "n_valid": len(self.data.valid),
-            "n_test": len(self.data.test),
-        }
-        score = {"values": values, "protocol": protocol, "seconds": round(self.state.seconds, 1)}
-        runs.add_score(self.folder, "online_probe", score)
+@contextmanager
+def _nobody() -> Iterator[None]:
+    yield
 
 
 @contextmanager

@@ -17,8 +17,8 @@ def choose(precision: str, device: torch.device | str) -> tuple[Precision, str]:
     """The precision to compute in, and the reason in a few words.
 
     Arguments:
-        precision: "fp32" or "bf16", which are kept; or "auto": bf16 on a processor with AVX512-BF16 or AMX and
-            on a GPU that computes in bfloat16, else fp32.
+        precision: "fp32" or "bf16", which are kept; or "auto": bf16 on a processor with AVX512-BF16 or AMX
+            and on a GPU that computes in bfloat16, else fp32.
         device: Where the run computes.
 
     Raises:
@@ -38,8 +38,8 @@ def warning(precision: str, device: torch.device | str) -> str | None:
     if precision != "bf16" or device.type != "cpu" or _fast_bf16(device)[0]:
         return None
     return (
-        f"precision=bf16 is slow here: {_fast_bf16(device)[1]}, and a step takes about {SLOWER} times as long as "
-        f"in fp32; precision=auto takes the faster one"
+        f"precision=bf16 is slow here: {_fast_bf16(device)[1]}, and a step takes about {SLOWER} times as long "
+        f"as in fp32; precision=auto takes the faster one"
     )
 
 

@@ -43,11 +43,13 @@ def waiting() -> Iterator[Callable[[str], None]]:
 
 
 def epoch_line(epoch: int, epochs: int, values: dict[str, float]) -> str:
-    """``epoch 3/10  reconstruction 0.0312  probe 91.4 %``."""
-    text = f"epoch {epoch + 1}/{epochs}  reconstruction {values['reconstruction']:.4f}"
-    if "probe_accuracy" in values:
-        text += f"  online probe {100 * values['probe_accuracy']:.1f} % (validation)"
-    return text
+    """``epoch 3/10  reconstruction 0.0312  probe accuracy 91.4 %``: what validation images say."""
+    shown = [
+        f"{name.replace('_', ' ')} " + (f"{100 * value:.1f} %" if "accuracy" in name else f"{value:.4f}")
+        for name, value in values.items()
+        if not name.startswith("test_")
+    ]
+    return "  ".join([f"epoch {epoch + 1}/{epochs}", *shown])
 
 
 def duration(seconds: float) -> str:

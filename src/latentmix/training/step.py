@@ -1,62 +1,120 @@
-"""Players: each part of a method that is trained has an optimiser of its own, and descends its own loss."""
+"""One training step: each player has an optimiser of its own and descends its own loss."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from latentmix.methods import Batch, Losses, Method
 
+Optimisers = Mapping[str, torch.optim.Optimizer]
 
-def make_optimisers(method: Method, lr: float) -> dict[str, torch.optim.Optimizer]:
-    """One Adam for each player, as AMR (section 4.1): coupled L2 decay, the method's own betas."""
-    optimisers: dict[str, torch.optim.Optimizer] = {}
-    for name in method.players():
-        parameters = list(getattr(method, name).parameters())
-        optimisers[name] = torch.optim.Adam(
-            [{"params": parameters, "initial_lr": lr}],
-            lr=lr,
-            betas=method.betas,
-            weight_decay=method.weight_decay,
-            fused=parameters[0].device.type in ("cpu", "cuda"),
-        )
+
+def make_optimisers(method: Method, lr: float | Mapping[str, float]) -> dict[str, torch.optim.Optimizer]:
+    """The method's optimiser for each of its players.
+
+    Arguments:
+        lr: Learning rate of all players, or {player: learning rate}.
+    """
+    optimisers = {}
+    for name, parameters in method.players().items():
+        rate = lr[name] if isinstance(lr, Mapping) else lr
+        optimisers[name] = method.optimiser(name, parameters, rate)
+        for group in optimisers[name].param_groups:
+            group["initial_lr"] = rate
     return optimisers
 
 
 def step(
     method: Method,
     batch: Batch,
-    optimisers: Mapping[str, torch.optim.Optimizer],
+    optimisers: Optimisers,
     players: Collection[str] | None = None,
-    autocast: AbstractContextManager[Any] | None = None,
+    *,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    average: Callable[[Sequence[Tensor]], None] | None = None,
+    pace: float = 1.0,
 ) -> Losses:
-    """Take one training step: every player descends its own loss, all from the same weights.
+    """Take one training step: in each stage every player descends its own loss, all from the same weights.
 
     Arguments:
         players: Those that step; all if None. The others should be frozen (`requires_grad_(False)`), so that
             their graphs are not built.
-        autocast: The context that the losses are computed in.
+        autocast: Makes the context that losses are computed in, anew for each stage: its cache of weights
+            must not outlive a step of the optimisers.
+        average: Averages tensors over all ranks, in place.
+        pace: Factor on every learning rate: the run's schedule.
 
     Returns:
-        The losses and values of the method.
+        The losses and values of all stages; a name that several stages use keeps the last.
+
+    Raises:
+        ValueError: A loss of something that is no player, or that depends on no parameter of its player.
     """
-    with autocast or nullcontext():
-        losses, values = method.losses(batch)
+    everything: Losses = {}, {}
+    stages = method.stages(batch)
+    while True:
+        with autocast():
+            stage = next(stages, None)
+        if stage is None:
+            return everything
+        losses, values = stage
+        _descend(method, batch, optimisers, losses, values, players, average, pace)
+        everything[0].update({name: loss.detach() for name, loss in losses.items()})
+        everything[1].update({name: value.detach() for name, value in values.items()})
+
+
+def _descend(
+    method: Method,
+    batch: Batch,
+    optimisers: Optimisers,
+    losses: Mapping[str, Tensor],
+    values: dict[str, Tensor],
+    players: Collection[str] | None,
+    average: Callable[[Sequence[Tensor]], None] | None,
+    pace: float,
+) -> None:
+    if unknown := sorted(set(losses) - set(optimisers)):
+        raise ValueError(
+            f"{type(method).__name__}.losses has a loss of {', '.join(unknown)}, which is no player; "
+            f"players are its trainable submodules: {', '.join(optimisers) or 'none'}"
+        )
     stepping = [name for name in optimisers if name in losses and (players is None or name in players)]
+    parameters: dict[str, list[nn.Parameter]] = {
+        name: [p for group in optimisers[name].param_groups for p in group["params"]] for name in stepping
+    }
+    found: list[Tensor] = []
     for name in stepping:
-        parameters = optimisers[name].param_groups[0]["params"]
-        gradients = torch.autograd.grad(losses[name], parameters, retain_graph=name != stepping[-1])
-        for parameter, gradient in zip(parameters, gradients):
-            if gradient.stride() != parameter.stride():
+        gradients = _gradients(method, name, losses[name], parameters[name], name != stepping[-1])
+        for parameter, gradient in zip(parameters[name], gradients):
+            if gradient is not None and gradient.stride() != parameter.stride():
                 # Of a weight that enters by einsum, say: fused Adam pairs what lies at the same place.
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
-    for name, share in method.rates(values).items():
-        group = optimisers[name].param_groups[0]
-        group["lr"] = group["initial_lr"] * share
+            found += [] if gradient is None else [gradient]
+    if average is not None:
+        values |= {name: value.detach().float().clone() for name, value in values.items()}
+        average([*found, *values.values()])
+    rates = method.rates(values, batch.done)
     for name in stepping:
+        for group in optimisers[name].param_groups:
+            share = rates.get(name, 1.0)
+            group["lr"] = group["initial_lr"] * (share * pace if pace != 1 else share)
         optimisers[name].step()
-    return losses, values
+
+
+def _gradients(
+    method: Method, name: str, loss: Tensor, parameters: list[nn.Parameter], keep: bool
+) -> Sequence[Tensor | None]:
+    gradients: Sequence[Tensor | None] = []
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise ValueError(
+            f"{type(method).__name__}.losses: the loss of {name!r} depends on no parameter of {name!r}"
+        )
+    return gradients

@@ -6,13 +6,17 @@ white square, and turning the square fills its corners with black, as published:
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from pydantic import Field
 from torch import Tensor
+
+from latentmix.data.split import Decoded
 
 FACTORS = ("x", "y", "bar", "slope", "foot", "stroke", "angle")
 CANVAS, SIDE = 256, 64
@@ -27,6 +31,49 @@ TEST_ANGLES: dict[Task, tuple[tuple[float, float], tuple[float, float]]] = {
     "B": ((-30.0, -20.0), (-10.0, 30.0)),
     "C": ((-30.0, 30.0), (-30.0, 30.0)),
 }
+
+
+@dataclass(frozen=True)
+class TurnedGlyphs:
+    """Ones and sevens, drawn and turned: trained on steep angles, tested on the angles between.
+
+    Arguments:
+        task: What a label says: "A" and "B" the sign of the angle in training, "C" the digit.
+        images: Number of training images. The published runs draw new ones for each of 1,000 steps, 256,000.
+        test_images: Number of test images, and of validation images, which have the angles of the training.
+
+    References:
+        Manifold Mixup v1, appendix E and table 8.
+    """
+
+    task: Task = "A"
+    images: Annotated[int, Field(ge=2, le=1_000_000)] = 20_000
+    test_images: Annotated[int, Field(ge=2, le=1_000_000)] = 2560
+
+    def key(self) -> str:
+        """The drawing depends on the options alone."""
+        return "1"
+
+    def read(self, image_size: int) -> Decoded:
+        """Draw the three splits.
+
+        Raises:
+            ValueError: Another size than 64 pixels.
+        """
+        if image_size != SIDE:
+            raise ValueError(f"turned_glyphs are drawn at image_size={SIDE}, not {image_size}")
+        columns: dict[str, Any] = {}
+        for i, (split, count) in enumerate(
+            {"train": self.images, "valid": self.test_images, "test": self.test_images}.items()
+        ):
+            generator = torch.Generator().manual_seed(1000 + i)
+            factors, y = draw_factors(count, self.task, test=split == "test", generator=generator)
+            factors = factors.round()  # kept as whole numbers, of pixels and degrees
+            columns[f"{split}_images"] = render(factors)[:, None]
+            columns[f"{split}_labels"] = y.long().numpy()
+            columns[f"{split}_factors"] = factors.long().numpy()
+        names = ("one", "seven") if self.task == "C" else ("turned right", "turned left")
+        return Decoded(**columns, class_names=names, factor_names=FACTORS)
 
 
 def draw_factors(

@@ -1,17 +1,44 @@
-"""Points on a spiral in the plane, for AMR's toy experiment; no images, so this is no `Source`.
+"""Points on a spiral in the plane, for AMR's toy experiment.
 
-Eight bits a pixel would show a critic a lattice: points are drawn as floats, of shape (2, 1, 1).
+Eight bits a pixel would show a critic a lattice, so points are float32, "images" of shape (2, 1, 1).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from latentmix.data.split import Decoded
 
 TURNS = 2.0
 INNER, OUTER = 0.1, 0.9  # radii
+
+
+@dataclass(frozen=True)
+class Spiral:
+    """Points of a noisy Archimedean spiral of two turns, the same for every seed; `image_size` is not used.
+
+    Arguments:
+        points: Number of training points; as many are drawn for validation and for testing.
+
+    References:
+        AMR, appendix, figure 12.
+    """
+
+    points: Annotated[int, Field(ge=2, le=10_000_000)] = 2000
+
+    def key(self) -> None:
+        """None: drawing is as fast as reading what was drawn."""
+
+    def read(self, image_size: int) -> Decoded:
+        """Draw the three splits."""
+        splits = [draw(self.points, generator=torch.Generator().manual_seed(i)).numpy() for i in range(3)]
+        return Decoded(train_images=splits[0], valid_images=splits[1], test_images=splits[2])
 
 
 def draw(count: int, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:

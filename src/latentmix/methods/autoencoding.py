@@ -1,0 +1,94 @@
+"""What every autoencoder of this package shares: one player that encodes and decodes, and an online probe."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.data.split import UNLABELLED
+from latentmix.methods import Batch, Method
+from latentmix.networks import EncoderDecoder
+
+Reconstruction = Literal["l1", "l2", "bce"]
+
+
+class AutoencoderMethod(Method):
+    """An autoencoder and whatever trains it; its roles are `Encodes` and `Decodes`.
+
+    Arguments:
+        autoencoder: The player that encodes and decodes.
+        reconstruction: The error that `reconstruction_error` takes; "bce" also squashes what is decoded.
+        num_classes: Number of classes; adds an online linear probe as a player of its own.
+    """
+
+    def __init__(
+        self,
+        autoencoder: EncoderDecoder,
+        *,
+        reconstruction: Reconstruction = "l1",
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.code_shape = autoencoder.code_shape
+        self.reconstruction = reconstruction
+        self.probe: nn.Module | None = None
+        if num_classes is not None:
+            units = math.prod(autoencoder.code_shape)
+            with torch.random.fork_rng(devices=[]):  # so that a probe never moves the others' initialisation
+                self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, num_classes))
+
+    @property
+    def best(self) -> str:  # type: ignore[override]
+        """With labels the online probe's accuracy, by which the papers choose; else the reconstruction."""
+        return "-reconstruction" if self.probe is None else "probe_accuracy"
+
+    def encode(self, x: Tensor) -> Tensor:
+        """h = f(x), deterministic: images (B, C, H, W) in [-1, 1] to codes (B, ...)."""
+        return self.autoencoder.encode(x)
+
+    def decode(self, h: Tensor) -> Tensor:
+        """x = g(h): codes (B, ...) to images (B, C, H, W), about [-1, 1]."""
+        x = self.autoencoder.decode(h)
+        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
+
+    def realism(self, x: Tensor) -> Tensor | None:
+        """The probability, by the method's own critic, that images (B, C, H, W) are real: shape (B,).
+
+        None if the method has no critic that judges images: one that judges codes, say, or how mixed an
+        image is.
+        """
+        return None
+
+    def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Mean over all elements of |x_hat - x| (l1), its square (l2), or cross-entropy on [0, 1] (bce)."""
+        if self.reconstruction == "l1":
+            return F.l1_loss(x_hat, x)
+        if self.reconstruction == "l2":
+            return F.mse_loss(x_hat, x)
+        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an
+        # infinite logarithm, whose gradient is not a number; a ten-millionth away it is large and finite.
+        p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
+        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+
+    def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1.
+
+        Images with the label -1 do not count; a batch of them alone costs 0.
+        """
+        if self.probe is None or batch.y is None:
+            return {}
+        cross = F.cross_entropy(self.probe(h.detach()), batch.y, ignore_index=UNLABELLED, reduction="sum")
+        return {"probe": batch.mean_of(cross, (batch.y != UNLABELLED).sum())}
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstruction error, and whether the online probe is right about each image."""
+        h = self.encode(batch.x)
+        values = {"reconstruction": self.reconstruction_error(self.decode(h), batch.x)}
+        if self.probe is not None and batch.y is not None:
+            values["probe_accuracy"] = (self.probe(h).argmax(1) == batch.y).float()
+        return values

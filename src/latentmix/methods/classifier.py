@@ -1,0 +1,220 @@
+"""Classifiers: trained plainly, with input mixup, or with Manifold Mixup at any layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BeforeValidator, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.manifold.layers import INPUT
+from latentmix.manifold.manifold_mixup import ManifoldMixup
+from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.networks import ClassifyingNetwork
+from latentmix.networks.resnet import PreActResNet
+
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+]
+Share = Annotated[float, Field(gt=0, lt=1)]
+# Published mean and deviation of each channel, of pixels from 0 to 255.
+STATISTICS = {
+    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar100": ((129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    "svhn": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+}
+
+
+class Classifier(Method):
+    """min_N E[lam l(N, y) + (1 - lam) l(N, y')]: a layer, drawn for each batch, is mixed by lam, and so is l.
+
+    The hidden states become lam h + (1 - lam) h', lam ~ Beta(alpha, alpha), with (h', y') those of a permuted
+    batch. Without layers this is plain training, and with the layer "input" alone it is input mixup. The
+    network sees (pixels - mean) / deviation of each channel, measured on the training images.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        num_classes: Number of classes.
+        network: The architecture; it needs a `classifier`.
+        layers: Where to mix, names of layers or "input"; one of them is drawn for each batch. The paper's
+            "all layers" adds layer3 and takes alpha = 6; input mixup takes alpha = 1. "none" for no mixing.
+        alpha: Concentration of lam, above 0.
+        detach: Block the gradient at the mixed layer (section 4.1).
+        loss: "bce_on_softmax" is the published code's, "cross_entropy" what the text says; the published code
+            of the first version trained plain networks by the latter. Near the start the gradient of the
+            former is 1 / (K - 1) of the latter's, so compare networks under the same loss only.
+        drops: Shares of the training at which the learning rate falls tenfold.
+        optimiser: "sgd" with Nesterov's momentum of 0.9, or "adam" without decay, betas (0.9, 0.999).
+        decay: Weight decay of "sgd", on all weights.
+        statistics: What to normalise by: "measured", or published numbers for "cifar10", "cifar100", "svhn".
+
+    Raises:
+        ValueError: Data without labels, layers that the network does not have, or published statistics of
+            another number of channels.
+
+    References:
+        "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.1 and appendix A; what the text leaves
+        open (batch, learning rate, momentum, crops, loss) is from the code published with it.
+    """
+
+    lr = 0.1
+    batch_size = 128
+    trains_on = "labelled"
+    best = "accuracy"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        num_classes: int | None,
+        *,
+        network: ClassifyingNetwork = PreActResNet(),  # noqa: B008, a frozen value
+        layers: Names = ("input", "layer1", "layer2"),
+        alpha: Annotated[float, Field(gt=0, le=1e6)] = 2.0,
+        detach: bool = False,
+        loss: Literal["bce_on_softmax", "cross_entropy"] = "bce_on_softmax",
+        drops: tuple[Share, ...] = (1 / 3, 2 / 3),
+        optimiser: Literal["sgd", "adam"] = "sgd",
+        decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
+        statistics: Literal["measured", "cifar10", "cifar100", "svhn"] = "measured",
+    ) -> None:
+        if not num_classes:
+            raise ValueError("method classifier needs data with labels, and these have none")
+        super().__init__()
+        self.network = network.classifier(shape, num_classes)
+        self.criterion: Callable[[Tensor, Tensor], Tensor] = LOSSES[loss]
+        self.drops, self.kind, self.decay, self.statistics = drops, optimiser, decay, statistics
+        self.register_buffer("mean", torch.zeros(shape[0], 1, 1))
+        self.register_buffer("std", torch.ones(shape[0], 1, 1))
+        layers = tuple(name for name in layers if name != "none")
+        self.label = mixing_label(layers)
+        self._mixup = ManifoldMixup(self.network, layers, alpha=alpha, detach=detach) if layers else None
+
+    @property
+    def paced(self) -> bool:  # type: ignore[override]
+        """The rate falls at shares of the training."""
+        return bool(self.drops)
+
+    def begin(self, images: Tensor, labels: Tensor | None) -> None:
+        mean, std = channel_statistics(images, self.statistics)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def losses(self, batch: Batch) -> Losses:
+        if batch.y is None:
+            raise ValueError("method classifier got a batch without labels")
+        loss = mixed_loss(
+            self.network, self._mixup, self.criterion, self.standardise(batch.x), batch.y, batch.host
+        )
+        return {"network": loss}, {}
+
+    def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        if self.kind == "adam":
+            return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
+
+    def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
+        """0.1 to the power of the number of drops that have passed."""
+        return {"network": falls(self.drops, done)}
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Whether each image is classified correctly, and its cross-entropy (NLL)."""
+        return accuracy_and_nll(self.classify(batch.x), batch.y)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, C, H, W) in [-1, 1]."""
+        return self.network(self.standardise(x))
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """What the network sees: ((x + 1) / 2 - mean) / deviation, x in [-1, 1]."""
+        return ((x + 1) / 2 - self.mean) / self.std
+
+
+def mixing_label(layers: Names) -> str:
+    """What figures call a classifier that is mixed at these layers."""
+    return "no mixup" if not layers else "input mixup" if layers == (INPUT,) else "Manifold Mixup"
+
+
+def mixed_loss(
+    network: nn.Module,
+    mixup: ManifoldMixup | None,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """The loss of one batch, mixed by one draw of `mixup`, or plain."""
+    if mixup is None:
+        return criterion(network(x), y)
+    mixup.generator = generator
+    with mixup(len(x)) as m:
+        return m.loss(criterion, network(x), y)
+
+
+def bce_on_softmax(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean over samples and classes of -y log p - (1 - y) log(1 - p), p = softmax(logits): the published
+    loss.
+
+    Near the start its gradient is 1 / (K - 1) of cross-entropy's, so that the two want other learning rates.
+
+    Arguments:
+        logits: Shape (B, K).
+        y: Class indices (B,), or soft labels (B, K).
+    """
+    y = F.one_hot(y, logits.shape[1]).to(logits.dtype) if y.ndim == 1 else y
+    log_p = logits.log_softmax(1)
+    # 1 - p is the sum of the other classes' p; taken from their logits, it does not cancel where p is near 1.
+    others = (
+        logits[:, None]
+        .expand(-1, logits.shape[1], -1)
+        .masked_fill(torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device), -math.inf)
+    )
+    log_q = others.logsumexp(2) - logits.logsumexp(1, keepdim=True)
+    return -(y * log_p.clamp_min(-100) + (1 - y) * log_q.clamp_min(-100)).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bce_on_softmax": bce_on_softmax,
+    "cross_entropy": F.cross_entropy,
+}
+
+
+def accuracy_and_nll(logits: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    """{"accuracy", "nll"} of each image, from logits (B, K) and class indices (B,)."""
+    assert y is not None, "validation images of a classifier have labels"
+    nll = F.cross_entropy(logits.float(), y, reduction="none")
+    return {"accuracy": (logits.argmax(1) == y).float(), "nll": nll}
+
+
+def falls(drops: tuple[float, ...], done: float) -> float:
+    """0.1 to the power of how many of the shares `drops` are at most `done`."""
+    return 0.1 ** sum(done >= drop for drop in drops)
+
+
+def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel for pixels from 0 to 1, each (C, 1, 1), float32.
+
+    Arguments:
+        images: Shape (N, C, H, W), uint8; what is measured.
+        which: "measured", or a key of `STATISTICS` for published numbers.
+
+    Raises:
+        ValueError: Another number of channels than the published statistics have.
+    """
+    if which != "measured":
+        if images.shape[1] != 3:
+            raise ValueError(f"statistics={which} are of 3 channels, the images have {images.shape[1]}")
+        mean, std = torch.tensor(STATISTICS[which], device=images.device) / 255
+    else:
+        # From how often each of the 256 values occurs: exact, and no copy of all images in floating point.
+        values = torch.arange(256, device=images.device, dtype=torch.float64) / 255
+        shares = torch.stack([c.flatten().bincount(minlength=256) for c in images.transpose(0, 1)])
+        shares = shares.double() / images[:, 0].numel()
+        mean = shares @ values
+        std = (shares @ values.square() - mean.square()).clamp_min(1e-12).sqrt()
+    return mean.float().reshape(-1, 1, 1), std.float().reshape(-1, 1, 1)

@@ -1,0 +1,89 @@
+"""A classifier trained on images of mixed factors, to which Manifold Mixup compares mixed pixels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.data.sources.glyphs import SIDE, render
+from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.methods.classifier import accuracy_and_nll
+from latentmix.mixing import Mixup
+from latentmix.networks import ClassifyingNetwork
+from latentmix.networks.strided_conv import StridedConv
+
+
+class FactorMixing(Method):
+    """min_N l(N(x_mix), lam y + (1 - lam) y'): x_mix blends two images, or is drawn anew from mixed factors.
+
+    lam ~ Uniform(0, 1) for each pair, l the binary cross-entropy. The network has one logit, that of the
+    second class. Mixed factors are cut to whole numbers before they are drawn, as published.
+
+    Arguments:
+        shape: Shape of an image, (1, 64, 64).
+        num_classes: Must be 2.
+        network: The architecture; it needs a `classifier`.
+        mixing: Mix nothing ("none"), pixels ("input") or the true factors ("factor").
+
+    Raises:
+        ValueError: Data that are not `data=turned_glyphs`, whose factors can be drawn.
+
+    References:
+        Manifold Mixup v1, section 6.2, appendix E and table 8.
+    """
+
+    lr = 1e-4
+    batch_size = 128
+    betas = (0.9, 0.999)
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        shape: Shape,
+        num_classes: int | None,
+        *,
+        network: ClassifyingNetwork = StridedConv(),  # noqa: B008, a frozen value
+        mixing: Literal["none", "input", "factor"] = "factor",
+    ) -> None:
+        if shape != (1, SIDE, SIDE) or num_classes != 2:
+            raise ValueError(
+                f"method factor_mixing draws images of turned glyphs again from their factors: it needs "
+                f"data=turned_glyphs image_size={SIDE}"
+            )
+        super().__init__()
+        self.network = network.classifier(shape, 1)
+        self.mixing = mixing
+        self.label = {"none": "no mixup", "input": "mixed pixels", "factor": "mixed factors"}[mixing]
+
+    def losses(self, batch: Batch) -> Losses:
+        if batch.y is None or batch.factors is None:
+            raise ValueError("method factor_mixing got a batch without labels or factors")
+        x, y = batch.x, batch.y.to(batch.x.dtype)
+        if self.mixing != "none":
+            mix = Mixup()(x, batch.generator)
+            y = mix(y)
+            x = mix(x) if self.mixing == "input" else self.draw(mix(batch.factors.double()).trunc()).to(x)
+        p = self.network((x + 1) / 2)[:, 0].float().sigmoid()
+        # Not from logits: as published, logarithms are cut at -100, and autocast refuses torch's own.
+        loss = -(y * p.log().clamp_min(-100) + (1 - y) * (-p).log1p().clamp_min(-100)).mean()
+        return {"network": loss}, {}
+
+    @staticmethod
+    def draw(factors: Tensor) -> Tensor:
+        """Images (B, 1, 64, 64) in [-1, 1] of factors (B, 7)."""
+        return torch.from_numpy(render(factors.cpu()))[:, None].float() / 127.5 - 1
+
+    def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=lr, betas=self.betas)
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Whether each image is classified correctly, and its cross-entropy (NLL), cut at 100."""
+        values = accuracy_and_nll(self.classify(batch.x), batch.y)
+        return values | {"nll": values["nll"].clamp_max(100)}
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (B, 2) of images in [-1, 1]; the first is 0."""
+        return F.pad(self.network((x + 1) / 2), (1, 0))

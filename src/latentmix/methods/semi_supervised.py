@@ -1,0 +1,191 @@
+"""Semi-supervised classifiers: a few labelled images, many without labels, mixed at hidden layers or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.data.zca import Zca
+from latentmix.manifold.manifold_mixup import ManifoldMixup, MixedPass
+from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.methods.classifier import Names, Share, accuracy_and_nll, falls, mixing_label
+from latentmix.mixing import Mixup
+from latentmix.networks import ClassifyingNetwork
+from latentmix.networks.wide_resnet import WideResNet
+
+STEM_L1 = 1e-3
+
+Concentration = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class SemiSupervised(Method):
+    """min_N E[l(N(mix), mixed y)] over labelled images + w(t) E[|N(mix u) - mix N(u)|^2] over all images.
+
+    Labelled images are mixed with lam ~ Beta(0.1, 0.1), the others, whose targets are the network's own
+    predictions, with lam ~ Beta(2, 2), each at a layer that is drawn for the batch. The weight ramps up,
+    w(t) = weight exp(-5 (1 - s)^2), s from 0 to 1 over the first `ramp` of the training.
+
+    Arguments:
+        shape: Shape of an image, (C, H, W).
+        num_classes: Number of classes.
+        network: The architecture; it needs a `classifier`.
+        layers: Where to mix: "input" alone is input mixup; "none" learns from the labelled images only, in
+            as many steps.
+        weight: Of the consistency loss after the ramp.
+        form: "clean": the network's predictions are probabilities, targets are predicted in evaluation mode,
+            and the consistency is the squared distance of two distributions. "paper", the published code:
+            logits in the place of probabilities, targets predicted in training mode with dropout, squared
+            differences averaged over classes too, and 0.001 times the L1 norm of the first weight added.
+        zca: Whiten images by statistics of the training images.
+        alpha_labelled, alpha_unlabelled: Concentrations of lam, above 0.
+        ramp: Share of the training.
+        drops: Shares of the training at which the learning rate falls tenfold.
+        decay: Weight decay of SGD, on all weights.
+
+    Raises:
+        ValueError: Data without labels, or layers that the network does not have.
+
+    References:
+        "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.3, appendix C, algorithms 1 to 3; the
+        ramp is that of Tarvainen and Valpola, "Mean teachers are better role models", 2017.
+    """
+
+    lr = 0.1
+    batch_size = 100
+    trains_on = "both"
+    best = "accuracy"
+    paced = True
+
+    def __init__(
+        self,
+        shape: Shape,
+        num_classes: int | None,
+        *,
+        network: ClassifyingNetwork = WideResNet(),  # noqa: B008, a frozen value
+        layers: Names = ("input", "layer1", "layer2"),
+        weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0,
+        form: Literal["clean", "paper"] = "clean",
+        zca: bool = False,
+        alpha_labelled: Concentration = 0.1,
+        alpha_unlabelled: Concentration = 2.0,
+        ramp: Share = 0.4,
+        drops: tuple[Share, ...] = (1 / 2, 3 / 4, 7 / 8),
+        decay: Annotated[float, Field(ge=0, le=1)] = 5e-4,
+    ) -> None:
+        if not num_classes:
+            raise ValueError("method semi_supervised needs data with labels, and these have none")
+        super().__init__()
+        self.network = network.classifier(shape, num_classes)
+        self.weight, self.form, self.decay, self.ramp, self.drops = weight, form, decay, ramp, drops
+        self.alphas = alpha_labelled, alpha_unlabelled
+        self.whiten = Whitening(math.prod(shape)) if zca else None
+        layers = tuple(name for name in layers if name != "none")
+        self.label = f"{'supervised only' if not layers else mixing_label(layers)}"
+        self._mixup = ManifoldMixup(self.network, layers) if layers else None
+
+    def begin(self, images: Tensor, labels: Tensor | None) -> None:
+        if self.whiten is not None:
+            self.whiten.fit(images)
+
+    def losses(self, batch: Batch) -> Losses:
+        if batch.y is None or batch.unlabelled is None:
+            raise ValueError("method semi_supervised needs batches of labelled and of unlabelled images")
+        x, u = self.prepare(batch.x), self.prepare(batch.unlabelled)
+        supervised = self.supervised(x, batch.y, batch.host)
+        values = {"supervised": supervised}
+        loss = supervised
+        if self._mixup is not None:
+            values["consistency"] = self.consistency(u, batch.host)
+            loss = loss + self.weight * ramp_up(batch.done / self.ramp) * values["consistency"]
+        if self.form == "paper":
+            loss = loss + STEM_L1 * next(self.network.parameters()).abs().sum()
+        return {"network": loss}, values
+
+    def supervised(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Cross-entropy of labelled images (B, C, H, W) and class indices (B,), mixed or plain."""
+        if self._mixup is None:
+            return F.cross_entropy(self.network(x), y)
+        with self._pass(self._mixup, len(x), self.alphas[0], generator) as m:
+            return m.loss(F.cross_entropy, self.network(x), y)
+
+    def consistency(self, u: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Squared distance between the prediction for a mix of u (B, C, H, W) and the mix of predictions."""
+        assert self._mixup is not None, "nothing is mixed"
+        with torch.no_grad():
+            self.network.train(self.form == "paper")
+            target = self._predict(u)
+        self.network.train()
+        with self._pass(self._mixup, len(u), self.alphas[1], generator) as m:
+            apart = (self._predict(u) - m.target(target)).square()
+        return apart.mean() if self.form == "paper" else apart.sum(1).mean()
+
+    def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
+
+    def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
+        """0.1 to the power of the number of drops that have passed."""
+        return {"network": falls(self.drops, done)}
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Whether each image is classified correctly, and its cross-entropy (NLL)."""
+        return accuracy_and_nll(self.classify(batch.x), batch.y)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, C, H, W) in [-1, 1]."""
+        return self.network(self.prepare(x))
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the network sees of images in [-1, 1]."""
+        return x if self.whiten is None else self.whiten(x)
+
+    def _predict(self, u: Tensor) -> Tensor:
+        return self.network(u) if self.form == "paper" else self.network(u).softmax(1)
+
+    def _pass(
+        self, mixup: ManifoldMixup, batch: int, alpha: float, generator: torch.Generator | None
+    ) -> MixedPass:
+        """A forward pass with an alpha of its own: a model takes one ManifoldMixup, and this one has two."""
+        k = int(torch.randint(len(mixup.layers), (), generator=generator))
+        mix = Mixup(k=2, alpha=alpha, per="batch")(torch.empty(batch), generator)
+        return MixedPass(mixup, k, mix)
+
+
+class Whitening(nn.Module):
+    """ZCA whitening as a module without parameters: (x - mean) W, fitted once to training images.
+
+    Arguments:
+        pixels: Length of a flat image.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(pixels))
+        self.register_buffer("matrix", torch.eye(pixels))
+
+    def fit(self, images: Tensor) -> None:
+        """Learn from uint8 images (N, C, H, W)."""
+        zca = Zca.fit(images.float().div_(127.5).sub_(1))
+        self.mean.copy_(zca.mean)
+        self.matrix.copy_(zca.whiten)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whiten images (B, C, H, W) in [-1, 1]."""
+        return ((x.flatten(1) - self.mean) @ self.matrix).reshape(x.shape)
+
+
+def ramp_up(share: float) -> float:
+    """exp(-5 (1 - s)^2), s = min(share, 1): from 0.0067 to 1.
+
+    References:
+        Tarvainen and Valpola, "Mean teachers are better role models", 2017.
+    """
+    return math.exp(-5 * (1 - min(1.0, share)) ** 2)

@@ -1,0 +1,85 @@
+"""Several processes that train one run together: each takes its part of every batch, gradients are averaged.
+
+Started by ``torchrun --nproc-per-node N -m latentmix train ...``. Mixes are drawn inside the part of a rank,
+so N ranks equal one process that mixes inside N parts of the batch. Rank 0 alone validates and writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+class Ranks:
+    """This process among those that train the run; one alone unless torchrun started several.
+
+    Attributes:
+        rank: Of this process, from 0.
+        count: Number of processes.
+        local: Of this process on its machine: the number of its GPU.
+    """
+
+    def __init__(self) -> None:
+        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0")) if self.count > 1 else 0
+        self.local = int(os.environ.get("LOCAL_RANK", "0")) if self.count > 1 else 0
+
+    def join(self, device: torch.device) -> None:
+        """Meet the other processes; does nothing for one alone or where they have met."""
+        if self.count > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def part(self, rows: Tensor) -> Tensor:
+        """This rank's part of the rows of a global batch, whose size is a multiple of `count`."""
+        return rows.chunk(self.count)[self.rank] if self.count > 1 else rows
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Average tensors over all ranks, in place, in one message for each type."""
+        for dtype in {t.dtype for t in tensors}:
+            mine = [t for t in tensors if t.dtype == dtype]
+            flat = torch.cat([t.reshape(-1) for t in mine])
+            dist.all_reduce(flat)
+            flat /= self.count
+            for t, part in zip(mine, flat.split([t.numel() for t in mine])):
+                t.copy_(part.view_as(t))
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all ranks."""
+        if self.count == 1:
+            return value
+        value = value.detach().clone()
+        dist.all_reduce(value)
+        return value
+
+    def any(self, *questions: bool) -> list[bool]:
+        """Whether the answer to each question is yes on some rank; the same on all."""
+        if self.count == 1:
+            return list(questions)
+        answers = torch.tensor([int(q) for q in questions])
+        if dist.get_backend() == "nccl":
+            answers = answers.cuda()
+        dist.all_reduce(answers, dist.ReduceOp.MAX)
+        return [bool(a) for a in answers.tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order, on every rank."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Wait until all ranks are here."""
+        if self.count > 1:
+            dist.barrier()

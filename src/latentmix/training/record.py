@@ -1,0 +1,152 @@
+"""What is measured while a run trains: means of losses and values, the log, and the score at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentmix import runs
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.training.ranks import Ranks
+from latentmix.training.resume import State
+
+
+class NonFinite(ArithmeticError):
+    """A loss or a weight became infinite or not a number; the last checkpoint is from before that."""
+
+
+class Record:
+    """Sums of losses and values since the last record of the log, kept on the device without waiting for it.
+
+    Arguments:
+        method, players: What is trained; the state is checked with the losses.
+        ranks: Means are taken over all of them; the first writes.
+    """
+
+    def __init__(self, method: Method, players: Mapping[str, list[nn.Parameter]], ranks: Ranks) -> None:
+        self.method, self.players, self.ranks = method, players, ranks
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.first_bad: dict[str, Tensor] = {}  # player -> first step with a loss that is not finite, or -1
+        self._log: runs.Log | None = None
+        self._board: Any = None
+
+    @contextmanager
+    def open(self, folder: Path, state: State, say: Callable[[str], None]) -> Iterator[None]:
+        """Keep log and TensorBoard of a run open; the log is cut back to where the checkpoint stands."""
+        if not self.ranks.first:
+            yield
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._log = runs.Log(folder, state.log_position)
+        if self._log.lost:
+            say(
+                f"{self._log.path} lacks records from before step {state.step}: training goes on without "
+                f"them, and there will be no score of the training"
+            )
+        self._board = SummaryWriter(str(folder), purge_step=state.step or None)
+        try:
+            yield
+        finally:
+            self._log.close()
+            self._board.close()
+
+    @torch.no_grad()
+    def count(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor], step: int) -> None:
+        """Add the losses and values of a step, and remember the first losses that are not finite."""
+        for name, value in {**{f"loss/{k}": v for k, v in losses.items()}, **values}.items():
+            value = value.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        for name, loss in losses.items():
+            before = self.first_bad.get(name, torch.full((), -1, device=loss.device))
+            now = ~torch.isfinite(loss) & (before < 0)
+            self.first_bad[name] = torch.where(now, step, before)
+
+    def flush(self, state: State, remedy: Callable[[], str]) -> dict[str, float]:
+        """Means of the values since the last record.
+
+        Raises:
+            NonFinite: As for `check`.
+        """
+        self.check(state, remedy)
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        if self.ranks.count > 1:
+            self.ranks.average(list(means.values()))
+        self.sums.clear()
+        self.counts.clear()
+        return {name: mean.item() for name, mean in means.items()}
+
+    def check(self, state: State, remedy: Callable[[], str]) -> None:
+        """Refuse to go on, and to save, with numbers that are not finite.
+
+        Raises:
+            NonFinite: Names the first bad loss; else weights or averages that the last step has spoilt.
+        """
+        what, bad = "loss", {name: int(step) for name, step in self.first_bad.items() if step >= 0}
+        if not bad:
+            spoilt = [name for name, t in self.method.state_dict().items() if not t.isfinite().all()]
+            what = "weights"
+            bad = dict.fromkeys((name.partition(".")[0] for name in spoilt), state.step - 1)
+        (anywhere,) = self.ranks.any(bool(bad))
+        if bad:
+            name = min(bad, key=lambda name: bad[name])
+            raise NonFinite(f"{what} of {name} not finite at step {bad[name]}; {remedy()}")
+        if anywhere:
+            raise NonFinite(f"another rank has numbers that are not finite; {remedy()}")
+
+    def write(
+        self, kind: str, epoch: int, state: State, batch_size: int, values: Mapping[str, float]
+    ) -> None:
+        """Append a record to the log and to TensorBoard."""
+        if self._log is None:
+            return
+        record = {"kind": kind, "epoch": epoch, "step": state.step, "images": state.step * batch_size}
+        self._log.write({**record, "seconds": round(state.seconds, 3), "values": dict(values)})
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, state.step)
+
+    def position(self) -> int:
+        """Bytes of the log that are safely on the disk."""
+        return 0 if self._log is None else self._log.position()
+
+
+def training_score(
+    folder: Path, method: Method, data: Data, state: State, validations: int, epochs: int
+) -> dict[str, Any] | None:
+    """What the method measured of validation and test images, in its best epoch and in the last.
+
+    Arguments:
+        validations: Number of records that a complete log has.
+
+    Returns:
+        None if the log is not complete.
+    """
+    records = [r for r in runs.read_log(folder) if r["kind"] == "valid"]
+    if len(records) < validations:
+        return None
+    best = next(r for r in records if r["epoch"] == state.best_epoch)
+    values = {}
+    for name, value in best["values"].items():
+        values[name if name.startswith("test_") else f"valid_{name}"] = value
+    for name, value in records[-1]["values"].items():
+        values[f"last_{name}" if name.startswith("test_") else f"last_valid_{name}"] = value
+    chosen = method.best.lstrip("-")
+    protocol = {
+        "selection": f"the epoch with the best {chosen} of the validation images"
+        if chosen
+        else "the last epoch",
+        "epoch": best["epoch"] + 1,
+        "epochs": epochs,
+        "n_train": len(data.train),
+        "n_valid": len(data.valid),
+        "n_test": len(data.test),
+    }
+    return {"values": values, "protocol": protocol, "seconds": round(state.seconds, 1)}

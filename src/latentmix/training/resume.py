@@ -1,0 +1,135 @@
+"""What a run needs, besides its weights, to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from latentmix import runs
+from latentmix.config import Run
+from latentmix.data import Data
+from latentmix.methods import Method
+from latentmix.runs import checkpoints
+from latentmix.training.device import Runtime
+from latentmix.training.ranks import Ranks
+from latentmix.training.streams import PASSES
+
+
+@dataclass
+class State:
+    """Where a run stands: everything but weights, optimisers and generators."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_epoch: int = -1
+    best_value: float = float("-inf")
+    log_position: int = 0
+
+
+class Training(Protocol):
+    """A training that can be stopped and continued."""
+
+    run: Run
+    data: Data
+    runtime: Runtime
+    ranks: Ranks
+    folder: Path
+    method: Method
+    optimisers: dict[str, torch.optim.Optimizer]
+    generator: torch.Generator
+    state: State
+    record: Any
+    progress: Any
+    total: int
+
+
+def resume_state(training: Training) -> dict[str, Any]:
+    """Everything but the weights, of all ranks: tensors, numbers, strings, lists, dictionaries."""
+    state, device, method = training.state, training.runtime.device, training.method
+    state.log_position = training.record.position()
+    own = {
+        "sums": {name: value.cpu() for name, value in training.record.sums.items()},
+        "counts": dict(training.record.counts),
+        "generator": training.generator.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
+        # Statistics of norms, and averages of them, are each rank's own.
+        "buffers": {k: v.cpu() for k, v in method.named_buffers()} if training.ranks.count > 1 else {},
+    }
+    return {
+        "state": dict(vars(state)),
+        "optimisers": {name: optimiser.state_dict() for name, optimiser in training.optimisers.items()},
+        "ranks": training.ranks.gather(own),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "data": training.data.fingerprint,
+        "total": training.total,
+    }
+
+
+def restore(training: Training) -> bool:
+    """Take up the last good checkpoint; returns False if there is none.
+
+    Raises:
+        RunError: The data have changed, there are more or fewer ranks now, or the training was to have
+            another length, on which its method or schedule depends.
+    """
+    loaded = checkpoints.load(training.folder, warn=training.progress.say)
+    if loaded is None:
+        return False
+    weights, resume = loaded.weights, loaded.resume
+    folder, ranks = training.folder, training.ranks
+    if resume is None or resume["data"] != training.data.fingerprint:
+        raise runs.RunError(f"the data have changed since {folder} was begun; choose another out=FOLDER")
+    if len(resume["ranks"]) != ranks.count:
+        raise runs.RunError(
+            f"{folder} was begun by {len(resume['ranks'])} ranks and cannot be continued by {ranks.count}; "
+            f"start as many with torchrun --nproc-per-node {len(resume['ranks'])}"
+        )
+    paced = training.method.paced or training.run.schedule != "constant"
+    if paced and resume["total"] != training.total:
+        raise runs.RunError(
+            f"{folder} was begun for {resume['total']} steps, and its learning rates or losses depend on the "
+            f"share that is done: it cannot be trained for {training.total} steps; choose another out=FOLDER"
+        )
+    checkpoints.fill(training.method, weights, folder)
+    for name, optimiser in training.optimisers.items():
+        optimiser.load_state_dict(resume["optimisers"][name])
+    own = resume["ranks"][ranks.rank]
+    buffers = dict(training.method.named_buffers())
+    for name, value in own["buffers"].items():
+        buffers[name].copy_(value)
+    device = training.runtime.device
+    training.state.__dict__.update(resume["state"])
+    training.record.sums.update({name: value.to(device) for name, value in own["sums"].items()})
+    training.record.counts.update(own["counts"])
+    _restore_generators(training, resume, own)
+    return True
+
+
+def _restore_generators(training: Training, resume: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Go on with the random numbers where they were; draw others on another kind of device."""
+    device, threads, folder = training.runtime.device, torch.get_num_threads(), training.folder
+    if resume["device"] != device.type:
+        # From seed and step alone; negative, so that no epoch's order comes of the same seed.
+        seed = -1 - (training.run.seed * PASSES + training.state.step)
+        torch.manual_seed(seed)
+        training.generator.manual_seed(seed)
+        training.progress.say(
+            f"{folder} was trained on {resume['device']} so far: on {device.type} it goes on with other "
+            f"random numbers, not bit for bit"
+        )
+        return
+    training.generator.set_state(own["generator"])
+    torch.set_rng_state(own["torch"])
+    if own["cuda"]:
+        torch.cuda.set_rng_state(own["cuda"][0], device)
+    if device.type == "cpu" and resume["threads"] != threads:
+        training.progress.say(
+            f"{folder} was trained with threads={resume['threads']} so far: with {threads} it goes on as "
+            f"well, but perhaps not bit for bit"
+        )
