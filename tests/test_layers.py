@@ -29,7 +29,7 @@ pictures.tiles pictures
 training
 training.loop
 training.step
-training.progress training.device
+training.progress training.device training.precision
 supervised
 runs
 runs.folder
@@ -57,6 +57,7 @@ networks
 networks.folded_stem
 networks.instance_norm
 networks.norm_kernel networks.spectral_norm
+networks.transforms
 networks.__init__
 data
 data.load

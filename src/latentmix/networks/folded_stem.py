@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.networks import transforms
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU, normed_activation
 
 
@@ -53,7 +54,9 @@ def folded(x: Tensor, stem: nn.Conv2d, first: nn.Conv2d) -> Tensor:
     frame = int(stem.padding[0])
     x = F.pad(x, [frame] * 4)
     ones = x.new_ones(()).expand(len(x), 1, *x.shape[2:])
-    x = torch.cat([x, ones], 1).contiguous(memory_format=torch.channels_last)
+    x = torch.cat([x, ones], 1)
+    if not transforms.active():
+        x = x.contiguous(memory_format=torch.channels_last)
     return F.conv2d(x, kernel, first.bias, padding=1)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import norm_kernel
+from latentmix.networks import norm_kernel, transforms
 
 EPS = 1e-5
 
@@ -47,28 +47,30 @@ def normed_activation(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
     """The fastest form of `reference` for this tensor; without weights the activation alone."""
-    transformed = torch._C._are_functorch_transforms_active()  # vmap, grad, ...: torch has no public name
-    if x.device.type != "cpu" or transformed:
+    if transforms.active():
         return reference(x, weight, bias, slope, pool)
     if norm_kernel.takes(x, weight):
-        return _Compiled.apply(x, weight, bias, slope, pool)
+        y: Tensor = _Compiled.apply(x, weight, bias, slope, pool)
+        return y
     if weight is None:
         return reference(x, weight, bias, slope, pool)
-    y: Tensor = _Fused.apply(x, weight, bias, slope)
+    if x.device.type == "cpu":
+        y = _Fused.apply(x, weight, bias, slope)
+    else:
+        y = F.leaky_relu(F.group_norm(x, len(weight), weight, bias, EPS), slope)
     return F.avg_pool2d(y, 2) if pool else y
 
 
 def reference(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
-    """The same by PyTorch's own group norm with one channel a group; any device, any transform."""
+    """The same written out; on any device, under any transform, differentiable as often as one likes."""
     y = x
-    if weight is not None:
-        wide = _wide(weight)
-        y = F.group_norm(
-            x.to(wide), len(weight), weight.to(wide), None if bias is None else bias.to(wide), EPS
-        )
-    y = (y if slope == 1 else F.leaky_relu(y, slope)).to(x.dtype)
+    if weight is not None and bias is not None:
+        y = x.to(_wide(weight))
+        variance, mean = torch.var_mean(y, (2, 3), correction=0, keepdim=True)
+        y = (y - mean) * torch.rsqrt(variance + EPS) * weight[:, None, None] + bias[:, None, None]
+    y = F.leaky_relu(y, slope).to(x.dtype)
     return F.avg_pool2d(y, 2) if pool else y
 
 
@@ -77,8 +79,8 @@ class _Compiled(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
     ) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        y, moments = norm_kernel.forward(x, weight, bias, slope, pool)
+        last = x.contiguous(memory_format=torch.channels_last)
+        y, moments = norm_kernel.forward(last, weight, bias, slope, pool)
         ctx.save_for_backward(x, weight, bias, moments)
         ctx.slope, ctx.pool = slope, pool
         return y
@@ -88,6 +90,7 @@ class _Compiled(torch.autograd.Function):
         x, weight, bias, moments = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
+        x = x.contiguous(memory_format=torch.channels_last)
         on_x, on_weights = norm_kernel.backward(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
         on_weight, on_bias = (None, None) if weight is None else on_weights.sum(1)
         return on_x, on_weight, on_bias, None, None

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from latentmix.networks import transforms
+
 EPS = 1e-12
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -71,7 +73,7 @@ class SpectralNorm(nn.Module):
             u, v = self._u, self._v
             if self.training:
                 u, v = iterated(weight, u, v)
-                if not torch._C._are_functorch_transforms_active():  # torch has no public name for this
+                if not transforms.active():
                     with torch.no_grad():
                         self._u.copy_(u)
                         self._v.copy_(v)

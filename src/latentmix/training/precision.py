@@ -37,9 +37,10 @@ def warning(precision: str, device: torch.device | str) -> str | None:
     device = torch.device(device)
     if precision != "bf16" or device.type != "cpu" or _fast_bf16(device)[0]:
         return None
+    reason = _fast_bf16(device)[1]
     return (
-        f"precision=bf16 is slow here: {_fast_bf16(device)[1]}, and a step takes about {SLOWER} times as long "
-        f"as in fp32; precision=auto takes the faster one"
+        f"precision=bf16 is slow here: {reason}, and a step takes about {SLOWER} times as long as in fp32; "
+        f"precision=auto takes the faster one"
     )
 
 
