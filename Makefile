@@ -18,8 +18,8 @@ check: $(VENV)/.dev  ## lint, format, types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.dev  ## speed and memory; PEER=checkout of the published code, DATA=MNIST in parquet
-	$(VENV)/bin/python benchmarks/train_step.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
+bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
+	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

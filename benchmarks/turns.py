@@ -7,18 +7,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+
+class Timed(NamedTuple):
+    """Seconds by the clock, and seconds of processor time of all threads of the process."""
+
+    clock: float
+    processor: float
+
+
+def timed(action: Callable[[], object]) -> Timed:
+    clock, processor = time.perf_counter(), time.process_time()
+    action()
+    return Timed(time.perf_counter() - clock, time.process_time() - processor)
 
 
 def seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    return timed(action).clock
 
 
 def serve(action: Callable[[], object]) -> None:
     """In a worker: one timed action for every line that is read."""
     for _ in sys.stdin:
-        print(f"seconds {seconds(action)}", flush=True)
+        print("seconds", *timed(action), flush=True)
 
 
 class Worker:
@@ -40,14 +52,14 @@ class Worker:
             env={**os.environ, "OMP_NUM_THREADS": str(threads), **(environment or {})},
         )
 
-    def __call__(self) -> float:
+    def __call__(self) -> Timed:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         for line in self.process.stdout:  # whatever the action itself prints is skipped
             if line.startswith("seconds "):
-                return float(line.split()[1])
+                return Timed(*map(float, line.split()[1:]))
         raise RuntimeError(f"a worker ended: {self.process.args}")
 
     def close(self) -> None:
@@ -57,10 +69,10 @@ class Worker:
 
 
 def take_turns(
-    actions: Mapping[str, Callable[[], float]], rounds: int, warm: int = 2
-) -> dict[str, list[float]]:
-    """Seconds of each action in each of `rounds`, after `warm` more that do not count."""
-    found: dict[str, list[float]] = {name: [] for name in actions}
+    actions: Mapping[str, Callable[[], Timed]], rounds: int, warm: int = 2
+) -> dict[str, list[Timed]]:
+    """Times of each action in each of `rounds`, after `warm` more that do not count."""
+    found: dict[str, list[Timed]] = {name: [] for name in actions}
     for round_ in range(-warm, rounds):
         for name in sorted(actions, reverse=bool(round_ % 2)):  # nobody is always first
             elapsed = actions[name]()
