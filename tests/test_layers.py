@@ -56,8 +56,8 @@ manifold.hooks
 networks
 networks.folded_stem
 networks.instance_norm
-networks.norm_kernel networks.spectral_norm
-networks.transforms
+networks.norm_kernel networks.narrow_conv networks.spectral_norm
+networks.forms
 networks.__init__
 data
 data.load

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
+from latentmix.networks.narrow_conv import NarrowConv2d
 from latentmix.networks.spectral_norm import spectral_norm
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
@@ -126,7 +127,7 @@ def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential
             nn.Upsample(scale_factor=2),
         ]
         c_in = c_out
-    layers += [*_conv3(c_in, c_in, _normed_leaky), nn.Conv2d(c_in, channels, 3, padding=1)]
+    layers += [*_conv3(c_in, c_in, _normed_leaky), NarrowConv2d(c_in, channels)]
     return nn.Sequential(*layers)
 
 

@@ -6,20 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import transforms
+from latentmix.networks import forms
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU, normed_activation
+from latentmix.networks.narrow_conv import from_one_map, joined
 
 
 class FoldedStem(nn.Sequential):
     """A sequence whose first two layers, a 1x1 and a 3x3 convolution, are computed as one (`folded`).
 
     Activations before an average pooling are computed with it where that is faster. Parameters, their names
-    and their start are those of the layers, and `nn.Sequential.forward` is the plain form. Layers that have
-    hooks run by themselves.
+    and their start are those of the layers. Layers that have hooks run by themselves; in a transform of
+    `torch.func` and with LATENTMIX_FAST=0 all layers do.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) through all layers."""
+        if not forms.fast():
+            return super().forward(x)
         stem, first, *rest = self
         plain = _hooked(stem) or _hooked(first)
         h = first(stem(x)) if plain else folded(x, stem, first)  # type: ignore[arg-type]
@@ -51,13 +54,10 @@ def folded(x: Tensor, stem: nn.Conv2d, first: nn.Conv2d) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):  # the kernel is rounded once, when it is used
         point = torch.cat([stem.weight[:, :, 0, 0], stem.bias[:, None]], 1)
         kernel = torch.einsum("ockl,cm->omkl", first.weight, point)
-    frame = int(stem.padding[0])
-    x = F.pad(x, [frame] * 4)
-    ones = x.new_ones(()).expand(len(x), 1, *x.shape[2:])
-    x = torch.cat([x, ones], 1)
-    if not transforms.active():
-        x = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, kernel, first.bias, padding=1)
+    x = F.pad(x, [int(stem.padding[0])] * 4)
+    if x.shape[1] == 1 and x.requires_grad and x.device.type == "cpu":
+        return from_one_map(x, kernel, first.bias)
+    return F.conv2d(joined(x, kernel.shape[1]), kernel, first.bias, padding=1)
 
 
 def _hooked(layer: nn.Module) -> bool:

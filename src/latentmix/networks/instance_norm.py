@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import norm_kernel, transforms
+from latentmix.networks import forms, norm_kernel
 
 EPS = 1e-5
 
@@ -47,7 +47,7 @@ def normed_activation(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
     """The fastest form of `reference` for this tensor; without weights the activation alone."""
-    if transforms.active():
+    if forms.transformed():
         return reference(x, weight, bias, slope, pool)
     if norm_kernel.takes(x, weight):
         y: Tensor = _Compiled.apply(x, weight, bias, slope, pool)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from latentmix.data import cache
+from latentmix.networks import forms
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = (
@@ -33,7 +34,8 @@ def takes(x: Tensor, weight: Tensor | None) -> bool:
     """Whether the kernel is there and serves such tensors: x float32 or bfloat16, on a processor."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
     fits = fits and (weight is None or (weight.dtype == torch.float32 and weight.is_contiguous()))
-    return fits and os.environ.get("LATENTMIX_KERNEL") != "0" and _function() is not None
+    allowed = forms.fast() and os.environ.get("LATENTMIX_KERNEL") != "0"
+    return fits and allowed and _function() is not None
 
 
 def forward(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from latentmix.networks import transforms
+from latentmix.networks import forms
 
 EPS = 1e-12
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -73,7 +73,7 @@ class SpectralNorm(nn.Module):
             u, v = self._u, self._v
             if self.training:
                 u, v = iterated(weight, u, v)
-                if not transforms.active():
+                if not forms.transformed():
                     with torch.no_grad():
                         self._u.copy_(u)
                         self._v.copy_(v)
