@@ -32,8 +32,8 @@ check: $(VENV)/.dev  ## lint, format, types
 fuzz: $(VENV)/.dev  ## 10,000 damaged images and 10,000 damaged data sets, about five minutes
 	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/fuzz.py images archives --count 10000
 
-bench: $(VENV)/.dev  ## speed and memory; PEER=checkout of the published code, DATA=MNIST in parquet
-	$(VENV)/bin/python benchmarks/train_step.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
+bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
+	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,8 +32,7 @@ training
 training.loop
 training.record
 training.resume
-training.step training.progress training.device training.ranks training.streams training.samples
-supervised
+training.step training.progress training.device training.ranks training.streams training.samples training.precision
 runs
 runs.folder
 runs.checkpoints
@@ -63,7 +62,10 @@ manifold.masks manifold.labels manifold.layers manifold.first_pass
 manifold.inspection
 manifold.hooks manifold.recompute
 networks
+networks.folded_stem
 networks.instance_norm
+networks.norm_kernel networks.narrow_conv networks.spectral_norm
+networks.forms
 networks.__init__
 data
 data.summary data.given
