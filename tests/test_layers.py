@@ -20,6 +20,11 @@ latentmix
 experiments.demo experiments.comparison
 experiments
 experiments.manifold_mixup.consistency
+apps.export apps.explore
+apps.card apps.mix_images
+apps.page.page
+apps.page.graph apps.page
+apps.own_pictures apps.traced
 apps
 report report.exhibit
 report.page

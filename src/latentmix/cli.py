@@ -31,6 +31,10 @@ EXTRAS = {
     "scipy": "train",
     "huggingface_hub": "train",
     "torchmetrics": "dev",
+    "jinja2": "page",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
 }
 
 
@@ -153,6 +157,7 @@ def mix(
     out: Path = Path("mix.png"),
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    as_is: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
 ) -> None:
     """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
@@ -171,6 +176,9 @@ def mix(
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path
         Straight line, great circle, or crossover of feature maps.
+    as_is
+        Leave drawings as they are: by default they are inverted, cut out and centred where the training
+        images are drawings of another kind.
     device
         auto, cpu, cuda, ...
     """
@@ -178,8 +186,69 @@ def mix(
     from latentmix.apps import mix_images
 
     opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
-    mix_images.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
+    known = mix_images.known_of(opened)
+    receipt = mix_images.resynthesise(
+        opened, images, steps=steps, out=out, layout=layout, path=path, known=known, as_is=as_is
+    )
+    for line in mix_images.remarks(receipt):
+        print(line, file=sys.stderr)
     print(f"{out}\n{out}.json")
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    to: Literal["html", "onnx", "pt2", "hub"] = "html",
+    out: Path | None = None,
+) -> None:
+    """Write a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    to
+        html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
+        the decoder. hub: a folder to upload, with a model card; it opens as a run.
+    out
+        File or folder to write; by default named after the run.
+    """
+    from latentmix import runs
+    from latentmix.apps.export import export as write
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, warn=lambda text: print(text, file=sys.stderr))
+    name = run.resolve().name
+    print(
+        write(
+            opened,
+            to,
+            out or Path(f"{name}.html" if to == "html" else f"{name}-{to}"),
+            lambda: data_of(opened),
+        )
+    )
+
+
+@app.command
+def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
+    """Mix in the browser, live: serves the page of a trained run to this computer alone, until interrupted.
+
+    Parameters
+    ----------
+    run
+        The run's folder; its model may be too large for a page of its own.
+    port
+        Port on 127.0.0.1; 0 takes a free one.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix import runs
+    from latentmix.apps import explore as live
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
+    live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
 
 
 @app.command

@@ -16,7 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.data.decoding.images import BadImage, fit, open_image
+from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
+from latentmix.apps.traced import code_shape
+from latentmix.data.decoding.images import BadImage, open_image
+from latentmix.evaluate import data_of
 from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
 from latentmix.pictures.figures import evaluating, interpolations, triangle
@@ -55,6 +58,8 @@ def resynthesise(
     layout: str | None = None,
     path: str = "lerp",
     out: Path,
+    known: Known | None = None,
+    as_is: bool = False,
 ) -> dict[str, Any]:
     """Mix images of any size and mode, write the picture, and beside it a receipt, `OUT.json`.
 
@@ -68,6 +73,9 @@ def resynthesise(
             all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
         path: How codes are walked between: "lerp", "slerp", or "crossover" of feature maps.
         out: .png, .jpg or .webp; .gif for the animation.
+        known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
+            how, and how far each image is from what the model knows.
+        as_is: Leave drawings unchanged.
 
     Returns:
         The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
@@ -80,14 +88,16 @@ def resynthesise(
     images, out = [Path(i) for i in images], Path(out)
     layout = _settle(run, images, steps, layout, path, out)
     contents = [_read(image) for image in images]
-    x = torch.stack([_pixels(image, content, run.shape) for image, content in zip(images, contents)])
+    drawings = None if known is None or as_is else known.drawings
+    read = [_pixels(image, content, run.shape, drawings) for image, content in zip(images, contents)]
+    x = torch.stack([pixels for pixels, _ in read])
 
     cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
     with evaluating(run.method):
         h = run.method.encode(x.to(device_of(run.method)))
         mixes = decode(run.method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
 
-    receipt = {
+    receipt: dict[str, Any] = {
         "latentmix": latentmix.__version__,
         "model": {
             "run": run.folder.resolve().name,
@@ -104,6 +114,9 @@ def resynthesise(
         "steps": steps,
         "cells": [_account(cell, path) for cell in cells],
     }
+    if known is not None:
+        for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
+            parent |= {"adapted": done, **found._asdict()}
     if layout == "gif":
         content = _film(x, mixes, cells)
     else:
@@ -113,6 +126,26 @@ def resynthesise(
     receipt["output"] = {"file": out.name, "sha256": _sha256(content)}
     write_atomically(out.with_name(out.name + ".json"), json.dumps(receipt, indent=2) + "\n")
     return receipt
+
+
+def known_of(run: OpenRun) -> Known | None:
+    """What is usual for a run's model, measured on its data; None where these are not at hand."""
+    try:
+        return know(run.method, data_of(run))
+    except (ValueError, OSError):
+        return None
+
+
+def remarks(receipt: dict[str, Any]) -> list[str]:
+    """What a person should be told about the parents of a receipt: one line each."""
+    lines = []
+    for parent in receipt["parents"]:
+        if parent.get("adapted"):
+            done = " and ".join(parent["adapted"])
+            lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
+        if parent.get("unlike"):
+            lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")
+    return lines
 
 
 def _settle(
@@ -134,7 +167,7 @@ def _settle(
         raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
     if layout == "triangle" and path != "lerp":
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
-    if path == "crossover" and run.method.autoencoder.code_shape[0] < 2:
+    if path == "crossover" and code_shape(run.method)[0] < 2:
         raise ValueError(
             "this run's code is a single feature map, which has nothing to cross over; choose lerp"
         )
@@ -160,14 +193,16 @@ def _read(image: Path) -> bytes:
     return image.read_bytes()
 
 
-def _pixels(name: Path, content: bytes, shape: tuple[int, int, int]) -> Tensor:
-    """Decode, resize the shorter side, crop the centre: (C, H, W) in [-1, 1], like the data of a training."""
+def _pixels(
+    name: Path, content: bytes, shape: tuple[int, int, int], drawings: Drawings | None
+) -> tuple[Tensor, list[str]]:
+    """Decode, adapt, resize: (C, H, W) in [-1, 1], like the data of a training; and what was adapted."""
     try:
-        image = fit(open_image(content), shape[1])
+        image, done = suit(open_image(content), shape[1], drawings)
     except BadImage as error:
         raise ValueError(f"{name} cannot be used as an image: {error}") from error
     pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"), dtype=np.float32)
-    return torch.from_numpy(pixels.reshape(*shape[1:], shape[0])).permute(2, 0, 1) / 127.5 - 1
+    return torch.from_numpy(pixels.reshape(*shape[1:], shape[0])).permute(2, 0, 1) / 127.5 - 1, done
 
 
 def _chain(n: int, steps: int) -> list[Cell]:

@@ -53,4 +53,4 @@ def _plain(method: Method) -> Method:
                 norm = nn.GroupNorm(len(child.weight), len(child.weight), eps=EPS)
                 norm.weight, norm.bias = child.weight, child.bias
                 setattr(parent, name, nn.Sequential(norm, nn.LeakyReLU(child.slope)))
-    return method.to(memory_format=torch.contiguous_format)
+    return method

@@ -1,4 +1,4 @@
-"""A network as a short list of plain operations, which the page's JavaScript computes for one image at a time.
+"""A network as a list of plain operations, which the page's JavaScript computes for one image at a time.
 
 `torch.export` gives the operations; parts that depend on constants alone are computed here, once; parts that
 nothing depends on are dropped. What remains are about twenty operations that `engine.js` knows.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def trace(module: nn.Module, example: Tensor, prefix: str) -> Graph:
     state = {**program.state_dict, **program.constants}
     for spec in program.graph_signature.input_specs:
         kept = spec.target if spec.target in state else None
-        values[spec.arg.name] = -1 if kept is None else state[kept]  # type: ignore[union-attr]
+        values[spec.arg.name] = -1 if kept is None else state[kept]
     program.graph.eliminate_dead_code()
     for node in program.graph.nodes:
         if node.op == "call_function":
@@ -64,8 +65,8 @@ def trace(module: nn.Module, example: Tensor, prefix: str) -> Graph:
 
 def _take(graph: Graph, node: fx.Node, values: dict[str, Any], prefix: str) -> Any:
     """The value of one node: computed where it is constant, else the number of a new operation."""
-    arguments = fx.map_arg(node.args, lambda n: values[n.name])
-    settings = fx.map_arg(node.kwargs, lambda n: values[n.name])
+    arguments: Any = fx.map_arg(node.args, lambda n: values[n.name])
+    settings: Any = fx.map_arg(node.kwargs, lambda n: values[n.name])
     shapes = fx.map_arg(node.args, lambda n: n.meta["val"])
     if node.target is operator.getitem:
         return arguments[0][arguments[1]]
@@ -96,7 +97,7 @@ def _translated(name: str, a: Any, k: dict[str, Any], shapes: Any, node: fx.Node
     return make(a, k, shapes, shape)
 
 
-def _conv(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
+def _conv(a: tuple[Any, ...], k: Any, shapes: Any, shape: Any) -> Any:
     x, weight, bias, stride, pad, dilation, groups = (*a, *_DEFAULTS[len(a) :])
     pad = [pad, pad] if isinstance(pad, int) else list(pad)
     if groups != 1 or set(dilation) != {1} or isinstance(pad[0], str):
@@ -109,7 +110,7 @@ def _conv(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
     }
 
 
-def _transposed(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
+def _transposed(a: tuple[Any, ...], k: Any, shapes: Any, shape: Any) -> Any:
     x, weight, bias, stride, pad, extra, groups, dilation = (*a, *_DEFAULTS_T[len(a) :])
     if groups != 1 or set(dilation) != {1}:
         return None
@@ -117,7 +118,7 @@ def _transposed(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
     return {"op": "transposed", "in": [x, weight, *([] if bias is None else [bias])], **settings}
 
 
-def _group_norm(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
+def _group_norm(a: tuple[Any, ...], k: Any, shapes: Any, shape: Any) -> Any:
     x, groups, weight, bias, eps = (*a, *(None, None, 1e-5)[len(a) - 2 :])[:5]
     return {"op": "norm", "in": [x, *_affine(weight, bias)], "groups": groups, "eps": eps}
 
@@ -172,7 +173,9 @@ def _pad(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
 
 
 def _linear(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
-    return {"op": "linear", "in": [*a[:3]]} if len(a) > 2 and a[2] is not None else {"op": "linear", "in": a[:2]}
+    return (
+        {"op": "linear", "in": [*a[:3]]} if len(a) > 2 and a[2] is not None else {"op": "linear", "in": a[:2]}
+    )
 
 
 def _matmul(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
@@ -185,7 +188,7 @@ def _view(a: Any, k: Any, shapes: Any, shape: Any) -> Any:
     return {"op": "view", "in": [a[0]], "shape": shape}
 
 
-def _chunks(a: Any, k: Any, shapes: Any, shape: Any, by_size: bool) -> Any:
+def _chunks(by_size: bool, a: Any, k: Any, shapes: Any, shape: Any) -> Any:
     dim = a[2] if len(a) > 2 else 0
     total = shapes[0].shape[dim]
     sizes = a[1] if by_size else -(-total // a[1])
@@ -243,9 +246,9 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "linear": _linear,
     "matmul": _matmul,
-    "chunk": lambda *a: _chunks(*a, by_size=False),
-    "split": lambda *a: _chunks(*a, by_size=True),
-    "split_with_sizes": lambda *a: _chunks(*a, by_size=True),
+    "chunk": partial(_chunks, False),
+    "split": partial(_chunks, True),
+    "split_with_sizes": partial(_chunks, True),
     "cat": _cat,
     "argmin": _argmin,
     "index": _index,
