@@ -32,7 +32,12 @@ def sha256(path: Path) -> str:
 def test_two_images_make_a_strip_with_a_receipt(tiny_run: Path, tmp_path: Path, images: list[str]) -> None:
     command = ["mix", tiny_run, *images[:2], "--steps", 9, "--out", "strip.png"]
     done = typed(*command, cwd=tmp_path)
-    assert done == (0, "strip.png\nstrip.png.json\n", "")
+    assert done[:2] == (0, "strip.png\nstrip.png.json\n")
+    lines = done.err.splitlines()  # noise is no digit
+    assert [line.partition(" is unlike what the model knows: ")[0] for line in lines] == [
+        "one.jpg",
+        "two.PNG",
+    ]
     strip = Image.open(tmp_path / "strip.png")
     assert strip.width > 9 * strip.height / 4  # nine cells and both parents beside each other
 
@@ -42,7 +47,10 @@ def test_two_images_make_a_strip_with_a_receipt(tiny_run: Path, tmp_path: Path, 
         receipt["model"] | {"run": "tiny", "checkpoint": "best", "weights_sha256": sha256(weights)}
         == receipt["model"]
     )
-    assert receipt["parents"] == [{"file": Path(i).name, "sha256": sha256(tmp_path / i)} for i in images[:2]]
+    assert [(p["file"], p["sha256"]) for p in receipt["parents"]] == [
+        (Path(i).name, sha256(tmp_path / i)) for i in images[:2]
+    ]
+    assert all(p["error"] > 0 and p["nearest"] > 0 and p["adapted"] == [] for p in receipt["parents"])
     assert [cell["weights"] for cell in receipt["cells"]] == [[1 - t / 8, t / 8] for t in range(9)]
     assert receipt["output"] == {"file": "strip.png", "sha256": sha256(tmp_path / "strip.png")}
 

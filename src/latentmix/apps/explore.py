@@ -49,6 +49,7 @@ class Explorer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 2 * CONNECTIONS
 
     def __init__(self, run: OpenRun, data: Data, port: int = 0) -> None:
         self.page = build(run, data, live=True).encode()

@@ -97,9 +97,12 @@ def compare(
         found = other(x)
         if found.shape != expected.shape:
             raise ExportFailed(f"{role} gives shape {tuple(found.shape)} for {tuple(expected.shape)}")
-        worst = max(worst, float((found - expected).abs().max() / expected.abs().max().clamp_min(1)))
-    if not worst <= tolerance:
-        raise ExportFailed(f"what was exported differs by {worst:.1e} in {role}, more than {tolerance:.0e}")
+        apart = float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
+        if not apart <= tolerance:  # NaN included
+            raise ExportFailed(
+                f"what was exported differs by {apart:.1e} in {role}, more than {tolerance:.0e}"
+            )
+        worst = max(worst, apart)
     return worst
 
 

@@ -141,7 +141,7 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
     lines = []
     for parent in receipt["parents"]:
         if parent.get("adapted"):
-            done = " and ".join(parent["adapted"])
+            done = ", ".join(parent["adapted"])
             lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
         if parent.get("unlike"):
             lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")

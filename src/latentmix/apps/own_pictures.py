@@ -24,6 +24,7 @@ STEP = 38  # grey levels, 15 % of the range: what differs from the background by
 SAME = 0.8  # share of the border that has to be background
 INK = 0.35  # share of the ink's contrast from which on a pixel belongs to the drawing
 FAINT = 0.6  # share of the usual contrast below which contrast is stretched
+BLURS = 12  # at most, of one pixel each
 LARGE = 512  # pixels; larger pictures are reduced before they are examined
 TESTED, REMEMBERED = 500, 5000  # test images that set what is usual; training images searched for the nearest
 
@@ -38,6 +39,8 @@ class Drawings:
             of the picture's side.
         centre: Median place of the box's centre, (x, y), as shares of the side.
         wander: 99th percentile of a centre's distance from it along one axis.
+        sharpness: Median and 99th percentile of the squared differences of neighbours over the squared
+            differences from the background.
     """
 
     background: float
@@ -45,6 +48,7 @@ class Drawings:
     side: tuple[float, float, float]
     centre: tuple[float, float]
     wander: float
+    sharpness: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Imag
     """Bring a picture to `size` x `size` pixels, and a drawing to the colours, size and place of the data.
 
     A drawing on a plain background is inverted where the data are light on dark and it is not (or the other
-    way round), its contrast is stretched where it is faint, and it is cut out and centred where its size or
-    place is unusual. A picture that is like the data already, or is no drawing, is only resized.
+    way round), its contrast is stretched where it is faint, it is cut out and centred where its size or place
+    is unusual, and softened where it is sharper than the data. A picture that is like the data already, or is
+    no drawing, is only resized.
 
     Returns:
         The picture, mode L where `drawings` are given, and what was done, in words.
@@ -149,7 +154,9 @@ def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Imag
         corner = [m - c * side_of_cut for m, c in zip(middle, drawings.centre)]
         pixels = _window(pixels, corner[0], corner[1], side_of_cut, background)
         done.append("cut out and centred")
-    return fit(Image.fromarray(np.rint(pixels).astype(np.uint8)), size), done
+    small = fit(Image.fromarray(np.rint(pixels).astype(np.uint8)), size)
+    soft = _softened(np.asarray(small, dtype=np.float64), drawings)
+    return (small, done) if soft is None else (Image.fromarray(soft), [*done, "softened"])
 
 
 def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:
@@ -161,7 +168,8 @@ def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:
         if found is not None:
             left, top, right, bottom = _box(image, *found)
             longer = max(right - left, bottom - top)
-            rows.append((*found, longer / size, (left + right) / 2 / size, (top + bottom) / 2 / size))
+            centre = ((left + right) / 2 / size, (top + bottom) / 2 / size)
+            rows.append((*found, longer / size, *centre, _sharpness(image, found[0])))
     if len(rows) < 0.9 * len(images):
         return None
     table = np.array(rows)
@@ -170,14 +178,16 @@ def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:
     if alike.mean() < 0.9:
         return None
     side = np.percentile(table[:, 2], [1, 50, 99])
-    centre = np.median(table[:, 3:], axis=0)
-    wander = np.percentile(np.abs(table[:, 3:] - centre), 99)
+    middle = np.median(table[:, 3:5], axis=0)
+    wander = np.percentile(np.abs(table[:, 3:5] - middle), 99)
+    sharpness = np.percentile(table[:, 5], [50, 99])
     return Drawings(
         float(background),
         float(ink),
         (float(side[0]), float(side[1]), float(side[2])),
-        (float(centre[0]), float(centre[1])),
+        (float(middle[0]), float(middle[1])),
         float(wander),
+        (float(sharpness[0]), float(sharpness[1])),
     )
 
 
@@ -250,6 +260,28 @@ def _box(pixels: NDArray[np.float64], background: float, ink: float) -> tuple[in
     inked = (pixels - background) / (ink - background) > INK
     columns, rows = np.flatnonzero(inked.any(0)), np.flatnonzero(inked.any(1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _sharpness(x: NDArray[np.float64], background: float) -> float:
+    steps = np.square(np.diff(x, axis=0)).sum() + np.square(np.diff(x, axis=1)).sum()
+    return float(steps / max(1.0, np.square(x - background).sum()))
+
+
+def _softened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.uint8] | None:
+    """Blur a drawing that is sharper than 99 in 100 of the data down to their median; None if it is not."""
+    if _sharpness(x, drawings.background) <= drawings.sharpness[1] * 1.02:
+        return None
+    for _ in range(BLURS):
+        x = np.pad(x, 1, mode="edge")
+        x = (x[:-2] + 2 * x[1:-1] + x[2:]) / 4
+        x = (x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]) / 4
+        if _sharpness(x, drawings.background) <= drawings.sharpness[0]:
+            break
+    found = _examine(x)
+    if found is not None:
+        share = (x - found[0]) / (found[1] - found[0])
+        x = drawings.background + share * (drawings.ink - drawings.background)
+    return np.rint(np.clip(x, 0, 255)).astype(np.uint8)
 
 
 def _window(

@@ -223,7 +223,8 @@ const Engine = (() => {
     add: binary((a, b) => a + b), sub: binary((a, b) => a - b),
     mul: binary((a, b) => a * b), div: binary((a, b) => a / b),
     tanh: unary(Math.tanh), exp: unary(Math.exp), square: unary((v) => v * v),
-    sigmoid: unary((v) => 1 / (1 + Math.exp(-v))),
+    sqrt: unary(Math.sqrt), abs: unary(Math.abs), neg: unary((v) => -v), reciprocal: unary((v) => 1 / v),
+    sigmoid: unary((v) => 1 / (1 + Math.exp(-v))), silu: unary((v) => v / (1 + Math.exp(-v))),
   };
 
   /* ops: the list; constants: {name: value}; data: what goes in, as a flat array of the given shape. */

@@ -253,8 +253,12 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "argmin": _argmin,
     "index": _index,
     **dict.fromkeys(("flatten", "unflatten", "reshape", "view", "unsqueeze", "squeeze"), _view),
+    "rsub": lambda a, k, shapes, shape: _binary("sub")(a[1::-1], k, shapes[1::-1], shape),
     **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
-    **{name: _unary(name) for name in ("tanh", "sigmoid", "exp", "square")},
+    **{
+        name: _unary(name)
+        for name in ("tanh", "sigmoid", "silu", "exp", "square", "sqrt", "neg", "abs", "reciprocal")
+    },
 }
 
 

@@ -2,7 +2,7 @@
 /* People's own pictures: read, reduced, and brought to the colours, size and place of the data, as
    own_pictures.py does it; the same numbers, so that the page and the command line agree. */
 const Pictures = (() => {
-  const STEP = 38, SAME = 0.8, INK = 0.35, FAINT = 0.6, LARGE = 512;
+  const STEP = 38, SAME = 0.8, INK = 0.35, FAINT = 0.6, LARGE = 512, BLURS = 12;
   const MOST_PIXELS = 89478485, MOST_BYTES = 100e6, CANVAS = 4096;
 
   /* Pillow's bilinear filter, antialiased: planes of bytes, rounded after each direction. */
@@ -118,7 +118,39 @@ const Pictures = (() => {
       done.push("cut out and centred");
     }
     const bytes = Uint8ClampedArray.from(x, even);
-    return { planes: fit([bytes], width, height, size), done };
+    const [small] = fit([bytes], width, height, size), soft = softened(Float64Array.from(small), size, usual);
+    return soft ? { planes: [soft], done: [...done, "softened"] } : { planes: [small], done };
+  }
+
+  function sharpness(x, size, background) {
+    let steps = 0, ink = 0;
+    for (let r = 0, i = 0; r < size; r++)
+      for (let c = 0; c < size; c++, i++) {
+        if (r) steps += (x[i] - x[i - size]) ** 2;
+        if (c) steps += (x[i] - x[i - 1]) ** 2;
+        ink += (x[i] - background) ** 2;
+      }
+    return steps / Math.max(1, ink);
+  }
+
+  /* Blurs a drawing that is sharper than the data, as far as their median; null if it is not. */
+  function softened(x, size, usual) {
+    if (sharpness(x, size, usual.background) <= usual.sharpness[1] * 1.02) return null;
+    const near = (i) => Math.min(size - 1, Math.max(0, i));
+    for (let times = 0; times < BLURS; times++) {
+      const down = x.map((v, i) => {
+        const r = Math.floor(i / size), c = i % size;
+        return (x[near(r - 1) * size + c] + 2 * v + x[near(r + 1) * size + c]) / 4;
+      });
+      x = down.map((v, i) => {
+        const r = Math.floor(i / size) * size, c = i % size;
+        return (down[r + near(c - 1)] + 2 * v + down[r + near(c + 1)]) / 4;
+      });
+      if (sharpness(x, size, usual.background) <= usual.sharpness[0]) break;
+    }
+    const found = examine(x, size, size);
+    if (found) x = x.map((v) => usual.background + (v - found.background) / (found.ink - found.background) * (usual.ink - usual.background));
+    return Uint8ClampedArray.from(x, even);
   }
 
   /* Rounds halves to the even neighbour, as Python and NumPy do. */
