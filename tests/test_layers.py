@@ -22,6 +22,7 @@ experiments
 experiments.manifold_mixup.consistency
 apps.export apps.explore
 apps.card apps.mix_images
+apps.refine
 apps.page.page
 apps.page.graph apps.page
 apps.own_pictures apps.traced

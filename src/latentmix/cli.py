@@ -158,6 +158,7 @@ def mix(
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
     as_is: Annotated[bool, Parameter(negative=())] = False,
+    refine: int = 0,
     device: str = "auto",
 ) -> None:
     """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
@@ -179,6 +180,8 @@ def mix(
     as_is
         Leave drawings as they are: by default they are inverted, cut out and centred where the training
         images are drawings of another kind.
+    refine
+        Steps by which the model is fitted to the images first, so that pictures of another kind are kept.
     device
         auto, cpu, cuda, ...
     """
@@ -188,7 +191,15 @@ def mix(
     opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
     known = mix_images.known_of(opened)
     receipt = mix_images.resynthesise(
-        opened, images, steps=steps, out=out, layout=layout, path=path, known=known, as_is=as_is
+        opened,
+        images,
+        steps=steps,
+        out=out,
+        layout=layout,
+        path=path,
+        known=known,
+        as_is=as_is,
+        refined=refine,
     )
     for line in mix_images.remarks(receipt):
         print(line, file=sys.stderr)

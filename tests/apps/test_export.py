@@ -17,6 +17,7 @@ from latentmix import runs
 from latentmix.apps.export import BATCHES, ROLES, ExportFailed, compare, export
 from latentmix.apps.traced import example
 from latentmix.config import catalogue
+from terminal import typed
 
 FEW = ("amr", "vae", "vq_vae")  # each export takes seconds; the others are marked slow
 ALL = [
@@ -53,10 +54,25 @@ def with_moved_weights(folder: Path, name: str) -> runs.OpenRun:
     return run
 
 
+def trained(folder: Path, name: str) -> runs.OpenRun:
+    size = 32 if name == "gaia" else 16
+    settings = [
+        f"method={name}",
+        f"image_size={size}",
+        "data=digits",
+        "train_size=128",
+        "epochs=1",
+        "out=run",
+    ]
+    done = typed("train", *settings, "device=cpu", cwd=folder)
+    assert done.code == 0, done.err
+    return runs.open_run(folder / "run")
+
+
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_exported_computes_the_same_without_latentmix(tmp_path, name, kind) -> None:
-    run = with_moved_weights(tmp_path / "run", name)
+    run = trained(tmp_path, name)
     assert export(run, kind, tmp_path / "out", unused) == tmp_path / "out"
     given = {f"{r}-{n}": example(run.method, r, run.shape, n) for r in ROLES for n in BATCHES}
     np.savez(tmp_path / "given.npz", **{k: x.numpy() for k, x in given.items()})

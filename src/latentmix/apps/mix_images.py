@@ -17,6 +17,7 @@ from torch import Tensor
 
 import latentmix
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
+from latentmix.apps.refine import refine
 from latentmix.apps.traced import code_shape
 from latentmix.data.decoding.images import BadImage, open_image
 from latentmix.evaluate import data_of
@@ -60,6 +61,7 @@ def resynthesise(
     out: Path,
     known: Known | None = None,
     as_is: bool = False,
+    refined: int = 0,
 ) -> dict[str, Any]:
     """Mix images of any size and mode, write the picture, and beside it a receipt, `OUT.json`.
 
@@ -76,6 +78,7 @@ def resynthesise(
         known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
             how, and how far each image is from what the model knows.
         as_is: Leave drawings unchanged.
+        refined: Steps by which codes and decoder are fitted to the images first (`refine`); 0 for none.
 
     Returns:
         The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
@@ -86,16 +89,20 @@ def resynthesise(
         FileNotFoundError: An image, or the folder of `out`, that does not exist.
     """
     images, out = [Path(i) for i in images], Path(out)
-    layout = _settle(run, images, steps, layout, path, out)
+    layout = _settle(run, images, steps, layout, path, out, refined)
     contents = [_read(image) for image in images]
     drawings = None if known is None or as_is else known.drawings
     read = [_pixels(image, content, run.shape, drawings) for image, content in zip(images, contents)]
     x = torch.stack([pixels for pixels, _ in read])
 
     cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
-    with evaluating(run.method):
-        h = run.method.encode(x.to(device_of(run.method)))
-        mixes = decode(run.method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
+    method, fitted = run.method, None
+    if refined:
+        fitted = refine(run.method, x, refined)
+        method = fitted.method
+    with evaluating(method):
+        h = method.encode(x.to(device_of(method))) if fitted is None else fitted.codes
+        mixes = decode(method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
 
     receipt: dict[str, Any] = {
         "latentmix": latentmix.__version__,
@@ -117,6 +124,9 @@ def resynthesise(
     if known is not None:
         for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
             parent |= {"adapted": done, **found._asdict()}
+    if fitted is not None:
+        names = ("encoded", "codes_fitted", "decoder_fitted")
+        receipt["refined"] = {"steps": refined, "errors": dict(zip(names, fitted.errors))}
     if layout == "gif":
         content = _film(x, mixes, cells)
     else:
@@ -149,7 +159,13 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
 
 
 def _settle(
-    run: OpenRun, images: Sequence[Path], steps: int, layout: str | None, path: str, out: Path
+    run: OpenRun,
+    images: Sequence[Path],
+    steps: int,
+    layout: str | None,
+    path: str,
+    out: Path,
+    refined: int,
 ) -> str:
     """Check that everything fits together, before any work; returns the layout."""
     suffix = out.suffix.lower()
@@ -167,6 +183,8 @@ def _settle(
         raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
     if layout == "triangle" and path != "lerp":
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
+    if refined < 0:
+        raise ValueError(f"refine={refined}: a number of steps, 0 or more")
     if path == "crossover" and code_shape(run.method)[0] < 2:
         raise ValueError(
             "this run's code is a single feature map, which has nothing to cross over; choose lerp"
