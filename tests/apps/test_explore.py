@@ -170,4 +170,4 @@ def test_a_mix_takes_milliseconds(server) -> None:
         assert connection.getresponse().read()
         taken.append(time.perf_counter() - start)
     connection.close()
-    assert sorted(taken)[20] < 0.04  # a delayed acknowledgement alone would take 0.04
+    assert sorted(taken)[4] < 0.03  # a delayed acknowledgement alone would take 0.04

@@ -1,10 +1,10 @@
 "use strict";
 /* The page itself: parents, ways to mix, what the mix is worth, downloads. */
 const Page = (() => {
-  const $ = (id) => document.getElementById(id), SLOTS = ["A", "B", "C"], TILES = 9, SIDE = 5;
+  const $ = (id) => document.getElementById(id), SLOTS = ["A", "B", "C"], TILES = 9, WALK = 4000; // milliseconds
   const percent = (x, digits = 0) => `${(100 * x).toFixed(digits)} %`;
   let model, engine, slots = {}, active = "A", mode = "pair", weights = [1 / 3, 1 / 3, 1 / 3];
-  let mask, cursor = 0, shown = null, turn = 0, sayLater;
+  let frame = 0, tiles, shown = null, turn = 0, sayLater;
 
   const pause = () => new Promise((done) => setTimeout(done));
   const fail = (text) => { $("trouble").textContent = text; $("trouble").hidden = !text; };
@@ -91,11 +91,12 @@ const Page = (() => {
     if (mode === "triangle") {
       return { code: Mixing.weighted(codes(), weights), shares: weights, how: { way: "lerp", weights: [...weights] } };
     }
-    const shares = [0, 0, 0];
+    const shares = [0, 0, 0], mask = Maps.mask();
     mask.forEach((k) => { shares[k] += 1 / mask.length; });
     const mixed = Float32Array.from(mask, (k, i) => slots[SLOTS[k]].code[i]);
     return { code: mixed, shares, how: { way: "mask", mask: Array.from(mask, (k) => SLOTS[k]).join("") } };
   }
+
   let busy = false, again = false;
   async function update() {
     if (busy) { again = true; return; }
@@ -126,7 +127,7 @@ const Page = (() => {
     $("mix").setAttribute("aria-label", `The mix: ${parts.join(", ")}. ${said}`);
     $("position").setAttribute("aria-valuetext", `${percent(position())} of the way from A to B`);
     clearTimeout(sayLater);
-    sayLater = setTimeout(() => { if ($("word").textContent !== said) $("word").textContent = said; }, shown.spoken ? 0 : 150);
+    sayLater = setTimeout(() => { if ($("word").textContent !== said) $("word").textContent = said; }, 150);
     mark();
   }
 
@@ -164,12 +165,10 @@ const Page = (() => {
       await each(TILES, async (i) => paint(tiles[i].firstElementChild, await engine.decode(along(i / (TILES - 1)))));
     }
     if (mode === "triangle") {
-      const points = corners();
-      await each(points.length, async (i) => { points[i].canvas = points[i].canvas || document.createElement("canvas");
-        paint(points[i].canvas, await engine.decode(Mixing.weighted(codes(), points[i].weights))); });
-      if (mine === drawn) { tiles = points; drawTriangle(); }
+      await each(tiles.length, async (i) => paint(tiles[i].canvas, await engine.decode(Mixing.weighted(codes(), tiles[i].weights))));
+      if (mine === drawn) mark();
     }
-    if (mode === "maps") drawMaps();
+    if (mode === "maps") Maps.draw();
   }
 
   function mark() {
@@ -177,99 +176,29 @@ const Page = (() => {
     [...$("walk").children].forEach((tile, i) => tile.setAttribute("aria-current", i === near));
     if (mode === "triangle") {
       SLOTS.forEach((s, i) => { $(`weight-${s}`).value = Math.round(100 * weights[i]); $(`share-${s}`).textContent = percent(weights[i]); });
-      drawTriangle();
+      Triangle.draw($("triangle"), tiles, weights, colours());
     }
   }
 
-  let tiles = [];
-  function corners() {
-    const points = [];
-    for (let line = 0; line < SIDE; line++)
-      for (let c = 0; c <= line; c++) {
-        const total = SIDE - 1, w = [(total - line) / total, (line - c) / total, c / total];
-        points.push({ weights: w, ...place(w) });
-      }
-    return points;
-  }
-  const TOP = { x: 210, y: 44 }, LEFT = { x: 44, y: 346 }, RIGHT = { x: 376, y: 346 };
-  const place = ([a, b, c]) => ({ x: a * TOP.x + b * LEFT.x + c * RIGHT.x, y: a * TOP.y + b * LEFT.y + c * RIGHT.y });
-  function weigh(x, y) {
-    const a = (LEFT.y - y) / (LEFT.y - TOP.y), c = (x - a * TOP.x - (1 - a) * LEFT.x) / (RIGHT.x - LEFT.x);
-    const w = [a, 1 - a - c, c].map((v) => Math.max(0, v)), sum = w[0] + w[1] + w[2];
-    return w.map((v) => v / sum);
-  }
-  function drawTriangle() {
-    const canvas = $("triangle"), brush = canvas.getContext("2d"), half = 34;
-    brush.clearRect(0, 0, canvas.width, canvas.height);
-    brush.imageSmoothingEnabled = false;
-    tiles.forEach((p) => brush.drawImage(p.canvas, p.x - half, p.y - half, 2 * half, 2 * half));
-    [TOP, LEFT, RIGHT].forEach((p, i) => {
-      brush.strokeStyle = colour(i); brush.lineWidth = 4;
-      brush.strokeRect(p.x - half - 2, p.y - half - 2, 2 * half + 4, 2 * half + 4);
-    });
-    const at = place(weights);
-    for (const [width, style] of [[7, "#000"], [3, "#fff"]]) {
-      brush.lineWidth = width; brush.strokeStyle = style;
-      brush.beginPath(); brush.arc(at.x, at.y, 13, 0, 2 * Math.PI); brush.stroke();
-    }
-  }
-  const colour = (i) => getComputedStyle(document.documentElement).getPropertyValue(`--${"abc"[i]}`).trim();
+  const colours = () => {
+    const style = getComputedStyle(document.documentElement);
+    return ["--a", "--b", "--c"].map((name) => style.getPropertyValue(name).trim());
+  };
 
-  function grid() {
-    const [maps, ...rest] = model.codeShape;
-    const [count, height, width] = rest.length === 2 ? [maps, ...rest]
-      : [1, Math.ceil(mask.length / Math.ceil(Math.sqrt(mask.length))), Math.ceil(Math.sqrt(mask.length))];
-    const room = Math.max(240, Math.min(520, $("mixing").clientWidth - 36)), gap = count > 64 ? 4 : 10;
-    let cell = 30, columns;
-    for (; cell > 2; cell--) {
-      columns = Math.max(1, Math.floor((room + gap) / (width * cell + gap)));
-      if (width * cell <= room && Math.ceil(count / columns) * (height * cell + gap) <= 360) break;
-    }
-    columns = Math.min(columns, count);
-    return { count, height, width, cell, gap, columns };
-  }
-  function drawMaps() {
-    const g = grid(), canvas = $("maps"), brush = canvas.getContext("2d"), { cell } = g;
-    const stepX = g.width * cell + g.gap, stepY = g.height * cell + g.gap;
-    canvas.width = g.columns * stepX - g.gap + 4; canvas.height = Math.ceil(g.count / g.columns) * stepY - g.gap + 4;
-    const strongest = SLOTS.map((s) => slots[s].code.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-6)), colours = SLOTS.map((_, i) => colour(i));
-    const each = g.height * g.width, focused = document.activeElement === canvas;
-    mask.forEach((k, i) => {
-      const m = Math.floor(i / each), r = Math.floor((i % each) / g.width), c = i % g.width;
-      const x = 2 + (m % g.columns) * stepX + c * cell, y = 2 + Math.floor(m / g.columns) * stepY + r * cell;
-      brush.globalAlpha = 0.25 + 0.75 * Math.abs(slots[SLOTS[k]].code[i]) / strongest[k];
-      brush.fillStyle = colours[k];
-      brush.fillRect(x, y, cell - (cell > 5), cell - (cell > 5));
-      brush.globalAlpha = 1;
-      if (focused && i === cursor) { brush.strokeStyle = getComputedStyle(canvas).color; brush.lineWidth = 2; brush.strokeRect(x, y, cell - 1, cell - 1); }
-    });
-  }
-  function unitAt(event) {
-    const g = grid(), canvas = $("maps"), box = canvas.getBoundingClientRect(), ratio = canvas.width / box.width;
-    const x = (event.clientX - box.left) * ratio - 2, y = (event.clientY - box.top) * ratio - 2;
-    const stepX = g.width * g.cell + g.gap, stepY = g.height * g.cell + g.gap;
-    const column = Math.floor(x / stepX), line = Math.floor(y / stepY);
-    const c = Math.floor((x - column * stepX) / g.cell), r = Math.floor((y - line * stepY) / g.cell);
-    const m = line * g.columns + column, i = (m * g.height + r) * g.width + c;
-    return x < 0 || y < 0 || c >= g.width || r >= g.height || column >= g.columns || m >= g.count || i >= mask.length ? null : i;
-  }
-  function paintUnit(i) {
-    const k = SLOTS.indexOf(document.querySelector("input[name=brush]:checked").value), g = grid(), each = g.height * g.width;
-    if ($("entire").checked && g.count > 1) mask.fill(k, Math.floor(i / each) * each, (Math.floor(i / each) + 1) * each);
-    else mask[i] = k;
-    drawMaps();
-    update();
-  }
-  function moveCursor(event) {
-    const g = grid(), each = g.height * g.width;
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -g.width, ArrowDown: g.width, PageUp: -each, PageDown: each }[event.key];
-    if (step) cursor = Math.min(mask.length - 1, Math.max(0, cursor + step));
-    else if (event.key === " " || event.key === "Enter") paintUnit(cursor);
-    else return;
-    event.preventDefault();
-    drawMaps();
-    const m = Math.floor(cursor / each), r = Math.floor((cursor % each) / g.width), c = cursor % g.width;
-    $("says").textContent = `Map ${m + 1}, row ${r + 1}, column ${c + 1}: from ${SLOTS[mask[cursor]]}`;
+  /* Walks from A to B and back, until it is stopped or the slider is moved by hand. */
+  function play(on) {
+    $("play").textContent = on ? "Stop" : "Play";
+    $("play").setAttribute("aria-pressed", on);
+    cancelAnimationFrame(frame);
+    if (!on) return;
+    const begun = performance.now() - WALK * position();
+    const step = (now) => {
+      const t = ((now - begun) / WALK) % 2;
+      $("position").value = 100 * (t < 1 ? t : 2 - t);
+      update();
+      frame = requestAnimationFrame(step);
+    };
+    frame = requestAnimationFrame(step);
   }
 
   // Downloads
@@ -312,6 +241,7 @@ const Page = (() => {
   const attempt = (f) => async (...args) => { try { await f(...args); } catch (error) { fail(error.message); } };
 
   function select(name) {
+    play(false);
     mode = name;
     for (const each of ["pair", "triangle", "maps"]) {
       $(`tab-${each}`).setAttribute("aria-selected", each === name);
@@ -320,11 +250,6 @@ const Page = (() => {
     }
     document.querySelector("[data-slot=C]").classList.toggle("idle", name === "pair");
     refresh();
-  }
-
-  function drag(canvas, f) {
-    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); f(event, true); });
-    canvas.addEventListener("pointermove", (event) => { if (event.buttons) f(event, false); });
   }
 
   function listen() {
@@ -351,8 +276,9 @@ const Page = (() => {
       event.preventDefault();
       if (event.dataTransfer.files[0]) await putFile(active, event.dataTransfer.files[0]);
     }));
-    drawing();
-    $("position").addEventListener("input", update);
+    Drawing.start(attempt((canvas) => put(active, own(canvas, { kind: "drawing", title: "your drawing" }))), fail);
+    $("position").addEventListener("input", () => { play(false); update(); });
+    $("play").addEventListener("click", () => play($("play").getAttribute("aria-pressed") === "false"));
     $("way").addEventListener("change", refresh);
     const tabs = ["pair", "triangle", "maps"];
     tabs.forEach((name, i) => {
@@ -362,52 +288,15 @@ const Page = (() => {
         if (step) { const next = tabs[(i + step + 3) % 3]; select(next); $(`tab-${next}`).focus(); }
       });
     });
-    drag($("triangle"), (event) => {
+    Drawing.drag($("triangle"), (event) => {
       const box = $("triangle").getBoundingClientRect(), ratio = $("triangle").width / box.width;
-      weights = weigh((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+      weights = Triangle.weigh((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
       update();
     });
-    drag($("maps"), (event) => { const i = unitAt(event); if (i !== null) { cursor = i; paintUnit(i); } });
-    $("maps").addEventListener("keydown", moveCursor);
-    for (const kind of ["focus", "blur"]) $("maps").addEventListener(kind, () => drawMaps());
-    $("all-a").addEventListener("click", () => { mask.fill(0); drawMaps(); update(); });
-    $("random").addEventListener("click", () => {
-      const [maps] = model.codeShape, entire = $("entire").checked && maps > 1, each = entire ? mask.length / maps : 1;
-      for (let i = 0; i < mask.length; i += each) mask.fill(Math.random() < 0.5 ? 1 : 0, i, i + each);
-      drawMaps(); update();
-    });
-    $("swap").addEventListener("click", () => { mask.forEach((k, i) => { mask[i] = [1, 0, 2][k]; }); drawMaps(); update(); });
     $("save").addEventListener("click", attempt(async () => download(await png(), "mix.png")));
     $("receipt").addEventListener("click", attempt(async () =>
       download(new Blob([JSON.stringify(await receipt(), null, 2), "\n"], { type: "application/json" }), "mix.png.json")));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
-  }
-
-  function drawing() {
-    const paper = $("paper"), brush = paper.getContext("2d", { willReadFrequently: true });
-    let last = null, empty = true;
-    const clear = () => { brush.fillStyle = "#fff"; brush.fillRect(0, 0, 280, 280); empty = true; };
-    clear();
-    drag(paper, (event, first) => {
-      const box = paper.getBoundingClientRect(), ratio = 280 / box.width;
-      const at = { x: (event.clientX - box.left) * ratio, y: (event.clientY - box.top) * ratio };
-      if (first) last = at;
-      brush.lineCap = brush.lineJoin = "round"; brush.lineWidth = $("pen").value; brush.strokeStyle = "#000";
-      brush.beginPath(); brush.moveTo(last.x, last.y); brush.lineTo(at.x + 0.01, at.y); brush.stroke();
-      last = at; empty = false;
-    });
-    $("clear").addEventListener("click", clear);
-    $("draw").addEventListener("click", () => {
-      $("drawing").hidden = !$("drawing").hidden;
-      $("draw").setAttribute("aria-expanded", !$("drawing").hidden);
-    });
-    $("use").addEventListener("click", attempt(async () => {
-      if (empty) throw new Error("The paper is empty: draw on it with the mouse, a pen or a finger first.");
-      const copy = document.createElement("canvas");
-      copy.width = copy.height = 280;
-      copy.getContext("2d").drawImage(paper, 0, 0);
-      await put(active, own(copy, { kind: "drawing", title: "your drawing" }));
-    }));
   }
 
   function furnish() {
@@ -430,20 +319,18 @@ const Page = (() => {
       button.tabIndex = -1; // the slider above does the same by keyboard
       button.setAttribute("aria-label", `Go to ${percent(i / (TILES - 1))}`);
       button.append(canvas);
-      button.addEventListener("click", () => { $("position").value = 100 * i / (TILES - 1); update(); });
+      button.addEventListener("click", () => { play(false); $("position").value = 100 * i / (TILES - 1); update(); });
       $("walk").append(button);
     }
     $("hint-nearest").textContent = `To the nearest training image. Half of the test images are farther than ${percent(model.known.nearest[0], 1)} from theirs.`;
     if (model.codeShape[0] < 2) document.querySelector("#way option[value=crossover]").remove();
-    $("entire").checked = model.codeShape.length === 3 && model.codeShape[0] >= 8;
-    $("entire").disabled = model.codeShape.length !== 3;
   }
 
   async function start(description, given) {
     model = description;
     engine = given;
-    mask = new Uint8Array(model.codeShape.reduce((a, b) => a * b, 1));
-    mask.forEach((_, i) => { mask[i] = i < mask.length / 2 ? 0 : 1; });
+    tiles = Triangle.points();
+    Maps.start(model.codeShape, () => ({ codes: codes(), colours: colours() }), update);
     furnish();
     listen();
     choose("A");
@@ -454,5 +341,5 @@ const Page = (() => {
     document.documentElement.dataset.ready = "yes";
   }
 
-  return { start, put, own, putFile, fail, receipt, state: () => ({ slots, shown, model, engine, mode, weights, mask }) };
+  return { start, put, own, putFile, fail, receipt, state: () => ({ slots, shown, model, engine }) };
 })();

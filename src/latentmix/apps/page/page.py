@@ -25,7 +25,16 @@ from latentmix.metrics import device_of
 from latentmix.report.exhibit import choose
 from latentmix.runs.folder import OpenRun
 
-SCRIPTS = ("engine.js", "pictures.js", "mixing.js", "page.js", "start.js")
+SCRIPTS = (
+    "engine.js",
+    "pictures.js",
+    "mixing.js",
+    "drawing.js",
+    "triangle.js",
+    "maps.js",
+    "page.js",
+    "start.js",
+)
 GALLERY = 12  # real pictures to choose from
 MOST = 8_000_000  # bytes of a page
 THUMBNAILS = 1_500_000  # bytes of training images, before compression
