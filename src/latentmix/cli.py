@@ -201,6 +201,8 @@ def mix(
         as_is=as_is,
         refined=refine,
     )
+    if known is None:
+        print(f"the data of {run} are not at hand: pictures were neither adapted nor judged", file=sys.stderr)
     for line in mix_images.remarks(receipt):
         print(line, file=sys.stderr)
     print(f"{out}\n{out}.json")

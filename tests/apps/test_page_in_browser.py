@@ -18,6 +18,7 @@ from PIL import Image
 from latentmix.apps.explore import Explorer
 from latentmix.apps.export import export
 from latentmix.apps.mix_images import known_of, resynthesise
+from latentmix.apps.traced import code_shape
 from latentmix.metrics.honesty import exposures
 
 READY = "html[data-ready=yes]"
@@ -71,7 +72,7 @@ def pixels(parent: dict[str, Any]) -> torch.Tensor:
 
 
 def test_a_hundred_codes_decode_to_pythons_pixels(page, digits_run) -> None:
-    shape = digits_run.method.autoencoder.code_shape
+    shape = code_shape(digits_run.method)
     h = torch.randn(100, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = (digits_run.method.decode(h).flatten(1).clamp(-1, 1) + 1) / 2

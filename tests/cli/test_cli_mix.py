@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from terminal import refusal, typed
 
@@ -89,6 +90,38 @@ def test_a_photo_of_a_phone(tiny_run: Path, tmp_path: Path, images: list[str]) -
     photo.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[photo.resize((20, 15))])
     done = typed("mix", tiny_run, "photo.jpg", images[0], cwd=tmp_path)
     assert done.code == 0, done.err
+
+
+def test_dark_drawings_on_paper_are_adapted_with_a_word_and_left_alone_when_asked(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    for digit in "38":
+        image = Image.new("RGB", (300, 200), "white")
+        ImageDraw.Draw(image).text((180, 20), digit, fill="black", font=ImageFont.load_default(90))
+        image.save(tmp_path / f"{digit}.png")
+    done = typed("mix", tiny_run, "3.png", "8.png", "--refine", 5, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "3.png was inverted, cut out and centred, softened, to look like the training images" in done.err
+    receipt = json.loads((tmp_path / "mix.png.json").read_text())
+    assert receipt["parents"][1]["adapted"] == ["inverted", "cut out and centred", "softened"]
+    assert receipt["refined"]["steps"] == 5
+    done = typed("mix", tiny_run, "3.png", "8.png", "--as-is", cwd=tmp_path)
+    assert "was inverted" not in done.err
+    assert "3.png is unlike what the model knows" in done.err
+    assert "refined" not in json.loads((tmp_path / "mix.png.json").read_text())
+
+
+def test_without_the_data_images_are_mixed_as_they_are(
+    tiny_run: Path, tmp_path: Path, images: list[str]
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "moved")
+    config = tmp_path / "moved" / "config.yaml"
+    lines = config.read_text().replace("name: digits", "name: folder\n  path: gone")
+    config.write_text(lines)
+    done = typed("mix", "moved", *images[:2], cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "the data of moved are not at hand" in done.err
+    assert "adapted" not in json.loads((tmp_path / "mix.png.json").read_text())["parents"][0]
 
 
 @pytest.mark.parametrize(

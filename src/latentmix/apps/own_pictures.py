@@ -6,6 +6,7 @@ pixels in [-1, 1].
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ INK = 0.35  # share of the ink's contrast from which on a pixel belongs to the d
 FAINT = 0.6  # share of the usual contrast below which contrast is stretched
 BLURS = 12  # at most, of one pixel each
 LARGE = 512  # pixels; larger pictures are reduced before they are examined
-TESTED, REMEMBERED = 500, 5000  # test images that set what is usual; training images searched for the nearest
+TESTED = 250  # test images that set what is usual
+REMEMBERED, NUMBERS = 5000, 40_000_000  # training images searched for the nearest, and their pixels, at most
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,15 @@ class Likeness(NamedTuple):
     unlike: str
 
 
-def know(method: Method, data: Data, remembered: int = REMEMBERED) -> Known:
+def know(method: Method, data: Data, remembered: int | None = None) -> Known:
     """Measure what is usual for a model.
 
     Arguments:
-        remembered: Maximum number of training images to keep, evenly spaced.
+        remembered: Maximum number of training images to keep, evenly spaced; by default 5000, and fewer where
+            they are large.
     """
+    if remembered is None:
+        remembered = max(1, min(REMEMBERED, NUMBERS // math.prod(data.shape)))
     training = _spread(data.train.images.cpu(), remembered)
     test = _spread(data.test.images.cpu(), TESTED)
     x = as_pixels(test)

@@ -19,7 +19,7 @@ from torch import Tensor
 import latentmix
 from latentmix.apps.own_pictures import Known, know
 from latentmix.apps.page.graph import Graph, NoPage, trace
-from latentmix.apps.traced import Half, code_shape, example
+from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
 from latentmix.metrics import device_of
 from latentmix.report.exhibit import choose
@@ -54,6 +54,7 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         ValueError: Images of another number of channels than 1 or 3.
     """
     check(run)
+    graphs: dict[Role, Graph] = {} if live else networks(run)
     size = int(np.prod(run.shape))
     known = know(run.method, data, remembered=max(1, THUMBNAILS // size))
     rows = choose(data.test, GALLERY, seed)
@@ -68,14 +69,12 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         "drawings": asdict(known.drawings) if known.drawings else None,
         "constants": {},
     }
-    if not live:
-        for role in ("encode", "decode"):
-            graph = networks(run, role)
-            words[role] = graph.ops
-            words["constants"] |= {
-                name: {"shape": list(value.shape), **content.add(value.numpy())}
-                for name, value in graph.constants.items()
-            }
+    for role, graph in graphs.items():
+        words[role] = graph.ops
+        words["constants"] |= {
+            name: {"shape": list(value.shape), **content.add(value.numpy())}
+            for name, value in graph.constants.items()
+        }
     words["gallery"] = {
         "rows": rows.tolist(),
         "names": _names(data, rows),
@@ -108,20 +107,21 @@ def check(run: OpenRun) -> None:
         )
 
 
-def networks(run: OpenRun, role: str) -> Graph:
-    """The operations of a role, refused before they are listed where the weights alone are too many.
+def networks(run: OpenRun) -> dict[Role, Graph]:
+    """The operations of encoder and decoder.
 
     Raises:
         NoPage: As `build`.
     """
-    half = Half(run.method, role)  # type: ignore[arg-type]
-    weights = sum(p.numel() for p in run.method.autoencoder.parameters())
-    if 4 * weights > MOST:
+    roles: tuple[Role, Role] = ("encode", "decode")
+    graphs = {r: trace(Half(run.method, r), example(run.method, r, run.shape, 1), r[0]) for r in roles}
+    numbers = sum(value.numel() for graph in graphs.values() for value in graph.constants.values())
+    if 4 * numbers > MOST:
         raise NoPage(
-            f"this model has {weights / 1e6:.1f} million weights, too many for a page of "
+            f"this model has {numbers / 1e6:.1f} million weights, too many for a page of "
             f"{MOST / 1e6:.0f} MB; use: latentmix explore {run.folder}"
         )
-    return trace(half, example(run.method, role, run.shape, 1), role[0])  # type: ignore[arg-type]
+    return graphs
 
 
 def model_of(run: OpenRun) -> dict[str, Any]:
