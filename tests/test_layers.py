@@ -22,6 +22,12 @@ latentmix
 experiments.demo experiments.comparison
 experiments
 experiments.manifold_mixup.consistency
+apps.export apps.explore
+apps.card apps.mix_images
+apps.refine
+apps.page.page
+apps.page.graph apps.page
+apps.own_pictures apps.traced
 apps
 report report.exhibit
 report.page

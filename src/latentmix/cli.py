@@ -30,6 +30,10 @@ EXTRAS = {
     "scipy": "train",
     "huggingface_hub": "train",
     "torchmetrics": "dev",
+    "jinja2": "page",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
 }
 
 
@@ -198,6 +202,8 @@ def mix(
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
     checkpoint: Literal["best", "last"] | None = None,
+    as_is: Annotated[bool, Parameter(negative=())] = False,
+    refine: int = 0,
     device: str = "auto",
     allow: tuple[str, ...] = (),
 ) -> None:
@@ -219,6 +225,11 @@ def mix(
         Straight line, great circle, or crossover of feature maps.
     checkpoint
         Which weights to mix by; by default the best epoch, as the method declares it.
+    as_is
+        Leave drawings as they are: by default they are inverted, cut out and centred where the training
+        images are drawings of another kind.
+    refine
+        Steps by which the model is fitted to the images first, so that pictures of another kind are kept.
     device
         auto, cpu, cuda, ...
     allow
@@ -230,7 +241,22 @@ def mix(
 
     catalogue.trust(allow)
     opened = runs.open_run(run, _device(device), checkpoint, lambda text: print(text, file=sys.stderr))
-    mix_images.resynthesise(opened, images, steps=steps, out=out, layout=layout, path=path)
+    known = mix_images.known_of(opened)
+    receipt = mix_images.resynthesise(
+        opened,
+        images,
+        steps=steps,
+        out=out,
+        layout=layout,
+        path=path,
+        known=known,
+        as_is=as_is,
+        refined=refine,
+    )
+    if known is None:
+        print(f"the data of {run} are not at hand: pictures were neither adapted nor judged", file=sys.stderr)
+    for line in mix_images.remarks(receipt):
+        print(line, file=sys.stderr)
     print(f"{out}\n{out}.json")
 
 
@@ -289,6 +315,62 @@ def reproduce(
             print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
         if not done:
             fail("not all trainings are finished; the table says why", code=1)
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    to: Literal["html", "onnx", "pt2", "hub"] = "html",
+    out: Path | None = None,
+) -> None:
+    """Write a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    to
+        html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
+        the decoder. hub: a folder to upload, with a model card; it opens as a run.
+    out
+        File or folder to write; by default named after the run.
+    """
+    from latentmix import runs
+    from latentmix.apps.export import export as write
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, warn=lambda text: print(text, file=sys.stderr))
+    name = run.resolve().name
+    print(
+        write(
+            opened,
+            to,
+            out or Path(f"{name}.html" if to == "html" else f"{name}-{to}"),
+            lambda: data_of(opened),
+        )
+    )
+
+
+@app.command
+def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
+    """Mix in the browser, live: serves the page of a trained run to this computer alone, until interrupted.
+
+    Parameters
+    ----------
+    run
+        The run's folder; its model may be too large for a page of its own.
+    port
+        Port on 127.0.0.1; 0 takes a free one.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix import runs
+    from latentmix.apps import explore as live
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, _device(device), warn=lambda text: print(text, file=sys.stderr))
+    live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
 
 
 @app.command

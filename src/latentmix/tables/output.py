@@ -207,7 +207,9 @@ def _changes(table: Table, scale: str) -> list[str]:
 def _settings(tree: Mapping[str, object], prefix: str = "") -> list[str]:
     words: list[str] = []
     for key, value in tree.items():
-        words += _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}={value}"]
+        words += (
+            _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}={value}"]
+        )
     return words
 
 
