@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
-from latentmix.methods import Method
 from latentmix.metrics import decode, device_of
 
 STEP = 38  # grey levels, 15 % of the range: what differs from the background by more is ink
@@ -86,7 +85,7 @@ class Likeness(NamedTuple):
     unlike: str
 
 
-def know(method: Method, data: Data, remembered: int | None = None) -> Known:
+def know(method: Any, data: Data, remembered: int | None = None) -> Known:
     """Measure what is usual for a model.
 
     Arguments:
@@ -108,7 +107,7 @@ def know(method: Method, data: Data, remembered: int | None = None) -> Known:
     )
 
 
-def judge(method: Method, x: Tensor, known: Known) -> list[Likeness]:
+def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     """Compare pictures (N, C, H, W) in [-1, 1] with what is usual for the model's test images."""
     errors = distance(x, reconstruct(method, x))
     away = nearest(x, as_pixels(known.training))
@@ -208,7 +207,7 @@ def nearest(x: Tensor, others: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reconstruct(method: Method, x: Tensor) -> Tensor:
+def reconstruct(method: Any, x: Tensor) -> Tensor:
     """g(f(x)) for pictures (N, C, H, W), clipped to [-1, 1], on the CPU."""
     codes = torch.cat([method.encode(part.to(device_of(method))) for part in x.split(100)])
     return decode(method, codes).clamp(-1, 1)

@@ -8,14 +8,14 @@ these codes held fixed. The mixes that follow are those of the tuned decoder.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from latentmix.apps.own_pictures import distance
-from latentmix.methods import Method
 from latentmix.metrics import device_of
+from latentmix.metrics.fit import descend
 
 CODE_RATE, DECODER_RATE = 0.05, 3e-4  # Adam's; codes are measured by their own deviation
 
@@ -30,12 +30,12 @@ class Refined(NamedTuple):
             of the pixel range.
     """
 
-    method: Method
+    method: Any
     codes: Tensor
     errors: tuple[float, float, float]
 
 
-def refine(method: Method, x: Tensor, steps: int) -> Refined:
+def refine(method: Any, x: Tensor, steps: int) -> Refined:
     """Fit codes and decoder to pictures (N, C, H, W) in [-1, 1]; nothing is drawn at random.
 
     Arguments:
@@ -63,37 +63,40 @@ def refine(method: Method, x: Tensor, steps: int) -> Refined:
     return Refined(tuned, codes, (first, second, _error(tuned, codes, x)))
 
 
-def _fit(method: Method, h: Tensor, x: Tensor, steps: int) -> Tensor:
+def _fit(method: Any, h: Tensor, x: Tensor, steps: int) -> Tensor:
     h.requires_grad_()
     optimiser = torch.optim.Adam([h], lr=CODE_RATE * float(h.detach().std().clamp_min(1e-6)))
     best = h.detach().clone()
     least = torch.full((len(x),), torch.inf, device=x.device)
-    for _ in range(steps):
-        loss = (method.decode(h) - x).square().flatten(1).mean(1)
-        better = loss < least
-        least = torch.where(better, loss.detach(), least)
+
+    def loss() -> Tensor:
+        errors = (method.decode(h) - x).square().flatten(1).mean(1)
+        better = errors < least
+        least.copy_(torch.where(better, errors.detach(), least))
         best[better] = h.detach()[better]
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
+        return errors.sum()
+
+    descend(loss, optimiser, steps)
     return best
 
 
-def _tune(method: Method, codes: Tensor, x: Tensor, steps: int) -> None:
+def _tune(method: Any, codes: Tensor, x: Tensor, steps: int) -> None:
     method.requires_grad_(True)
     parameters = list(method.parameters())
-    loss = (method.decode(codes) - x).square().mean()
-    moved = torch.autograd.grad(loss, parameters, allow_unused=True)
+    error = (method.decode(codes) - x).square().mean()
+    moved = torch.autograd.grad(error, parameters, allow_unused=True)
     decoder = [p for p, gradient in zip(parameters, moved) if gradient is not None]
     optimiser = torch.optim.Adam(decoder, lr=DECODER_RATE)
-    best, least = [p.detach().clone() for p in decoder], loss.item()
-    for _ in range(steps):
-        loss = (method.decode(codes) - x).square().mean()
-        if loss.item() < least:
-            best, least = [p.detach().clone() for p in decoder], loss.item()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    best, least = [p.detach().clone() for p in decoder], error.item()
+
+    def loss() -> Tensor:
+        nonlocal best, least
+        error = (method.decode(codes) - x).square().mean()
+        if error.item() < least:
+            best, least = [p.detach().clone() for p in decoder], error.item()
+        return error
+
+    descend(loss, optimiser, steps)
     with torch.no_grad():
         for p, value in zip(decoder, best):
             p.copy_(value)
@@ -101,5 +104,5 @@ def _tune(method: Method, codes: Tensor, x: Tensor, steps: int) -> None:
 
 
 @torch.no_grad()
-def _error(method: Method, codes: Tensor, x: Tensor) -> float:
+def _error(method: Any, codes: Tensor, x: Tensor) -> float:
     return float(distance(method.decode(codes).clamp(-1, 1), x).mean())

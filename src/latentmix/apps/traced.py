@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from latentmix.methods import Method
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.networks.instance_norm import EPS, InstanceNormLeakyReLU
 
@@ -23,7 +22,7 @@ class Half(nn.Module):
         role: Which function `forward` calls.
     """
 
-    def __init__(self, method: Method, role: Role) -> None:
+    def __init__(self, method: Any, role: Role) -> None:
         super().__init__()
         self.method = _plain(copy.deepcopy(method).cpu().float().eval())
         self.method.requires_grad_(False)
@@ -34,19 +33,19 @@ class Half(nn.Module):
         return getattr(self.method, self.role)(x)
 
 
-def code_shape(method: Method) -> tuple[int, ...]:
+def code_shape(method: Any) -> tuple[int, ...]:
     """Shape of one code."""
     return tuple(require(method, Autoencodes, "this").code_shape)
 
 
-def example(method: Method, role: Role, shape: tuple[int, int, int], batch: int = 2) -> Tensor:
+def example(method: Any, role: Role, shape: tuple[int, int, int], batch: int = 2) -> Tensor:
     """Random input of a role: images (B, C, H, W) uniform in [-1, 1], or their codes (B, ...)."""
     with torch.no_grad():
         x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(batch)) * 2 - 1
         return x if role == "encode" else method.encode(x.to(next(method.parameters()).device)).cpu()
 
 
-def _plain(method: Method) -> Method:
+def _plain(method: Any) -> Any:
     """Replace the fused norm, which is an autograd function of our own, by PyTorch's group norm."""
     for parent in list(method.modules()):
         for name, child in list(parent.named_children()):

@@ -57,7 +57,7 @@ class OpenRun:
 
     folder: Path
     config: dict[str, Any]
-    method: Method
+    method: Any
     shape: tuple[int, int, int]
     checkpoint: str
     weights_sha256: str
