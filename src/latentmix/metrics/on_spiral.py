@@ -9,7 +9,7 @@ from latentmix.data import Data
 from latentmix.data.sources import spiral
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, device_of
-from latentmix.metrics.mixes import mixer_of
+from latentmix.metrics.walks.mixes import mixer_of
 from latentmix.mixing import Mixup
 
 WITHIN = 0.05  # five deviations of the data, an eighth of the way to the next arm
