@@ -17,9 +17,19 @@ LEVELS = """
 __main__
 cli
 latentmix
-experiments.demo experiments.comparison
+experiments.demo experiments.reproduce
+experiments.__init__
+experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
-experiments.manifold_mixup.consistency
+experiments.amr.walks experiments.manifold_mixup.figure1
+experiments.amr.systems experiments.manifold_mixup.classifiers
+experiments.amr.__init__ experiments.manifold_mixup.__init__
+tables.output
+tables.execute tables.verdict
+tables.result
+tables.plan
+tables.lease tables.table
+tables
 apps
 report report.exhibit
 report.page
@@ -30,15 +40,16 @@ training
 training.loop
 training.step
 training.progress training.device
-supervised
 runs
 runs.folder
 runs.checkpoints
 config
 config.run
-config.catalogue
+config.catalogue config.protocol
 metrics.composition
 metrics.path
+metrics.attacks metrics.attribute_mixes metrics.between metrics.blend metrics.deformations
+metrics.on_spiral metrics.spread
 metrics.honesty
 metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe
 metrics.disentanglement metrics.lines metrics.probe metrics.interpolation metrics.robustness

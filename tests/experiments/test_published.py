@@ -68,9 +68,7 @@ def test_every_cell_of_amr_is_there(name: str, count: int) -> None:
         ("amr-table3", "CIFAR10 (1024): ACAI", 20, 2, 1024, 8000),
     ],
 )
-def test_settings_of_a_cell(
-    name: str, cell: str, lamb: float, k: int | None, d_h: int, epochs: int
-) -> None:
+def test_settings_of_a_cell(name: str, cell: str, lamb: float, k: int | None, d_h: int, epochs: int) -> None:
     (task, *_) = plan(table(name), "paper", seeds=1, only=(cell.replace("[", "[[]"),))
     run = task.run
     assert run.method["lamb"] == lamb

@@ -112,7 +112,9 @@ def test_only_the_published_form_drops_units_of_its_targets(form: Form) -> None:
 def test_layers_are_drawn_evenly_and_each_loss_has_its_own_alpha() -> None:
     method, host = residual("clean"), gen()
     assert method._mixup is not None
-    draws = {alpha: [method._pass(method._mixup, 2, alpha, host) for _ in range(1500)] for alpha in (0.1, 2.0)}
+    draws = {
+        alpha: [method._pass(method._mixup, 2, alpha, host) for _ in range(1500)] for alpha in (0.1, 2.0)
+    }
     names = [m.layer for m in draws[2.0]]
     assert all(abs(names.count(name) - 500) < 80 for name in ("input", "layer1", "layer2"))
     near = {a: sum(abs(m.lam.item() - 0.5) > 0.45 for m in rows) / 1500 for a, rows in draws.items()}

@@ -56,7 +56,9 @@ def test_attacks_by_hand(classifier: Classifier) -> None:
     right = classifier.network(x + 0.03 * gradient.sign()).argmax(1) == test.labels
     assert found["fgsm"] == pytest.approx(right.float().mean().item())
     pixels = (test.images / 255).requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(classifier.classify(2 * pixels - 1), test.labels), pixels)
+    (gradient,) = torch.autograd.grad(
+        F.cross_entropy(classifier.classify(2 * pixels - 1), test.labels), pixels
+    )
     moved = (pixels + 8 / 255 * gradient.sign()).clamp(0, 1)
     right = classifier.classify(2 * moved - 1).argmax(1) == test.labels
     assert found["fgsm_pixels"] == pytest.approx(right.float().mean().item())
@@ -67,7 +69,9 @@ def test_between_has_a_curve_for_each_layer(classifier: Classifier) -> None:
     score = between.evaluate(classifier, data(), steps=5)
     curves = score.protocol["curves"]
     assert isinstance(curves, dict)
-    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(("input", "layer1", "layer2"), 5)
+    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(
+        ("input", "layer1", "layer2"), 5
+    )
     assert score.values["middle_input"] == curves["input"][2]
     # Nothing is mixed at the ends, so that all places agree there.
     assert curves["input"][-1] == pytest.approx(curves["layer2"][-1], rel=1e-4)

@@ -26,7 +26,10 @@ def table() -> Table:
         name="tiny",
         title="two cells",
         paper="no paper",
-        columns=(Column("accuracy", "training", "test_probe_accuracy", "%"), Column("kNN", "knn", "knn_accuracy")),
+        columns=(
+            Column("accuracy", "training", "test_probe_accuracy", "%"),
+            Column("kNN", "knn", "knn_accuracy"),
+        ),
         metrics=("knn.k=10",),
         cells=(
             Cell("a: one", TINY, {"accuracy": Published(12.5, 1.0, 3)}),
@@ -45,7 +48,9 @@ def chain() -> Table:
         paper="no paper",
         columns=(Column("error", "blend", "error"),),
         cells=(
-            Cell("decoder", {**TINY, "method": "hidden_decoder"}, start="classifier", metrics=("blend.n=20",)),
+            Cell(
+                "decoder", {**TINY, "method": "hidden_decoder"}, start="classifier", metrics=("blend.n=20",)
+            ),
             Cell("classifier", CLASSIFIER),
         ),
         scales={"paper": Scale(seeds=1)},

@@ -13,7 +13,11 @@ from latentmix.tables.table import Cell, Scale, Table, merged
 
 
 def test_changes_are_deep_and_a_part_of_another_name_starts_anew() -> None:
-    settings = {"epochs": 3, "method": {"name": "amr", "network": {"name": "conv", "d_h": 32}}, "data": "mnist"}
+    settings = {
+        "epochs": 3,
+        "method": {"name": "amr", "network": {"name": "conv", "d_h": 32}},
+        "data": "mnist",
+    }
     change = {"steps": 2, "method": {"network": {"width": 4}}}
     found = merged(settings, change)
     assert found["method"] == {"name": "amr", "network": {"name": "conv", "d_h": 32, "width": 4}}
@@ -61,7 +65,9 @@ def test_data_are_taken_from_the_folder_or_replaced(shared_data: Path, tmp_path:
     ("name", "instead"),
     [("mnist", "digits"), ("celeba", "digits"), ("dsprites", "sprites"), ("nowhere", "digits")],
 )
-def test_at_smoke_missing_data_are_replaced_and_the_task_says_so(name: str, instead: str, tmp_path: Path) -> None:
+def test_at_smoke_missing_data_are_replaced_and_the_task_says_so(
+    name: str, instead: str, tmp_path: Path
+) -> None:
     settings, stand_in = placed({"data": name, "attributes": ["male"]}, "smoke", tmp_path)
     assert settings["data"]["name"] == instead
     assert stand_in == f"{instead} for {name}"
@@ -79,7 +85,9 @@ def test_costs_in_images() -> None:
 
 
 def test_planning_ten_thousand_cells_takes_two_seconds() -> None:
-    cells = tuple(Cell(str(i), {"data": "mnist", "method": {"name": "amr", "lamb": 1.0 + i}}) for i in range(2000))
+    cells = tuple(
+        Cell(str(i), {"data": "mnist", "method": {"name": "amr", "lamb": 1.0 + i}}) for i in range(2000)
+    )
     table = Table("many", "x", "x", cells, scales={"paper": Scale(seeds=1)})
     plan(table, "paper", only=("1",))  # imports
     started = time.process_time()

@@ -48,7 +48,9 @@ def deviations(run: Settings) -> list[str]:
         return []
     wanted, found = _flat(of_paper(run)), _flat(run)
     return [
-        f"{key}: {found.get(key)} (paper: {value})" for key, value in wanted.items() if found.get(key) != value
+        f"{key}: {found.get(key)} (paper: {value})"
+        for key, value in wanted.items()
+        if found.get(key) != value
     ]
 
 

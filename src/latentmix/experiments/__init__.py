@@ -24,7 +24,9 @@ def tables() -> dict[str, Table]:
             if not info.ispkg and (place or info.name == "comparison"):
                 table = getattr(importlib.import_module(f"{package.__name__}.{info.name}"), "TABLE", None)
                 found += [table] if isinstance(table, Table) else []
-    order = sorted(found, key=lambda table: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", table.name)])
+    order = sorted(
+        found, key=lambda table: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", table.name)]
+    )
     return {table.name: table for table in order}
 
 

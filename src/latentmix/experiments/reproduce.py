@@ -52,7 +52,9 @@ def planned(
         stand_in = f"  ({task.stand_in})" if task.stand_in else ""
         lines.append(f"{task.key}  {result.state(out, task):11}  {images:>13} images  {task.name}{stand_in}")
     costs = output.cost(tasks, out)
-    left = "" if costs["hours_left"] is None else f"; about {costs['hours_left']:.1f} hours of one process left"
+    left = (
+        "" if costs["hours_left"] is None else f"; about {costs['hours_left']:.1f} hours of one process left"
+    )
     lines.append(f"{cost(tasks, asked.at(scale).minutes)}; {costs['finished']} finished{left}")
     return "\n".join(lines)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.data import Data, Split
-from latentmix.methods.roles import Encodes
 from latentmix.methods.classifier import Classifier
+from latentmix.methods.roles import Encodes
 from latentmix.metrics import Score, device_of, encode
 
 

@@ -95,7 +95,9 @@ def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | N
     own = folder / f"lease.{number}"
     others = [path for path in folder.glob("lease.*") if path != own]
     if not all(_abandoned(path, folder, stale) for path in others):
-        own.unlink(missing_ok=True)  # what was seen above is out of date: somebody else has begun in the meantime
+        own.unlink(
+            missing_ok=True
+        )  # what was seen above is out of date: somebody else has begun in the meantime
         return None
     for path in others:
         path.unlink(missing_ok=True)

@@ -98,9 +98,7 @@ def fail(out: Path, task: Task, reason: str) -> None:
     """Keep the reason why a training failed."""
     folder = folder_of(out, task.key)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        folder / FAILED, json.dumps({"cell": task.name, "reason": reason}, indent=1) + "\n"
-    )
+    write_atomically(folder / FAILED, json.dumps({"cell": task.name, "reason": reason}, indent=1) + "\n")
 
 
 def reason(out: Path, key: str) -> str | None:

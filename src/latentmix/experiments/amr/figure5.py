@@ -75,7 +75,11 @@ def marked(image: Tensor, attributes: Tensor) -> Tensor:
 CELL = Cell(
     "AMR with classes",
     {
-        "method": {"name": "amr_classes", "parents": True, "network": {"name": "conv", "d_h": 512, "width": 8}},
+        "method": {
+            "name": "amr_classes",
+            "parents": True,
+            "network": {"name": "conv", "d_h": 512, "width": 8},
+        },
         "data": "celeba",
         "image_size": 64,
         "attributes": ["male", "heavy_makeup", "wearing_lipstick"],

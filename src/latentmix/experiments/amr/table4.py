@@ -7,7 +7,9 @@ from latentmix.tables.table import SMOKE, Cell, Column, Published, Scale, Table
 PIXELS = 64 * 64  # the published loss sums cross-entropy over pixels, ours averages: lambda 1 is 4,096 here
 
 
-def cell(name: str, method: dict[str, Any], epochs: int, mean: float, deviation: float, note: str = "") -> Cell:
+def cell(
+    name: str, method: dict[str, Any], epochs: int, mean: float, deviation: float, note: str = ""
+) -> Cell:
     """A row: Burgess's network with codes of ten numbers, on all images at 64 pixels."""
     settings = {
         "protocol": "paper",

@@ -42,6 +42,9 @@ TABLE = Table(
     cells=tuple(
         Cell(mixing, training("cifar10", mixing)) for mixing in ("no mixup", "input mixup", "Manifold Mixup")
     ),
-    scales={"paper": PAPER, "smoke": Scale(TINY.change, seeds=1, metrics=("between.n=50", "between.steps=3"))},
+    scales={
+        "paper": PAPER,
+        "smoke": Scale(TINY.change, seeds=1, metrics=("between.n=50", "between.steps=3")),
+    },
     draw=draw,
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from latentmix import runs
 from latentmix.experiments.manifold_mixup import table1
-from latentmix.tables.table import Table
 
 
 def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
