@@ -19,9 +19,19 @@ LEVELS = """
 __main__
 cli
 latentmix
-experiments.demo experiments.comparison
+experiments.demo experiments.reproduce
+experiments.__init__
+experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
-experiments.manifold_mixup.consistency
+experiments.amr.walks experiments.manifold_mixup.figure1
+experiments.amr.systems experiments.manifold_mixup.classifiers
+experiments.amr.__init__ experiments.manifold_mixup.__init__
+tables.output
+tables.execute tables.verdict
+tables.result
+tables.plan
+tables.lease tables.table
+tables
 apps.export apps.explore
 apps.card apps.mix_images
 apps.refine
@@ -44,9 +54,11 @@ runs.folder
 runs.checkpoints
 config
 config.run
-config.catalogue config.reading
+config.catalogue config.reading config.protocol
 metrics.composition
 metrics.path
+metrics.attacks metrics.attribute_mixes metrics.between metrics.blend metrics.deformations
+metrics.on_spiral metrics.spread
 metrics.honesty
 metrics.samples
 metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe metrics.rank

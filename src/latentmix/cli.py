@@ -94,9 +94,10 @@ def train(*arguments: str) -> None:
 
     Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
     epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every,
-    start_from, seed, precision, device and out; options of parts follow with dots: method=amr method.mixer=bernoulli
-    method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of your own are
-    my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues where it stopped.
+    start_from, seed, precision, device and out; options of parts follow with dots: method=amr
+    method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of
+    your own are my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues
+    where it stopped.
     On several devices: torchrun --nproc-per-node N -m latentmix train ...
 
     Parameters

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-import terminal
 
+import terminal
 from latentmix.experiments import reproduce, table, tables
 from latentmix.tables import execute, output, result
 from latentmix.tables.plan import plan

@@ -45,10 +45,9 @@ class Run:
 
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
-        protocol: "paper" takes what the published code ran, where nothing else is given
-            (`latentmix.config.protocol`).
+        protocol: "paper" for what the published code ran, where nothing else is given (`protocol.py`).
         image_size: Side of the square images, in pixels.
-        classes: Classes whose images are kept, in all splits; None for all. Labels stay what they are.
+        classes: Classes whose images are kept, in all splits; None for all.
         train_size: Number of training images to keep, chosen by `seed`; None for all.
         labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
@@ -355,19 +354,10 @@ def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
         return value
 
 
-@cache
-def _hints() -> dict[str, Any]:
-    return inspect.get_annotations(Run, eval_str=True)
-
-
-@cache  # making one takes ten times as long as using it
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
-
-
-@cache
-def _takes(make: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(make).parameters)
+# Each takes ten times as long to make as to use.
+_adapter = cache(TypeAdapter)
+_hints = cache(lambda: inspect.get_annotations(Run, eval_str=True))
+_takes = cache(lambda make: frozenset(inspect.signature(make).parameters))
 
 
 def _nearest(word: Any, words: Iterable[str]) -> str:

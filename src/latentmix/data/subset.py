@@ -106,8 +106,12 @@ def keep_classes(data: Data, classes: Sequence[int]) -> Data:
                 raise ValueError(f"classes={label}: {data.name} has no such {name} images")
         return split.take(torch.isin(split.labels, torch.tensor(list(classes))).nonzero().flatten())
 
-    train, valid, test = (kept(getattr(data, name), name) for name in ("train", "valid", "test"))
-    return dataclasses.replace(data, train=train, valid=valid, test=test)
+    return dataclasses.replace(
+        data,
+        train=kept(data.train, "training"),
+        valid=kept(data.valid, "validation"),
+        test=kept(data.test, "test"),
+    )
 
 
 def keep_images(data: Data, size: int, seed: int) -> Data:

@@ -230,7 +230,7 @@ def _state(tasks: Sequence[Task], finished: int, out: Path) -> str:
     if finished == len(tasks):
         return "" if tasks else "cited"
     states = [result.state(out, task) for task in tasks]
-    others = [f"{states.count(s)} {s}" for s in dict.fromkeys(states) if s != "finished"]  # type: ignore[arg-type]
+    others = [f"{states.count(s)} {s}" for s in dict.fromkeys(states) if s != "finished"]
     return ", ".join([f"{finished} of {len(tasks)} finished", *others])
 
 

@@ -1,4 +1,4 @@
-"""The table of "Reproducing Adversarial Mixup Resynthesis": two mixers, three data sets, another learning rate."""
+"""The table of the report that reproduced AMR: two mixers, three data sets, another learning rate."""
 
 from latentmix.experiments.amr.systems import COLUMNS, TINY, method
 from latentmix.tables.table import Cell, Published, Scale, Table
@@ -38,8 +38,8 @@ TABLE = Table(
     scales={
         "paper": Scale(
             seeds=1,
-            note="The report's learning rate 0.01; it says that it falls tenfold down to 1e-7, which its code "
-            "does not do. Its number of epochs is not known; 2,000 is the default of its code.",
+            note="The report's learning rate 0.01; it says that the rate falls tenfold down to 1e-7, which "
+            "its code does not do. Its number of epochs is not known; 2,000 is the default of its code.",
         ),
         "short": Scale({"epochs": 10}, only=("MNIST*",), seeds=1, note="Ten epochs of MNIST."),
         "smoke": TINY,

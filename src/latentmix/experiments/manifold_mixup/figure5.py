@@ -1,4 +1,4 @@
-"""Manifold Mixup, figures 5 and 8: what mixing does to a representation in the plane, on handwritten digits."""
+"""Manifold Mixup, figures 5 and 8: what mixing does to a representation in the plane, on digits."""
 
 from __future__ import annotations
 

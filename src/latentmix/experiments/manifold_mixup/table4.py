@@ -78,7 +78,7 @@ TABLE = Table(
         "paper": Scale(
             only=("CIFAR-10: *", "SVHN: *"),
             seeds=5,
-            note="The form of the published code. Validation images are 10,000 of CIFAR-10 and 7,326 of SVHN.",
+            note="The form of the published code. 10,000 images of CIFAR-10 and 7,326 of SVHN validate.",
         ),
         "short": Scale(
             only=("MNIST: *",),
