@@ -18,8 +18,7 @@ from PIL import Image
 from pydantic import Field
 
 from latentmix import config
-from latentmix.config import catalogue
-from latentmix.config.run import ConfigError
+from latentmix.config import ConfigError, catalogue
 from latentmix.mixing import Bernoulli, Mixup
 from latentmix.networks.conv import Conv
 

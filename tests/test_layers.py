@@ -18,6 +18,8 @@ PAGE = ROOT.parents[1] / "docs" / "architecture.md"
 LEVELS = """
 __main__
 cli
+cli.runs cli.people
+cli.app
 latentmix
 experiments.demo experiments.reproduce
 experiments.__init__
@@ -41,6 +43,7 @@ apps.own_pictures apps.traced
 apps
 report report.exhibit
 report.page
+report.texts
 evaluate
 pictures.figures
 pictures.tiles pictures
@@ -48,13 +51,14 @@ training
 training.loop
 training.record
 training.resume
-training.step training.progress training.device training.ranks training.streams training.samples training.precision
+training.step training.progress training.device training.ranks training.streams training.samples
+training.precision
 runs
 runs.folder
 runs.checkpoints
 config
-config.run
-config.catalogue config.reading config.protocol
+config.settings
+config.catalogue config.reading config.protocol config.run
 metrics.composition
 metrics.path
 metrics.attacks metrics.attribute_mixes metrics.between metrics.blend metrics.deformations

@@ -88,6 +88,8 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     ranks = Ranks()
     runtime = Runtime(run.device, run.precision, ranks.local)
     ranks.join(runtime.device)
+    if progress and ranks.first and (text := runtime.remark(run.precision)):
+        progress.say(text)
     data = load_data(
         config.build("data", run.data),
         image_size=run.image_size,
@@ -155,7 +157,7 @@ class Trainer:
             self.method.begin(split.images, split.labels)  # refuses data before anything is written
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
-                runs.prepare(self.run, environment(self.runtime.device))
+                runs.prepare(self.run, environment(self.runtime))
             self.ranks.wait()
             restore(self)
             self._fit(stop)
