@@ -115,11 +115,29 @@ def train(*arguments: str) -> None:
         again = shlex.join(["latentmix", "train", *arguments])
         print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
         sys.exit(130)
-    if not Ranks().first:
+    if not Ranks().first:  # another rank writes the report
         return
     page = exhibit(folder, device=_device(run.device))
     _print_scores(folder)
     print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {shlex.quote(str(folder))}")
+
+
+@app.command
+def inspect(data: str, *settings: str) -> None:
+    """Say what lies at a path: images of each split and class, and what is left out; nothing is trained.
+
+    Parameters
+    ----------
+    data
+        A path or the name of a data set, as in data=.
+    settings
+        Options of the data set, and image_size: data.skip_bad=true image_size=64.
+    """
+    from latentmix import config
+    from latentmix.data.summary import inspect as summarise
+
+    run = config.load([f"data={data}", *settings])
+    print(summarise(config.build("data", run.data), image_size=run.image_size))
 
 
 @app.command

@@ -16,7 +16,6 @@ def small(monkeypatch):
     monkeypatch.setattr(comparison, "TRAIN_SIZE", 210)
     monkeypatch.setattr(comparison, "IMAGES", 210)
     monkeypatch.setattr(features, "STEPS", 5)
-    monkeypatch.setattr(features, "_trained", {})
     monkeypatch.setattr(comparison, "SEEDS", (0, 1))
     tiny = {"name": "conv", "width": 4}
     masks = {"name": "bernoulli", "k": 2}

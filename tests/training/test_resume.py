@@ -21,6 +21,7 @@ from latentmix import config, runs
 from latentmix.config import catalogue
 from latentmix.data import load
 from latentmix.data.sources.digits import Digits
+from latentmix.data.sources.glyphs import TurnedGlyphs
 from latentmix.runs import checkpoints
 from latentmix.training import loop as training
 from latentmix.training.device import Runtime
@@ -30,7 +31,7 @@ EPOCHS, STEPS = 3, 4  # steps an epoch
 SETTINGS = [
     "method=amr",
     "method.mixer=bernoulli",
-    "method.every={autoencoder: 2}",
+    "every={autoencoder: 2}",
     f"epochs={EPOCHS}",
     "out=run",
 ]
@@ -70,7 +71,9 @@ def assert_same(a: Path, b: Path) -> None:
     """Weights, optimisers, generators and log of two runs are the same bits, but for the time they took."""
     for name in ("last", "best"):
         files = [run / "checkpoints" / name / checkpoints.WEIGHTS for run in (a, b)]
-        assert files[0].read_bytes() == files[1].read_bytes()
+        assert files[0].exists() == files[1].exists()  # a method may keep no best
+        if files[0].exists():
+            assert files[0].read_bytes() == files[1].read_bytes()
     logs = [[{**record, "seconds": None} for record in runs.read_log(run)] for run in (a, b)]
     assert logs[0] == logs[1]
     assert_equal(*(resume_state(run) for run in (a, b)))
@@ -205,16 +208,15 @@ def test_no_instant_of_saving_is_without_a_whole_checkpoint(
     assert {p.name for p in (folder / "checkpoints").iterdir()} <= {"last", "previous"}
 
 
-class Silent:
-    """Progress that nobody sees."""
-
-    def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
-
-    def step(self, done: int, epoch: int, values: dict[str, float]) -> None: ...
-
-    def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None: ...
-
-    def say(self, text: str) -> None: ...
+# What a method needs beside its name; networks are small.
+NEEDS: dict[str, dict[str, Any]] = {
+    "classifier": {"method": {"name": "classifier", "network": {"width": 4}}},
+    "semi_supervised": {
+        "method": {"name": "semi_supervised", "network": {"name": "wide_res_net", "depth": 10, "widen": 1}}
+    },
+    "factor_mixing": {"data": "turned_glyphs", "image_size": 64},
+    "hidden_decoder": {},
+}
 
 
 @pytest.mark.parametrize("name", catalogue.find("method"))
@@ -222,21 +224,27 @@ def test_every_method_continues_inside_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Whatever a method draws or keeps is in the checkpoint; it stops after the first and the second step."""
-    common = {"method": name, "image_size": 32, "batch_size": 4, "epochs": 1, "device": "cpu"}
-    data = load(Digits(), image_size=32, train_size=12)
+    common = {"method": name, "image_size": 32, "batch_size": 4, "epochs": 1, "device": "cpu", "crop": 1}
+    common |= NEEDS.get(name, {})
+    source = TurnedGlyphs(images=12, test_images=12) if name == "factor_mixing" else Digits()
+    data = load(source, image_size=common["image_size"], train_size=12)
     data = dataclasses.replace(data, valid=data.valid.take(slice(10)), test=data.test.take(slice(10)))
+    if name == "hidden_decoder":
+        before = config.resolve({**common, **NEEDS["classifier"], "out": str(tmp_path / "classifier")})
+        training.Trainer(before, data, Runtime("cpu"), training.Silent()).fit()
+        common["start_from"] = str(tmp_path / "classifier")
 
     take = training.step
 
-    def take_and_draw(*args: Any) -> Any:
+    def take_and_draw(*args: Any, **kwargs: Any) -> Any:
         torch.rand(1)  # as a module that knows no generator does
-        return take(*args)
+        return take(*args, **kwargs)
 
     monkeypatch.setattr(training, "step", take_and_draw)
 
     def fit(out: str, stop: bool) -> None:
         run = config.resolve({**common, "out": str(tmp_path / out)})
-        trainer = training.Trainer(run, data, Runtime("cpu"), Silent())
+        trainer = training.Trainer(run, data, Runtime("cpu"), training.Silent())
         trainer.fit(lambda: stop)
 
     fit("whole", stop=False)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from latentmix.config import catalogue
+from latentmix.config import catalogue, reading
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -109,12 +110,10 @@ def load(arguments: Iterable[str]) -> Run:
         FileNotFoundError: A YAML file that does not exist.
     """
     settings: dict[str, Any] = {}
-    hints = inspect.get_annotations(Run, eval_str=True)
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if equals and not _finds(Path.is_file, argument):
-            # Words stay as they were typed: out=2026-01-31 and out=007 name folders, they are no YAML values.
-            _merge(settings, _nested(key, text if hints.get(key) is str else _value(text)))
+            _merge(settings, _nested(key, reading.typed(text)))
         else:
             _merge(settings, _read_yaml(argument))
     return resolve(settings)
@@ -178,7 +177,7 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
         if bool(equals) != bool(option):
             errors.append(f"{argument}: expected METRIC or METRIC.option=value")
         else:
-            settings.setdefault(name, {"seed": seed}).update({option: _value(text)} if equals else {})
+            settings.setdefault(name, {"seed": seed}).update({option: reading.typed(text)} if equals else {})
     resolved = {
         name: _part("metric", {"name": name, **given}, name, errors) for name, given in settings.items()
     }
@@ -240,6 +239,10 @@ def _part(
         else:
             spec = {**_spec_of(default, kind), **spec}
     name = spec.pop("name")
+    if isinstance(name, reading.Word):
+        name = str(name)
+        if kind == "data" and name in catalogue.find(kind) and reading.exists(name):
+            warnings.warn(f"data={name} is the built-in set; data=./{name} is what lies here", stacklevel=2)
     known = catalogue.find(kind)
     try:
         part = catalogue.get(kind, name) if isinstance(name, str) else None
@@ -254,7 +257,9 @@ def _part(
         return {"name": name}
     if part is None:
         others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
-        errors.append(f"{path}: no {kind} is named {name!r}{_nearest(name, known)}; there are {others}")
+        errors.append(
+            f"{path}: no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
+        )
         return {"name": name}
     if missing := [each for each in needs if not hasattr(part.make, each)]:
         able = [n for n, p in known.items() if all(hasattr(p.make, each) for each in needs)]
@@ -290,32 +295,35 @@ def _part(
     if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
         try:
             made = build(kind, resolved)
-            if kind == "mixer" and ":" in name:
-                refuse_wrong_mixer(made)
         except ValueError as error:
-            errors.append(f"{path}.{error}" if kind != "mixer" else f"{path}: {error}")
+            errors.append(f"{path}.{error}")
+        else:
+            if kind == "mixer" and ":" in name and (wrong := what_is_wrong_with(made)):
+                errors.append(f"{path}: {name} {wrong}")
     return resolved
 
 
-def refuse_wrong_mixer(mixer: Any) -> None:
-    """Draw once, and check what every mixer promises.
+def what_is_wrong_with(mixer: Any) -> str:
+    """Draw once and check what every mixer promises; "" if nothing is wrong.
 
-    Raises:
-        ValueError: The first row of partners is not the batch itself, a row is no permutation, or weights do
-            not sum to one.
+    The first row of partners is the batch itself, every row is a permutation, and weights sum to one.
     """
     import torch
 
     h = torch.zeros(8, 4, 2, 2)
-    mix = mixer(h, torch.Generator().manual_seed(0))
+    try:
+        mix = mixer(h, torch.Generator().manual_seed(0))
+    except Exception as error:
+        return f"cannot mix codes of shape (8, 4, 2, 2): {type(error).__name__}: {error}"
     own = torch.arange(8)
     if not torch.equal(mix.partners[0], own) or not all(
         torch.equal(r.sort().values, own) for r in mix.partners
     ):
-        raise ValueError("its partners must be permutations of the batch, and the first the batch itself")
+        return "must draw permutations of the batch as partners, and the batch itself as the first"
     total = mix.weights.sum(0)
     if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
-        raise ValueError(f"the weights of its mixes sum to {total.mean():.3g}, they must sum to one")
+        return f"draws weights that sum to {total.mean():.3g}; they must sum to one"
+    return ""
 
 
 def _spec_of(part: Any, kind: str) -> dict[str, Any]:
@@ -326,11 +334,15 @@ def _spec_of(part: Any, kind: str) -> dict[str, Any]:
 
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
+    value = reading.read_value(annotation, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        errors.append(f"{path}: Input should be a finite number; got {value}")
+        return value
     try:  # strict where it matters: pydantic takes true for 1
         return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
-        reasons = " or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
-        errors.append(f"{path}: {reasons}; got {value!r}")
+        reasons = " or ".join(list(dict.fromkeys(e["msg"] for e in error.errors()))[:3])
+        errors.append(f"{path}: {reasons}; got {reading.shorten(value)}")
         return value
 
 
@@ -340,7 +352,7 @@ def _nearest(word: Any, words: Iterable[str]) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or _finds(Path.exists, name)
+    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or reading.exists(name)
 
 
 def _finds(ask: Callable[[Path], bool], name: str) -> bool:
@@ -349,13 +361,6 @@ def _finds(ask: Callable[[Path], bool], name: str) -> bool:
         return ask(Path(name))
     except OSError:
         return False
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -367,7 +372,9 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
     for key, value in new.items():
         old = into.get(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, reading.Inline) and old is None:
+            into[key] = value
+        elif isinstance(value, Mapping):
             if not isinstance(old, dict):
                 old = {} if old is None else {"name": old}
             if "name" in value and old.get("name") not in (None, value["name"]):
@@ -383,12 +390,9 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 def _read_yaml(path: str) -> Mapping[str, Any]:
     if _finds(Path.is_dir, path):
         raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
-    if not _finds(Path.is_file, path):
+    if not reading.exists(path):
         raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
     try:
-        settings = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, Mapping):
-        raise ConfigError(f"{path}: expected keys and values, got {type(settings).__name__}")
-    return settings
+        return reading.read_yaml(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -32,6 +32,21 @@ from latentmix.runs import checkpoints
 BASELINES = "baselines.json"  # in the folder of the figures, which show them too
 SCALE = 1.4  # pixels of a figure to one of the page, so that it stays sharp on dense screens
 FIGURES = {
+    "samples": (
+        "Samples",
+        "Images generated from random latent vectors, not chosen. Look for shapes that hold together, and "
+        "for images that come again: a generator that has collapsed repeats a few.",
+    ),
+    "latent_walk": (
+        "Walks between latent vectors",
+        "Each row walks the great circle between two random latent vectors. Every image should be plausible, "
+        "and neighbours should differ a little; jumps between fixed images are a sign of memory.",
+    ),
+    "samples_over_training": (
+        "Samples over training",
+        "The same latent vectors at validations from the first (top) to the last (bottom). "
+        "figures/samples_over_training.gif shows all of them.",
+    ),
     "interpolations": (
         "Mixup of codes",
         "Each block walks from the real image at its left to the one at its right. In every row the two "
@@ -194,8 +209,10 @@ def _scores(run: _Facts) -> str:
             f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
             for key, value in score.get("protocol", {}).items()
         )
+        why = score.get("protocol", {}).get("collapsed_because")
+        warning = f"<p><strong>Warning: {escape(why)}.</strong></p>\n" if why else ""
         blocks.append(
-            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n"
+            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
             f"<details><summary>Protocol</summary><dl>{protocol}</dl></details>"
         )
