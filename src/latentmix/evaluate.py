@@ -28,6 +28,7 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
     data = load_data(
         config.build("data", settings["data"]),
         image_size=settings["image_size"],
+        classes=settings["classes"],
         train_size=settings["train_size"],
         attributes=settings["attributes"],
         hold_out=settings["hold_out"],

@@ -1,4 +1,4 @@
-"""The small fit of the measuring tools: the feature network and the deeper probe are trained here."""
+"""The small fit of the tools: feature networks, the deeper probe and codes of given pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,31 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+
+def descend(
+    loss: Callable[[], Tensor],
+    optimiser: Optimizer,
+    steps: int,
+    *,
+    schedule: LRScheduler | None = None,
+    after: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Take steps down a loss.
+
+    Arguments:
+        loss: Computes the loss, a scalar, anew for each step.
+        schedule: Stepped after the optimiser.
+        after: Called after each step with its number, from 1.
+    """
+    for step in range(1, steps + 1):
+        value = loss()
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        if schedule is not None:
+            schedule.step()
+        after(step)
 
 
 def fit(
@@ -36,13 +61,13 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     net.train()
     with one_thread():
-        for step in range(1, steps + 1):
-            value = loss(torch.randint(rows, (batch,), generator=generator))
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            schedule.step()
-            after(step)
+        descend(
+            lambda: loss(torch.randint(rows, (batch,), generator=generator)),
+            optimiser,
+            steps,
+            schedule=schedule,
+            after=after,
+        )
     net.eval()
 
 

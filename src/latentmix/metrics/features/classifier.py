@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.data import Data, Split, cache
+from latentmix.data import Data, Split, store
 from latentmix.metrics.fit import fit
 
 UNITS = 64  # of the features
@@ -131,7 +131,7 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
         net = Classifier(split.images.shape[1], outputs, split.images.shape[2] if places else None)
-    files = [f / name for f in (folder, cache.folder() / "features") if f is not None]
+    files = [f / name for f in (folder, store.folder() / "features") if f is not None]
     found = next((i for i, file in enumerate(files) if file.is_file() and _read(file, net)), len(files))
     net.to(split.images.device).eval()
     if found == len(files):
