@@ -20,8 +20,8 @@ def evaluate(method: nn.Module, data: Data, *, seed: int = 0, n: Count = 200) ->
         n: Pairs of images, those of the most different attributes among twenty times as many.
 
     Returns:
-        `mixes`, the share that the classifier finds of the wanted attributes in which the parents differ, over
-        all vectors in reach; `parents`, its accuracy on the same attributes of the real parents, which bounds
+        `mixes`, the share that the classifier finds of the wanted attributes in which the parents differ,
+        over all vectors in reach; `parents`, its accuracy on the same attributes of the real parents, which bounds
         what `mixes` can tell.
 
     Raises:
