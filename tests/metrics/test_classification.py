@@ -144,11 +144,12 @@ def test_the_loss_between_images_by_hand():
         return lam * plain(s) + (1 - lam) * plain(-s)
 
     expected = [mixed(lam) for lam in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    assert score.protocol["nll"] == pytest.approx(expected, rel=1e-5)
-    assert score.values["nll_largest"] == pytest.approx(math.log(2), rel=1e-5)
+    assert score.protocol["curves"]["input"] == pytest.approx(expected, rel=1e-5)
+    assert score.values["middle_input"] == pytest.approx(math.log(2), rel=1e-5)
     assert score.values["nll_ends"] == pytest.approx(plain(4.0), rel=1e-5)
-    assert score.values["nll_mean"] == pytest.approx(sum(expected) / 5, rel=1e-5)
-    hidden = interpolation.evaluate(Bright(slope=4.0), data, steps=5, layer="pool")
-    assert hidden.values == pytest.approx(score.values, rel=1e-5)  # all is linear before the logits
+    assert score.values["mean_input"] == pytest.approx(sum(expected) / 5, rel=1e-5)
+    hidden = interpolation.evaluate(Bright(slope=4.0), data, steps=5, layers=("pool",))
+    # All is linear before the logits.
+    assert list(hidden.values.values()) == pytest.approx(list(score.values.values()), rel=1e-5)
     with pytest.raises(ValueError, match="'pol'; the nearest are pool"):
-        interpolation.evaluate(Bright(), data, layer="pol")
+        interpolation.evaluate(Bright(), data, layers=("pol",))

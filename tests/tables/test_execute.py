@@ -162,7 +162,7 @@ def test_a_killed_command_continues_at_once_and_its_workers_end(tmp_path: Path) 
     process.kill()
     process.wait()
     again = start(out, script)
-    assert again.wait(120) == 0, again.stderr.read()  # type: ignore[union-attr]
+    assert again.wait(250) == 0, again.stderr.read()  # type: ignore[union-attr]
     assert all(result.state(out, task) == "finished" for task in tasks)
     for task in tasks:
         steps = steps_of(result.run_of(out, task.key))
@@ -178,7 +178,7 @@ def test_two_commands_share_a_folder_and_sigterm_saves(tmp_path: Path) -> None:
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
     first.wait(60)
-    assert second.wait(120) == 0, second.stderr.read()  # type: ignore[union-attr]
+    assert second.wait(250) == 0, second.stderr.read()  # type: ignore[union-attr]
     assert all(result.state(out, task) == "finished" for task in tasks)
     for task in tasks:
         folder = result.folder_of(out, task.key)

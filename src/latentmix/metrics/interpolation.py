@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.manifold.layers import INPUT, find_layers
+from latentmix.methods.classifier import Names
 from latentmix.methods.roles import Classifies
 from latentmix.metrics import Count, Score, device_of, metric
 from latentmix.metrics.classification import known, measures, predictions
@@ -29,20 +30,21 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    layer: str = "input",
+    layers: Names = ("input",),
     steps: Annotated[int, Field(ge=3)] = 21,
     n: Count = 1000,
 ) -> Score:
     """The classifier's loss between pairs of test images, on mixed images or hidden states and mixed labels.
 
     Arguments:
-        layer: Whose output is mixed, as in `method.named_modules()`, such as "network.layer1"; or "input".
+        layers: Where to mix, one curve each: "input", or names of layers, those of `method.named_modules()` or
+            of the method's `network`.
         steps: Weights of the first image, evenly from 0 to 1.
         n: Test images, at most, chosen by the seed.
 
     Returns:
-        In nats: `nll_ends`, of the images themselves; `nll_mean` over all weights; `nll_largest`. The curve
-        is in the protocol.
+        In nats: `nll_ends`, of the images themselves; `middle_LAYER`, half way between two images; and
+        `mean_LAYER`, over all weights. The curves are in the protocol.
 
     Raises:
         ValueError: Test images without labels, labels beyond the classes of the method, or a layer
@@ -55,18 +57,25 @@ def evaluate(
     assert split.labels is not None
     device = device_of(method)
     lams = torch.linspace(0, 1, steps, dtype=torch.float64).tolist()
-    curve = nll_along_interpolations(
-        cast(nn.Module, method),
-        split.pixels().to(device),
-        split.labels.to(device),
-        layer,
-        lams,
-        generator=g,
-        forward=method.classify,
-    )
-    values = {"nll_ends": (curve[0] + curve[-1]) / 2, "nll_mean": fmean(curve), "nll_largest": max(curve)}
-    protocol: dict[str, object] = {"layer": layer, "n": len(split), "seed": seed}
-    return Score(values, protocol | {"lams": lams, "nll": curve})
+    network, x, y = cast(nn.Module, method), split.pixels().to(device), split.labels.to(device)
+    names = {name for name, _ in network.named_modules()}
+    curves = {}
+    for layer in layers:
+        inner = f"network.{layer}"
+        curves[layer] = nll_along_interpolations(
+            network,
+            x,
+            y,
+            inner if layer not in names and inner in names else layer,
+            lams,
+            generator=torch.Generator().manual_seed(seed),
+            forward=method.classify,
+        )
+    ends = next(iter(curves.values()))
+    values = {"nll_ends": (ends[0] + ends[-1]) / 2}
+    values |= {f"middle_{layer}": curve[steps // 2] for layer, curve in curves.items()}
+    values |= {f"mean_{layer}": fmean(curve) for layer, curve in curves.items()}
+    return Score(values, {"n": len(split), "seed": seed, "lams": lams, "curves": curves})
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Samples, require
-from latentmix.metrics import Count, Score, device_of, require_finite
+from latentmix.metrics import Count, Score, device_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
 from latentmix.metrics.frechet import class_score, frechet, precision_recall, radii
@@ -21,6 +21,7 @@ LEAST = 0.5  # of each measure of variety, where real images have 1
 NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
 
 
+@metric
 def evaluate(
     method: Samples,
     data: Data,

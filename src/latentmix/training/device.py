@@ -41,7 +41,7 @@ class Runtime:
             repeat_on_gpus(self.precision)
 
     def remark(self, asked: str) -> str | None:
-        """What to tell the user about the precision: the choice that "auto" made, or that bf16 is slow here."""
+        """What to tell the user about the precision: what "auto" chose, or that bf16 is slow here."""
         if asked == "auto":
             return f"precision={self.precision}: {self.reason}"
         return warning(self.precision, self.device)

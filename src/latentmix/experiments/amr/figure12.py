@@ -60,8 +60,8 @@ TABLE = Table(
         for beta in BETAS
     ),
     scales={
-        "paper": Scale(minutes=0.3),
-        "short": Scale(minutes=0.3, note="The same as paper: it takes a minute or two."),
+        "paper": Scale(),
+        "short": Scale(note="The same as paper."),
         "smoke": Scale({"batch_size": 16, "steps": 2}, seeds=1),
     },
     draw=draw,

@@ -23,8 +23,8 @@ COLUMNS = (
 PAPER = Scale(
     seeds=1,
     note="40,000 training images and 10,000 to choose the epoch; the published networks learn from 50,000, "
-    "and test images choose the epoch. Published are single runs. The published code trains plain networks by "
-    "cross-entropy and mixed ones by binary cross-entropy.",
+    "and test images choose the epoch. Published are single runs. The published code trains plain networks "
+    "by cross-entropy and mixed ones by binary cross-entropy.",
 )
 TINY = Scale(
     {**SMOKE, "method": {"network": {"depth": 18, "width": 2}, "statistics": "measured"}, "labelled": None},

@@ -77,7 +77,7 @@ TABLE = Table(
                 "decoder, *": {"epochs": 3, "batch_size": 32, "lr": 1e-3, "keep_last": True},
             },
             seeds=1,
-            minutes=0.7,
+            minutes=0.35,
             note="6,000 digits at 28 pixels, width 8, 2 epochs of the classifier and 3 of the decoder.",
         ),
         "smoke": Scale(
