@@ -23,6 +23,7 @@ experiments.manifold_mixup.consistency
 apps
 report report.exhibit
 report.page
+report.captions
 evaluate
 pictures.figures
 pictures.tiles pictures
