@@ -30,8 +30,8 @@ def test_a_score_is_kept_and_not_computed_twice(spoilt_run: Path) -> None:
 
 
 def test_a_metric_that_does_not_apply_says_why_and_stops_no_other(spoilt_run: Path) -> None:
-    done = typed("evaluate", "tiny", "knn", "probe", cwd=spoilt_run.parent)
-    assert "knn: k=200 neighbours asked of 128 training codes" in refusal(done)
+    done = typed("evaluate", "tiny", "disentanglement", "probe", cwd=spoilt_run.parent)
+    assert "disentanglement: this metric needs data with factors" in refusal(done)
     assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
     assert json.loads((spoilt_run / "scores.json").read_text()).keys() == {"training", "probe"}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data import Data, Decoded, Split, load
+from latentmix.data import Columns, Data, Decoded, Split, load
+from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import FACTORS, Sprites
 from latentmix.data.subset import column, has, hold_out
 
@@ -27,14 +28,10 @@ class Grid:
 
         (train, f), (test, g) = arrays(self.copies), arrays(3)
         return Decoded(
-            train,
-            f[:, 1].copy(),
-            np.stack([f[:, 0] > 1, f[:, 1] > 1], 1).astype(np.uint8),
-            f,
-            test_images=test,
-            test_labels=g[:, 1].copy(),
-            test_attributes=np.stack([g[:, 0] > 1, g[:, 1] > 1], 1).astype(np.uint8),
-            test_factors=g,
+            {
+                split: Columns(images, h[:, 1].copy(), (h > 1).astype(np.uint8), h)
+                for split, images, h in (("train", train, f), ("test", test, g))
+            },
             class_names=tuple("abcd"),
             attribute_names=("tall", "wide"),
             factor_names=("tens", "ones"),
@@ -109,7 +106,7 @@ def test_a_combination_that_every_validation_image_has():
 def test_attributes_by_name_in_the_order_asked_for():
     whole, data = load(Grid(), image_size=2), load(Grid(), image_size=2, attributes=["wide", "tall"])
     assert data.attribute_names == ("wide", "tall")
-    assert data.attributes == 2
+    assert data.num_attributes == 2
     for split in ("train", "valid", "test"):
         assert torch.equal(getattr(data, split).attributes, getattr(whole, split).attributes[:, [1, 0]])
     assert torch.equal(column(data, "tall", data.test), whole.test.attributes[:, 0])
@@ -151,3 +148,15 @@ def test_sprites_come_with_their_factors():
     assert data.train.factors.shape == (50, 5)
     assert torch.equal(data.test.factors[:, 0], data.test.labels)
     assert not ((data.train.factors[:, 0] == 2) & (data.train.factors[:, 1] >= 4)).any()
+
+
+def test_classes_are_kept_in_all_splits_with_their_labels() -> None:
+    full = load(Digits(), image_size=8)
+    kept = load(Digits(), image_size=8, classes=[3, 7])
+    for name in ("train", "valid", "test"):
+        labels, all_labels = getattr(kept, name).labels, getattr(full, name).labels
+        assert sorted(set(labels.tolist())) == [3, 7]
+        assert len(labels) == int(((all_labels == 3) | (all_labels == 7)).sum())
+    assert kept.num_classes == 10
+    with pytest.raises(ValueError, match="classes=12: digits has no such training images"):
+        load(Digits(), image_size=8, classes=[12])

@@ -150,3 +150,16 @@ def test_every_method_explains_itself(name: str) -> None:
     assert part.summary
     assert "References" in (part.make.__doc__ or "")
     assert all(default is not inspect.Parameter.empty for _, default in part.options.values())
+
+
+def test_factor_mixing_survives_certain_answers() -> None:
+    """Probabilities that round to 0 or 1 cost at most 100 and have finite gradients."""
+    method, batch = made("factor_mixing"), batch_for("factor_mixing")
+    with torch.no_grad():
+        for parameter in method.network[-1].parameters():  # type: ignore[index, union-attr]
+            parameter.mul_(1e6)
+    for _ in range(3):
+        losses, _ = method.losses(batch)
+        gradients = torch.autograd.grad(losses["network"], list(method.parameters()))
+        assert losses["network"] <= 100
+        assert all(torch.isfinite(g).all() for g in gradients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,11 +23,11 @@ class Identity(AutoencoderMethod):
 
     label = "identity"
 
-    def __init__(self, shape: tuple[int, int, int], labels: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, int, int], num_classes: int | None = None) -> None:
         units = shape[0] * shape[1] * shape[2]
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(units, units, bias=False))
         nn.init.eye_(encoder[1].weight)
-        super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), labels=labels)
+        super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), num_classes=num_classes)
 
 
 def blobs(n: int, seed: int, shape: tuple[int, int, int] = (1, 4, 4), noise: float = 20.0) -> Split:
@@ -63,7 +64,7 @@ def lossy_method() -> Method:
 def pixel_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features are the pixels, flat, so that distances are known; the classes are those of a random layer."""
 
-    def pixels(data: Data, seed: int) -> Features:
+    def pixels(data: Data, seed: int, folder: Path | None = None) -> Features:
         head = nn.Linear(math.prod(data.shape), len(data.class_names))
         return Features("pixels", nn.Flatten(), head, "0" * 16, None)
 
@@ -80,7 +81,7 @@ def contrary_data(toy_data: Data) -> Data:
     """
     a, others = (toy_data.train.labels == 0).nonzero()[:, 0], (toy_data.train.labels != 0).nonzero()[:, 0]
     train = toy_data.train.take(torch.cat([a, others[: len(a) // 9]]))
-    return replace(toy_data, train=train, valid=replace(toy_data.test, num_classes=0 * toy_data.test.labels))
+    return replace(toy_data, train=train, valid=replace(toy_data.test, labels=0 * toy_data.test.labels))
 
 
 @pytest.fixture

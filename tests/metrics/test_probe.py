@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from latentmix.metrics import codes_kept, decode, encode, probe
+from latentmix.metrics import decode, encode, evaluating, probe
 
 
 def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_method):
@@ -16,10 +16,10 @@ def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_metho
     torch.testing.assert_close(decode(toy_method, encode(toy_method, split)), split.pixels())
 
 
-def test_kept_codes_are_encoded_once_and_cannot_be_spoilt(toy_data, toy_method, monkeypatch):
+def test_shared_codes_are_encoded_once_and_cannot_be_spoilt(toy_data, toy_method, monkeypatch):
     calls = []
     monkeypatch.setattr(toy_method, "encode", lambda x: calls.append(len(x)) or x.flatten(1))
-    with codes_kept():
+    with evaluating(toy_method):
         encode(toy_method, toy_data.test).zero_()
         assert encode(toy_method, toy_data.test).any()
         assert len(calls) == 1
@@ -83,7 +83,7 @@ def test_constant_units_do_no_harm():
     assert (h[:, 2] == 0).all()
 
 
-def test_training_is_reported_where_there_is_one(toy_data, toy_method):
+def test_online_probe_is_reported_where_there_is_one(toy_data, toy_method):
     toy_method.probe = nn.Linear(16, 3)
     values = probe.evaluate(toy_method, toy_data).values
     h = toy_data.test.pixels().flatten(1)
@@ -94,7 +94,7 @@ def test_training_is_reported_where_there_is_one(toy_data, toy_method):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: replace(s, num_classes=None), "needs labels"),
+        (lambda s: replace(s, labels=None), "needs labels"),
         (lambda s: replace(s, labels=torch.zeros_like(s.labels)), "at least two classes"),
         (lambda s: replace(s, images=s.images[:0], labels=s.labels[:0]), "needs training images"),
     ],

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import random
+import resource
 import shutil
 import signal
 import threading
@@ -35,6 +36,21 @@ SETTINGS = [
     f"epochs={EPOCHS}",
     "out=run",
 ]
+
+
+# Systems that are no autoencoders with a critic, small enough for a second.
+OTHERS = {
+    "classifier": ["method=classifier", "method.network.width=4", "train_size=128", "batch_size=32"],
+    "semi_supervised": [
+        *("method=semi_supervised", "method.network=pre_act_res_net", "method.network.width=4"),
+        *("labelled=40", "train_size=128", "batch_size=32", "crop=1"),
+    ],
+    "factor_mixing": [
+        *("method=factor_mixing", "method.network.width=4", "image_size=64", "batch_size=32"),
+        *("data=turned_glyphs", "data.images=128", "data.test_images=32"),
+    ],
+    "gan": ["method=gan", "train_size=128", "batch_size=32", "every={generator: 2}"],
+}
 
 
 def set_pace(save_every: float) -> None:
@@ -155,6 +171,52 @@ def test_killed_again_and_again_at_any_instant(
     done = train(tmp_path, tiny_settings, functools.partial(set_pace, 0))
     assert done.code == 0, done.err
     assert_same(uninterrupted, tmp_path / "run")
+
+
+def train_other(folder: Path, name: str, first: Any) -> Finished:
+    folder.mkdir(exist_ok=True)
+    words = ["data=digits", "image_size=16", *OTHERS[name], f"epochs={EPOCHS}", "device=cpu", "out=run"]
+    return typed("train", *words, cwd=folder, first=first)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_kind_of_system_is_killed_ten_times_and_ends_with_the_same_bits(
+    tmp_path: Path, name: str
+) -> None:
+    whole = train_other(tmp_path / "whole", name, functools.partial(set_pace, 60))
+    assert whole.code == 0, whole.err
+    delays, kills = random.Random(2), 0
+    while kills < 10:
+        done = train_other(tmp_path / "killed", name, functools.partial(kill_after, delays.uniform(0.2, 1.5)))
+        if done.code == 0:
+            break
+        assert done.code == -signal.SIGKILL, done.err
+        kills += 1
+    assert kills
+    done = train_other(tmp_path / "killed", name, functools.partial(set_pace, 0))
+    assert done.code == 0, done.err
+    assert_same(tmp_path / "whole" / "run", tmp_path / "killed" / "run")
+
+
+@pytest.mark.parametrize("name", ["classifier", "semi_supervised", "factor_mixing"])
+def test_ctrl_c_and_a_full_disk_lose_nothing(tmp_path: Path, name: str) -> None:
+    whole = train_other(tmp_path / "whole", name, functools.partial(set_pace, 60))
+    assert whole.code == 0, whole.err
+    folder = tmp_path / "stopped"
+    stopped = train_other(folder, name, functools.partial(signal_at, 1, signal.SIGINT, 60))
+    assert stopped.code == 130
+    assert "is saved. To continue:" in stopped.err
+    full = train_other(folder, name, functools.partial(no_file_above, 20_000))
+    assert full.code == 2
+    assert "Traceback" not in full.err
+    continued = train_other(folder, name, functools.partial(set_pace, 60))
+    assert continued.code == 0, continued.err
+    assert_same(tmp_path / "whole" / "run", folder / "run")
+
+
+def no_file_above(size: int) -> None:
+    """Let every write beyond a size fail, as it fails on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def test_other_checkpoints_are_not_the_same(

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Samples, require
-from latentmix.metrics import Count, Score, device_of, require_finite
+from latentmix.metrics import Count, Score, device_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
-from latentmix.metrics.frechet import class_score, frechet, precision_recall, radius
+from latentmix.metrics.frechet import class_score, frechet, precision_recall, radii
 
 LEAST = 0.5  # of each measure of variety, where real images have 1
 NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
 
 
+@metric
 def evaluate(
     method: Samples,
     data: Data,
@@ -118,7 +119,7 @@ def variety(real: Tensor, p_real: Tensor, fake: Tensor, p_fake: Tensor) -> dict[
         return math.sqrt(float(x.double().var(0).sum()))
 
     def nearest(x: Tensor) -> float:
-        return float(radius(x[:size].double(), 1).median())
+        return float(radii(x[:size].double(), [1])[0].median())
 
     def classes(p: Tensor) -> float:
         mean = p.double().mean(0)

@@ -29,7 +29,7 @@ REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taki
 
 
 class Loaded(NamedTuple):
-    """A checkpoint that is complete: its name, weights, description, resume state and the weights' SHA-256."""
+    """A complete checkpoint: its name, weights, description, resume state, and SHA-256 of the weights."""
 
     name: str
     weights: dict[str, Tensor]

@@ -23,11 +23,11 @@ from typing import Any
 import torch
 import yaml
 
-from latentmix.runs import checkpoints
 import latentmix
 from latentmix import config
 from latentmix.data import Data
 from latentmix.methods import Method
+from latentmix.runs import checkpoints
 from latentmix.runs.checkpoints import RunError as RunError
 
 fcntl: ModuleType | None
@@ -57,7 +57,7 @@ class OpenRun:
 
     folder: Path
     config: dict[str, Any]
-    method: Method
+    method: Any
     shape: tuple[int, int, int]
     checkpoint: str
     weights_sha256: str
@@ -283,9 +283,8 @@ def open_run(
     if loaded is None:
         which = f" {checkpoint!r}" if checkpoint else ""
         raise RunError(f"{folder} has no checkpoint{which} yet; `latentmix train` writes one after an epoch")
-    if loaded.name != "best" and checkpoint is None and loaded.description.get("best_epoch", 0) > 0:
-        if loaded.description.get("best"):
-            warn(f"{folder}: its best checkpoint is gone; using {loaded.name!r}")
+    if checkpoint is None and loaded.name != "best" and loaded.description.get("best"):
+        warn(f"{folder}: its best checkpoint is gone; using {loaded.name!r}")
     try:
         method = make_method(loaded.description)
     except (ValueError, TypeError, KeyError) as error:

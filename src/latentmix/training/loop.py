@@ -88,9 +88,12 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     ranks = Ranks()
     runtime = Runtime(run.device, run.precision, ranks.local)
     ranks.join(runtime.device)
+    if progress and ranks.first and (text := runtime.remark(run.precision)):
+        progress.say(text)
     data = load_data(
         config.build("data", run.data),
         image_size=run.image_size,
+        classes=run.classes,
         train_size=run.train_size,
         labelled=run.labelled,
         attributes=run.attributes,
@@ -145,7 +148,7 @@ class Trainer:
         # Ranks draw apart from each other; a rank of its own draws as a process alone does.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
-        self.record = Record(self.method, self.players, self.ranks)
+        self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done."""
@@ -154,7 +157,7 @@ class Trainer:
             self.method.begin(split.images, split.labels)  # refuses data before anything is written
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
-                runs.prepare(self.run, environment(self.runtime.device))
+                runs.prepare(self.run, environment(self.runtime))
             self.ranks.wait()
             restore(self)
             self._fit(stop)
@@ -213,7 +216,7 @@ class Trainer:
         part, ranks = run.batch_size // self.ranks.count, self.ranks.count
         if run.batch_size % ranks or part < 2:
             raise ValueError(
-                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, with 2 or more images each"
+                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, 2 images or more each"
             )
         k = getattr(getattr(self.method, "mixer", None), "k", 1)
         if k > part:
