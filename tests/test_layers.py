@@ -32,7 +32,8 @@ training
 training.loop
 training.record
 training.resume
-training.step training.progress training.device training.precision training.ranks training.streams training.samples
+training.step training.progress training.device training.ranks training.streams training.samples
+training.precision
 supervised
 runs
 runs.folder

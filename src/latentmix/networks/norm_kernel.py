@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentmix.data import cache
+from latentmix.data import store
 from latentmix.networks import forms
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -105,7 +105,7 @@ def _function() -> Any:
         return None
     try:
         function = ctypes.CDLL(str(_built(compiler))).latentmix_norm
-    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         line = next((s for s in reason.splitlines() if "error" in s), reason.strip().split("\n")[0])
         warnings.warn(f"the compiled norm is left out, PyTorch's form goes on: {line}", stacklevel=4)
@@ -121,7 +121,7 @@ def _function() -> Any:
 def _built(compiler: str) -> Path:
     """The shared library for this source, compiler and processor; compiled if it is not in the cache."""
     mark = hashlib.sha256(f"{SOURCE.read_text()}{FLAGS}{compiler}{_processor()}".encode()).hexdigest()[:24]
-    library = cache.folder() / f"norm_kernel-{mark}.so"
+    library = store.folder() / f"norm_kernel-{mark}.so"
     if library.exists():
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
