@@ -126,6 +126,7 @@ class ManifoldMixup:
         self._attempts, self._examined = 0 if check else ATTEMPTS, False
         self._state: Literal["new", "attached", "removed"] = "new"
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._journal: Journal[MixedPass] = Journal()
         self._attach()
         if example is not None and check:
             self._examine(inputs_of(example, input_dim), most=None)
@@ -209,7 +210,7 @@ class ManifoldMixup:
         if self._state == "attached":
             return
         drop_inert(self.model)
-        self._journal: Journal[MixedPass] = Journal()
+        self._journal = Journal()
         self._modules = frozenset(map(id, self.model.modules()))
         self._handles = [
             self.model.register_forward_pre_hook(InputHook(self._begin, -1), with_kwargs=True),
