@@ -21,8 +21,8 @@ def evaluate(method: nn.Module, data: Data, *, seed: int = 0, n: Count = 200) ->
 
     Returns:
         `mixes`, the share that the classifier finds of the wanted attributes in which the parents differ,
-        over all vectors in reach; `parents`, its accuracy on the same attributes of the real parents, which bounds
-        what `mixes` can tell.
+        over all vectors in reach; `parents`, its accuracy on the same attributes of the real parents, which
+        bounds what `mixes` can tell.
 
     Raises:
         ValueError: Another method than amr_classes, or no pair that differs.
