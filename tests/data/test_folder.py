@@ -30,18 +30,18 @@ def test_flat(tmp_path: Path) -> None:
     source = from_path(tmp_path)
     assert source == Folder(str(tmp_path))
     decoded = source.read(4)
-    assert values(decoded.train_images) == [0, 10, 20, 30, 40]
-    assert decoded.train_images.shape == (5, 1, 4, 4)
-    assert decoded.train_labels is None
+    assert values(decoded.splits["train"].images) == [0, 10, 20, 30, 40]
+    assert decoded.splits["train"].images.shape == (5, 1, 4, 4)
+    assert decoded.splits["train"].labels is None
     data = load(source, image_size=4)
-    assert (data.name, data.labels, data.class_names) == (tmp_path.name, None, ())
+    assert (data.name, data.num_classes, data.class_names) == (tmp_path.name, None, ())
 
 
 def test_every_extension_in_any_case_any_size_and_mode(tmp_path: Path) -> None:
     for i, extension in enumerate(["jpg", "JPEG", "PnG", "webp", "bmp", "GIF", "tiff", "TIF"]):
         save(tmp_path / f"{i}.{extension}", 10 * i, size=(5 + i, 12 - i))
     save(tmp_path / "8.png", 200, "RGB", (3, 50))
-    images = Folder(str(tmp_path)).read(8).train_images
+    images = Folder(str(tmp_path)).read(8).splits["train"].images
     assert images.shape == (9, 3, 8, 8)
     np.testing.assert_allclose(values(images), [0, 10, 20, 30, 40, 50, 60, 70, 200], atol=3)
 
@@ -52,9 +52,9 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
             save(tmp_path / name / "deeper" / f"{i}.png", 50 * label + i)
     decoded = from_path(tmp_path).read(4)
     assert decoded.class_names == ("cat", "dog", "emu")
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert values(decoded.train_images) == [0, 1, 2, 50, 51, 52, 100, 101, 102]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert values(decoded.splits["train"].images) == [0, 1, 2, 50, 51, 52, 100, 101, 102]
 
 
 @pytest.mark.parametrize("valid", ["valid", "val", "Validation", None])
@@ -65,19 +65,19 @@ def test_folders_of_splits(tmp_path: Path, valid: str | None) -> None:
                 if split:
                     save(tmp_path / split / name / f"{i}.png", start + 10 * label + i)
     decoded = Folder(str(tmp_path)).read(4)
-    assert values(decoded.train_images) == [0, 1, 2, 10, 11, 12]
-    assert decoded.test_images is not None
-    assert values(decoded.test_images) == [200, 201, 202, 210, 211, 212]
-    assert decoded.test_labels is not None
-    assert decoded.test_labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert (decoded.valid_images is None) == (valid is None)
+    assert values(decoded.splits["train"].images) == [0, 1, 2, 10, 11, 12]
+    assert "test" in decoded.splits
+    assert values(decoded.splits["test"].images) == [200, 201, 202, 210, 211, 212]
+    assert decoded.splits["test"].labels is not None
+    assert decoded.splits["test"].labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert ("valid" not in decoded.splits) == (valid is None)
 
 
 def test_flat_folders_of_splits_have_no_labels(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for i in range(3):
             save(tmp_path / split / f"{i}.png", i)
-    assert Folder(str(tmp_path)).read(4).train_labels is None
+    assert Folder(str(tmp_path)).read(4).splits["train"].labels is None
 
 
 def test_bad_images_are_named_and_skipped_only_when_asked_to(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_bad_images_are_named_and_skipped_only_when_asked_to(tmp_path: Path) -> 
     ):
         assert part in text
     decoded = Folder(str(tmp_path), skip_bad=True).read(4)
-    assert values(decoded.train_images) == [0, 2, 3, 100, 101, 103]
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert values(decoded.splits["train"].images) == [0, 2, 3, 100, 101, 103]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert len(load(Folder(str(tmp_path), skip_bad=True), image_size=4).train) == 4
     with pytest.raises(
         ValueError, match="4 of 10"
@@ -155,7 +155,9 @@ def test_layouts_that_make_no_sense(tmp_path: Path) -> None:
         from_path(tmp_path / "mixed").read(4)
     with pytest.raises(ValueError, match="class gnu is in test/ but not in train/"):
         from_path(tmp_path / "strange").read(4)
-    with pytest.raises(ValueError, match="one class folder only, test/"):
+    with pytest.raises(
+        ValueError, match="look like splits, but there are no training images: test/; call them"
+    ):
         from_path(tmp_path / "untrained").read(4)
     (tmp_path / "list.csv").write_text("a,b")
     with pytest.raises(ValueError, match=r"is a \.csv file; data can be"):
@@ -176,7 +178,7 @@ def test_images_beside_the_splits_are_not_lost(tmp_path: Path) -> None:
     (tmp_path / "set" / "notes" / "read.me").write_text("no image")
     for name in ("train/a/0", "train/b/0", "test/a/0"):
         save(tmp_path / "set" / f"{name}.png", 1)
-    assert len(Folder(str(tmp_path / "set")).read(4).train_images) == 2
+    assert len(Folder(str(tmp_path / "set")).read(4).splits["train"].images) == 2
     save(tmp_path / "set" / "logo.png", 1)
     with pytest.raises(ValueError, match=r"in no split: logo\.png; move"):
         Folder(str(tmp_path / "set")).read(4)
@@ -188,7 +190,7 @@ def test_two_folders_for_one_split(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="val/ and valid/ both hold valid images; merge them"):
         Folder(str(tmp_path)).read(4)
     (tmp_path / "val" / "0.png").unlink()
-    assert Folder(str(tmp_path)).read(4).valid_images is not None
+    assert "valid" in Folder(str(tmp_path)).read(4).splits
 
 
 def test_links_to_folders_are_followed_but_in_no_circle(tmp_path: Path) -> None:
@@ -206,8 +208,8 @@ def test_links_to_folders_are_followed_but_in_no_circle(tmp_path: Path) -> None:
     assert source == Folder(str(mine))
     decoded = source.read(4)
     assert decoded.class_names == ("cat", "dog")
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_changed_folder_is_read_again(tmp_path: Path) -> None:

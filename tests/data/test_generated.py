@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentmix.data import Decoded, load
+from latentmix.data import Columns, Decoded, load
 from latentmix.data.sources import one_parameter as families
 from latentmix.data.sources import spiral, sprites
 from latentmix.data.sources.dsprites import DSprites
@@ -67,7 +67,7 @@ class TestLines:
     def test_as_a_source(self):
         data = load(Lines(images=500, test_images=50), image_size=32)
         assert data.shape == (1, 32, 32)
-        assert data.labels == 10
+        assert data.num_classes == 10
         assert (len(data.train), len(data.valid), len(data.test)) == (400, 100, 50)
         # Eight bits keep the picture: the nearest of many lines is where the label says.
         theta = torch.arange(3600, dtype=torch.float64) * 2 * math.pi / 3600
@@ -128,7 +128,7 @@ class TestFamilies:
         assert data.name in FAMILIES
         assert data.shape == ((3 if source is Hues else 1), 32, 32)
         assert (len(data.train) + len(data.valid), len(data.test)) == (300, 80)
-        assert len(set(data.class_names)) == data.labels == 10
+        assert len(set(data.class_names)) == data.num_classes == 10
         # The nearest of many images of the family lies in the tenth that the label names.
         known = FAMILIES[data.name]
         at = known.low + (known.high - known.low) * (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
@@ -225,7 +225,7 @@ class TestSprites:
     def test_splits_are_those_that_load_would_cut(self, cache):
         class Whole:
             def read(self, image_size):
-                return Decoded(sprites.render(sprites.chosen(70))[:, None])
+                return Decoded({"train": Columns(sprites.render(sprites.chosen(70))[:, None])})
 
             def key(self):
                 return None
@@ -285,17 +285,17 @@ class TestDSprites:
     def test_reads_what_is_there(self, published):
         path, index = published
         decoded = DSprites(str(path), images=6000).read(64)
-        assert np.array_equal(decoded.train_images[:, 0], sprites.render(index))
-        assert np.array_equal(decoded.train_labels, sprites.factors(index)[:, 0])
+        assert np.array_equal(decoded.splits["train"].images[:, 0], sprites.render(index))
+        assert np.array_equal(decoded.splits["train"].labels, sprites.factors(index)[:, 0])
         some = DSprites(str(path), images=50).read(32)
-        assert some.train_images.shape == (50, 1, 32, 32)
+        assert some.splits["train"].images.shape == (50, 1, 32, 32)
 
     def test_a_path_from_the_home_folder(self, published, monkeypatch):
         path, _ = published
         monkeypatch.setenv("HOME", str(path.parent))
         source = DSprites(f"~/{path.name}", images=20)
         assert source.key() == DSprites(str(path)).key()
-        assert len(source.read(8).train_images) == 20
+        assert len(source.read(8).splits["train"].images) == 20
 
     def test_a_cut_file_is_refused(self, published):
         path, _ = published

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from latentmix.data.decoding.images import BadImage, decode, fit, open_image, settle
+from latentmix.data.decoding.images import REFUSED, BadImage, decode, fit, open_image, settle
+from latentmix.data.decoding.walk import EXTENSIONS
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -58,11 +59,86 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
     assert pixels(encoded(image, "TIFF")) == expected
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_numbers_without_a_range_are_refused(dtype: type) -> None:
-    image = Image.fromarray(np.array([[0, 100_000]], dtype))
-    with pytest.raises(BadImage, match="unknown range"):
-        open_image(encoded(image, "TIFF"))
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        (np.array([[0, 100_000]], np.int32), "signed whole numbers"),
+        (np.array([[0, 10, 100, 255]], np.int32), "signed whole numbers"),
+        (np.array([[0, 255]], np.float32), "floating point from 0 to 255"),
+        (np.array([[-0.5, 0.5]], np.float32), "floating point from -0.5 to 0.5"),
+        (np.array([[0, np.nan]], np.float32), "floating point from nan to nan"),
+    ],
+    ids=["int32", "int32 of bytes", "bytes as floats", "signed floats", "nan"],
+)
+def test_numbers_without_a_range_are_refused(levels: np.ndarray, reason: str) -> None:
+    with pytest.raises(BadImage, match=f"{reason}.*of unknown range"):
+        open_image(encoded(Image.fromarray(levels), "TIFF"))
+
+
+def test_floating_point_of_zero_to_one() -> None:
+    levels = np.array([[0, 0.2, 0.5, 1]], np.float32)
+    assert pixels(encoded(Image.fromarray(levels), "TIFF")) == [[0, 51, 128, 255]]
+
+
+def tiff(levels: list[int], *, bits: int, white_is_zero: bool = False, sample_format: int = 1) -> bytes:
+    """A TIFF of one line of grey, by hand."""
+    if bits == 12:
+        packed = b"".join(
+            bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in zip(levels[::2], levels[1::2])
+        )
+    else:
+        code = {16: "H" if sample_format == 1 else "h", 32: "I" if sample_format == 1 else "i"}[bits]
+        packed = struct.pack(f"<{len(levels)}{code}", *levels)
+    tags = [(256, len(levels)), (257, 1), (258, bits), (259, 1), (262, 0 if white_is_zero else 1)]
+    tags += [(273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, 1), (279, len(packed)), (339, sample_format)]
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags
+    )
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + packed
+
+
+def test_grey_levels_of_a_tiff_are_what_its_tags_say() -> None:
+    assert pixels(tiff([0, 4095, 2048, 16], bits=12)) == [[0, 255, 128, 1]]
+    assert pixels(tiff([0, 65_535, 257], bits=16)) == [[0, 255, 1]]
+    assert pixels(tiff([0, 65_535, 257], bits=16, white_is_zero=True)) == [[255, 0, 254]]
+    for bits, sample_format, reason in ((16, 2, "signed"), (32, 2, "signed"), (32, 1, "32-bit")):
+        with pytest.raises(BadImage, match=f"{reason} whole numbers, of unknown range"):
+            open_image(tiff([0, 10, 100, 255], bits=bits, sample_format=sample_format))
+
+
+def test_every_depth_of_a_grey_map() -> None:
+    assert pixels(b"P2 3 1 15 0 15 5") == [[0, 255, 85]]
+    assert pixels(b"P5 2 1 65535 " + struct.pack(">2H", 65_535, 257)) == [[255, 1]]
+    assert pixels(b"P5 2 1 1023 " + struct.pack(">2H", 1023, 512)) == [[255, 128]]
+    assert pixels(b"P6 1 1 255 \x01\x02\x03") == [[[1, 2, 3]]]
+
+
+def grey_png(levels: list[int], bits: int, key: int | None = None) -> bytes:
+    """A PNG of one line of grey of 1, 2, 4 or 8 bits, perhaps with one transparent level."""
+    number = "".join(f"{level:0{bits}b}" for level in levels)
+    line = int(number.ljust(-len(number) % 8 + len(number), "0"), 2).to_bytes((len(number) + 7) // 8, "big")
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", len(levels), 1, bits, 0, 0, 0, 0))]
+    chunks += [(b"tRNS", struct.pack(">H", key))] if key is not None else []
+    chunks += [(b"IDAT", zlib.compress(b"\0" + line)), (b"IEND", b"")]
+    parts = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("bits", "levels", "key", "expected"),
+    [
+        (4, [0, 1, 15], 1, [0, 255, 255]),
+        (4, [0, 1, 15], None, [0, 17, 255]),
+        (2, [0, 1, 2, 3], 2, [0, 85, 255, 255]),
+        (8, [0, 1, 17], 17, [0, 1, 255]),
+        (8, [0, 1, 17], 1, [0, 255, 17]),
+        (1, [0, 1], 0, [255, 255]),
+    ],
+)
+def test_the_transparent_level_counts_in_the_bits_of_the_file(
+    bits: int, levels: list[int], key: int | None, expected: list[int]
+) -> None:
+    assert pixels(grey_png(levels, bits, key)) == [expected]
 
 
 def test_transparency_lies_on_white() -> None:
@@ -104,6 +180,107 @@ def test_the_camera_is_held_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees, clockwise
     assert pixels(encoded(image, exif=exif)) == [[4, 1], [5, 2], [6, 3]]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_the_orientation_that_the_file_names_is_applied_whatever_its_format(kind: str, turn: int) -> None:
+    image = Image.fromarray(np.kron([[0, 90, 180], [250, 120, 40]], np.ones((16, 16))).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(image, "PNG", exif=exif))))
+    found = np.asarray(open_image(encoded(image, kind, exif=exif, quality=95)).convert("L"))
+    np.testing.assert_allclose(found, np.asarray(expected), atol=20)
+
+
+def exif_with(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """Exif data of entries (tag, type, count, four bytes)."""
+    body = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    return b"Exif\0\0" + struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + body + bytes(4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_metadata_that_break_the_rules_refuse_no_image(kind: str) -> None:
+    image = Image.fromarray(np.kron([[0, 250], [120, 40]], np.ones((16, 16))).astype(np.uint8))
+    turned = np.asarray(image.transpose(Image.Transpose.ROTATE_180)).astype(int)
+    for odd in (
+        exif_with((0x011A, 2, 4, b"none"), (0x0112, 3, 1, b"\3\0\0\0")),  # a resolution that is text
+        exif_with((0x0112, 3, 1, b"\3\0\0\0"), (0x8769, 4, 1, b"\xff\xff\xff\xff")),  # a pointer beyond
+        exif_with((0x0112, 3, 1, b"\3\0\0\0"), (0x9999, 77, 2**31, b"\xff" * 4)),  # a type that is none
+    ):
+        found = np.asarray(open_image(encoded(image, kind, exif=odd, quality=95)).convert("L")).astype(int)
+        assert abs(found - turned).max() < 30
+    for broken in (b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
+        found = np.asarray(open_image(encoded(image, kind, exif=broken, quality=95)).convert("L")).astype(int)
+        assert abs(found - np.asarray(image)).max() < 30
+
+
+def test_long_texts_in_a_png_refuse_no_image() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("notes", "x" * 2_000_000, zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+    assert pixels(encoded(image, pnginfo=texts)) == [[1, 2, 3], [4, 5, 6]]
+    assert pixels(encoded(image, pnginfo=texts, exif=exif)) == [[4, 1], [5, 2], [6, 3]]
+    assert pixels(encoded(image, pnginfo=texts, transparency=5)) == [[1, 2, 3], [4, 255, 6]]
+
+
+def test_odd_tags_of_a_tiff_refuse_no_image() -> None:
+    image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+    for odd in ({282: "text"}, {270: "x" * 100, 296: 3, 282: 1.5}, {34665: 2**31}):
+        info = TiffImagePlugin.ImageFileDirectory_v2()
+        for tag, value in odd.items():
+            info.tagtype[tag] = 2 if isinstance(value, str) else 4 if isinstance(value, int) else 5
+            info[tag] = value
+        info[274] = 6
+        assert pixels(encoded(image, "TIFF", tiffinfo=info)) == [[4, 1], [5, 2], [6, 3]]
+
+
+def test_bytes_that_only_describe_may_be_damaged() -> None:
+    """Every byte of the metadata of a photo, changed: the pixels stay."""
+    image = Image.fromarray(np.kron([[0, 250], [120, 40]], np.ones((8, 8))).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x010F], exif[0x011A], exif[0x0128], exif[0x0132] = "camera", 72.0, 2, "2020:01:01 00:00:00"
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    for kind in ("JPEG", "PNG", "WEBP", "AVIF"):
+        content = encoded(image, kind, exif=exif)
+        good = pixels(content)
+        start = content.index(b"II*\0" if b"II*\0" in content else b"MM\0*")
+        for place in range(start, start + len(exif.tobytes()) - 6):
+            for change in (1, 128):
+                odd = bytearray(content)
+                odd[place] ^= change
+                if kind == "PNG":  # whose checksum is right, or else it is refused
+                    with pytest.raises(BadImage, match="damaged: the checksum of its eXIf differs"):
+                        open_image(bytes(odd))
+                    chunk = content.index(b"eXIf")
+                    end = chunk + 4 + int.from_bytes(content[chunk - 4 : chunk], "big")
+                    odd[end : end + 4] = zlib.crc32(odd[chunk:end]).to_bytes(4, "big")
+                if not 10 <= place - start < 22:  # the entry that says how the camera was held
+                    assert pixels(bytes(odd)) == good, (kind, place)
+
+
+def test_every_extension_that_pillow_opens_is_an_image() -> None:
+    Image.init()
+    known = {e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    refused = {e for e, kind in Image.registered_extensions().items() if kind in REFUSED}
+    assert known - refused <= EXTENSIONS
+    assert not refused & EXTENSIONS
+
+
+@pytest.mark.parametrize(
+    "kind", ["PPM", "JPEG2000", "TGA", "ICO", "PCX", "AVIF", "QOI", "DDS", "SGI", "MSP", "XBM", "IM"]
+)
+def test_uncommon_formats(kind: str) -> None:
+    mode = "1" if kind in ("MSP", "XBM") else "RGB"
+    image = Image.new("RGB", (16, 16), (255, 255, 255)).convert(mode)
+    assert np.asarray(open_image(encoded(image, kind))).min() > 250
+
+
+def test_programs_are_not_started() -> None:
+    with pytest.raises(BadImage, match="no image that Pillow knows"):
+        open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
 
 
 def test_resizing_28_to_32_is_bilinear_with_aligned_edges() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmix.data import Data, Decoded, Split, from_path, load, name_of_path
+from latentmix.data import Columns, Data, Decoded, Split, from_path, load, name_of_path
 from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import Sprites
 
@@ -30,13 +31,13 @@ class Numbered:
         for split, count in (("train", self.train), ("valid", self.valid), ("test", self.test)):
             if count is not None:
                 numbers = np.arange(start, start + count)
-                splits[f"{split}_images"] = numbers.astype("<u4").view(np.uint8).reshape(count, 1, 2, 2)
-                splits[f"{split}_labels"] = numbers % 5
-                splits[f"{split}_attributes"] = np.stack([numbers % 2, numbers % 3 == 0], 1).astype(np.uint8)
+                images = numbers.astype("<u4").view(np.uint8).reshape(count, 1, 2, 2)
+                odd = np.stack([numbers % 2, numbers % 3 == 0], 1).astype(np.uint8)
+                splits[split] = Columns(images, numbers % 5, odd)
                 start += count
         names = tuple("abcde")
         return Decoded(
-            **splits, class_names=names, attribute_names=("odd", "third"), valid_size=self.valid_size
+            splits, class_names=names, attribute_names=("odd", "third"), valid_size=self.valid_size
         )
 
     def key(self) -> str:
@@ -77,7 +78,7 @@ def test_labels_and_attributes_stay_with_their_images() -> None:
         assert torch.equal(split.labels, n % 5)
         assert torch.equal(split.attributes, torch.stack([n % 2, (n % 3 == 0).long()], 1).to(torch.uint8))
     assert data.shape == (1, 2, 2)
-    assert (data.labels, data.attributes) == (5, 2)
+    assert (data.num_classes, data.num_attributes) == (5, 2)
 
 
 def test_the_split_is_the_published_permutation() -> None:
@@ -243,7 +244,7 @@ def test_nothing_but_whole_entries_lie_in_the_cache(cache: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "savez", full)
+        patch.setattr(os, "fsync", full)
         with pytest.warns(UserWarning, match="No space left"):
             load(Numbered(), image_size=2)
     assert list(cache.iterdir()) == []
@@ -260,7 +261,7 @@ def test_the_fingerprint_tells_data_apart() -> None:
 
 def test_digits() -> None:
     data = load(Digits(), image_size=32)
-    assert (data.name, data.shape, data.labels) == ("digits", (1, 32, 32), 10)
+    assert (data.name, data.shape, data.num_classes) == ("digits", (1, 32, 32), 10)
     assert (len(data.train), len(data.valid), len(data.test)) == (1151, 287, 359)
     images = torch.cat([data.train.images, data.valid.images, data.test.images])
     assert len(images) == 1797
@@ -277,7 +278,7 @@ def test_real_faces(real_mnist: Path) -> None:
         pytest.skip(f"no celeba10k beside {real_mnist}")
     data = load(from_path(faces), image_size=32)
     assert (len(data.train), len(data.valid), len(data.test)) == (6_400, 1_599, 2_001)
-    assert (data.shape, data.class_names, data.attributes) == ((3, 32, 32), ("female", "male"), 40)
+    assert (data.shape, data.class_names, data.num_attributes) == ((3, 32, 32), ("female", "male"), 40)
     assert "identity" not in data.attribute_names
     assert data.train.labels is not None
     assert data.train.attributes is not None
@@ -287,7 +288,7 @@ def test_real_faces(real_mnist: Path) -> None:
 def test_real_mnist(real_mnist: Path) -> None:
     data = load(from_path(real_mnist), image_size=32)
     assert (len(data.train), len(data.valid), len(data.test)) == (50_000, 10_000, 10_000)
-    assert (data.name, data.shape, data.labels, data.attributes) == ("mnist", (1, 32, 32), 10, None)
+    assert (data.name, data.shape, data.num_classes, data.num_attributes) == ("mnist", (1, 32, 32), 10, None)
     assert data.class_names == tuple("0123456789")
     assert data.train.labels is not None
     counts = torch.bincount(data.train.labels, minlength=10)

@@ -60,25 +60,25 @@ def test_splits_labels_and_names(tmp_path: Path, inside: str) -> None:
     source = from_path(root)
     assert source == Parquet(str(root))
     decoded = source.read(8)
-    assert values(decoded.train_images) == list(range(7))
-    assert values(decoded.test_images) == [100, 101, 102, 103]
-    assert decoded.valid_images is None
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert values(decoded.splits["train"].images) == list(range(7))
+    assert values(decoded.splits["test"].images) == [100, 101, 102, 103]
+    assert "valid" not in decoded.splits
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert decoded.class_names == ("zero", "one", "two")
     data = load(source, image_size=8)
-    assert (data.name, data.labels, data.shape) == ("toys", 3, (1, 8, 8))
+    assert (data.name, data.num_classes, data.shape) == ("toys", 3, (1, 8, 8))
 
 
 def test_a_copy_of_a_repository_with_configurations(tmp_path: Path) -> None:
     write(tmp_path / "plain_text" / "train-00000-of-00001.parquet", [png(i) for i in range(5)])
     (tmp_path / "README.md").write_text("card")
-    assert values(from_path(tmp_path).read(8).train_images) == list(range(5))
+    assert values(from_path(tmp_path).read(8).splits["train"].images) == list(range(5))
     write(tmp_path / "other" / "train-00000-of-00001.parquet", [png(9)] * 3)
     with pytest.raises(ValueError, match="several folders of parquet files, other, plain_text; name one"):
         from_path(tmp_path).read(8)
     write(tmp_path / "data" / "train-00000-of-00001.parquet", [png(7)] * 3)
-    assert values(from_path(tmp_path).read(8).train_images) == [7, 7, 7]
+    assert values(from_path(tmp_path).read(8).splits["train"].images) == [7, 7, 7]
 
 
 def test_pieces_of_a_split_are_read_in_order(tmp_path: Path) -> None:
@@ -87,18 +87,18 @@ def test_pieces_of_a_split_are_read_in_order(tmp_path: Path) -> None:
         write(tmp_path / f"train-0000{piece}-of-00003.parquet", contents, label=[piece] * 4)
     write(tmp_path / "validation-00000-of-00001.parquet", [png(90, "RGB")] * 2, label=[1, 2])
     decoded = Parquet(str(tmp_path)).read(8)
-    assert values(decoded.train_images) == [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert decoded.train_images.shape == (12, 3, 8, 8)  # one image of colour anywhere
-    assert values(decoded.valid_images) == [90, 90]
+    assert values(decoded.splits["train"].images) == [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert decoded.splits["train"].images.shape == (12, 3, 8, 8)  # one image of colour anywhere
+    assert values(decoded.splits["valid"].images) == [90, 90]
 
 
 def test_a_file_that_names_no_split_is_training_images(tmp_path: Path) -> None:
     root = write(tmp_path / "pictures.parquet", [png(i) for i in range(10)])
     decoded = Parquet(str(root)).read(8)
-    assert values(decoded.train_images) == list(range(10))
-    assert decoded.train_labels is None
+    assert values(decoded.splits["train"].images) == list(range(10))
+    assert decoded.splits["train"].labels is None
     assert len(load(Parquet(str(root)), image_size=8).test) == 2
 
 
@@ -114,12 +114,12 @@ def test_which_columns_are_labels_and_attributes(tmp_path: Path) -> None:
     }
     root = write(tmp_path / "train.parquet", [png(i) for i in range(5)], **columns)
     decoded = Parquet(str(root)).read(8)
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [1, 0, 1, 0, 1]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [1, 0, 1, 0, 1]
     assert decoded.class_names == ("0", "2")  # without names, the values are
     assert decoded.attribute_names == ("smiling", "young")
-    assert decoded.train_attributes is not None
-    assert decoded.train_attributes.tolist() == [[0, 1], [1, 0], [1, 1], [0, 1], [1, 0]]
+    assert decoded.splits["train"].attributes is not None
+    assert decoded.splits["train"].attributes.tolist() == [[0, 1], [1, 0], [1, 1], [0, 1], [1, 0]]
     other = Parquet(str(root), label_column="young").read(8)
     assert (other.class_names, other.attribute_names) == (("not young", "young"), ("smiling", "young"))
     named = Parquet(str(root), label_column="name").read(8)
@@ -129,8 +129,8 @@ def test_which_columns_are_labels_and_attributes(tmp_path: Path) -> None:
 def test_the_only_integer_column_is_the_label(tmp_path: Path) -> None:
     root = write(tmp_path / "train.parquet", [png(i) for i in range(4)], image="img", kind=[0, 1, 2, 1])
     decoded = Parquet(str(root)).read(8)
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 1, 2, 1]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 1, 2, 1]
     two = write(
         tmp_path / "two" / "train.parquet",
         [png(i) for i in range(4)],
@@ -142,7 +142,7 @@ def test_the_only_integer_column_is_the_label(tmp_path: Path) -> None:
 
 def test_bytes_without_a_struct(tmp_path: Path) -> None:
     pq.write_table(pa.table({"picture": [png(i) for i in range(4)]}), tmp_path / "train.parquet")
-    assert values(Parquet(str(tmp_path)).read(8).train_images) == [0, 1, 2, 3]
+    assert values(Parquet(str(tmp_path)).read(8).splits["train"].images) == [0, 1, 2, 3]
 
 
 def test_bad_rows_are_named_and_skipped_only_when_asked_to(tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ def test_bad_rows_are_named_and_skipped_only_when_asked_to(tmp_path: Path) -> No
     ):
         Parquet(str(root)).read(8)
     decoded = Parquet(str(root), skip_bad=True).read(8)
-    assert values(decoded.train_images) == [0, 2, 5]
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [0, 2, 2]
-    assert decoded.train_attributes is not None
-    assert decoded.train_attributes.tolist() == [[0], [0], [1]]
+    assert values(decoded.splits["train"].images) == [0, 2, 5]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [0, 2, 2]
+    assert decoded.splits["train"].attributes is not None
+    assert decoded.splits["train"].attributes.tolist() == [[0], [0], [1]]
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_training_images_alone_may_lack_labels(tmp_path: Path, features: dict[st
     root = write(tmp_path / "train.parquet", images, features, label=[-1, 0, 2, 1])
     write(tmp_path / "test.parquet", images, features, label=[0, 1, 2, 0])
     decoded = Parquet(str(root)).read(8)
-    assert decoded.train_labels is not None
-    assert decoded.train_labels.tolist() == [-1, 0, 2, 1]
+    assert decoded.splits["train"].labels is not None
+    assert decoded.splits["train"].labels.tolist() == [-1, 0, 2, 1]
     assert decoded.class_names == (("zero", "one", "two") if features else ("0", "1", "2"))
     write(tmp_path / "test.parquet", images, features, label=[0, -1, 2, -1])
     with pytest.raises(ValueError, match="2 test images have the label -1, which means none; only training"):
@@ -220,7 +220,7 @@ def test_a_link_to_the_folder_that_holds_the_files(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere" / "train.parquet", [png(i) for i in range(4)])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "data").symlink_to(tmp_path / "elsewhere")
-    assert values(from_path(tmp_path / "mine").read(8).train_images) == [0, 1, 2, 3]
+    assert values(from_path(tmp_path / "mine").read(8).splits["train"].images) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
@@ -235,15 +235,14 @@ def test_a_file_cut_short(tmp_path: Path, share: float) -> None:
 
 
 def test_folders_without_training_files(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
         Parquet(str(tmp_path / "none")).read(8)
     with pytest.raises(FileNotFoundError, match=r"holds no \*\.parquet files"):
         Parquet(str(tmp_path)).read(8)
     write(tmp_path / "test.parquet", [png(0)] * 3)
-    with pytest.raises(ValueError, match=r"no train-\*\.parquet, only test\.parquet"):
+    with pytest.raises(ValueError, match="look like splits, but there are no training images: test"):
         Parquet(str(tmp_path)).read(8)
-    with pytest.raises(ValueError, match="name the folder that holds it"):
-        from_path(tmp_path / "test.parquet")
+    assert values(from_path(tmp_path / "test.parquet").read(8).splits["train"].images) == [0, 0, 0]
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:

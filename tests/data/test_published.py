@@ -82,7 +82,9 @@ class TestCelebA:
         image = Image.new("RGB", (178, 218), "black")
         image.paste("white", (0, 20, 178, 198))
         image.save(root / "img_align_celeba" / "000001.jpg", quality=95)
-        assert CelebAFolder(str(root)).read(32).train_images[0].min() > 215  # JPEG rings at the border
+        assert (
+            CelebAFolder(str(root)).read(32).splits["train"].images[0].min() > 215
+        )  # JPEG rings at the border
 
     def test_splits_that_the_list_lacks_are_held_out(self, tmp_path: Path) -> None:
         root = faces(tmp_path)
@@ -97,9 +99,9 @@ class TestCelebA:
         with pytest.raises(ValueError, match=r"000001\.jpg \(empty file\).*skip_bad=true"):
             CelebAFolder(str(root)).read(8)
         decoded = CelebAFolder(str(root), skip_bad=True).read(8)
-        assert decoded.train_labels is not None
-        assert decoded.train_labels.tolist() == [0, 0, 1]
-        assert [round(int(v) / 20) for v in decoded.train_images[:, 0, 4, 4]] == [1, 3, 5]
+        assert decoded.splits["train"].labels is not None
+        assert decoded.splits["train"].labels.tolist() == [0, 0, 1]
+        assert [round(int(v) / 20) for v in decoded.splits["train"].images[:, 0, 4, 4]] == [1, 3, 5]
 
     def test_the_cache_notices_a_change(self, tmp_path: Path) -> None:
         root = faces(tmp_path)
@@ -237,11 +239,11 @@ class TestZappos:
         assert Zappos.fits(path)
         assert from_path(path) == Zappos(str(path))
         decoded = Zappos(str(path)).read(128)
-        assert decoded.train_images.shape == (6, 3, 128, 128)
-        assert [round(int(v) / 20) for v in decoded.train_images[:, 0, 64, 64]] == list(range(6))
+        assert decoded.splits["train"].images.shape == (6, 3, 128, 128)
+        assert [round(int(v) / 20) for v in decoded.splits["train"].images[:, 0, 64, 64]] == list(range(6))
         assert decoded.class_names == ("Boots", "Sandals", "Shoes", "Slippers")
-        assert decoded.train_labels is not None
-        assert decoded.train_labels.tolist() == [0, 0, 1, 2, 2, 3]
+        assert decoded.splits["train"].labels is not None
+        assert decoded.splits["train"].labels.tolist() == [0, 0, 1, 2, 2, 3]
         data = load(Zappos(str(path)), image_size=8)
         assert (len(data.train), len(data.valid), len(data.test)) == (4, 1, 1)
 
@@ -254,14 +256,14 @@ class TestZappos:
             "Shoes-Sneakers and Athletic Shoes",
             "Slippers-Boot",
         )
-        assert decoded.train_labels is not None
-        assert decoded.train_labels.tolist() == [0, 1, 2, 3, 3, 4]
+        assert decoded.splits["train"].labels is not None
+        assert decoded.splits["train"].labels.tolist() == [0, 1, 2, 3, 3, 4]
 
     def test_the_square_images_are_taken_where_both_are_there(self, tmp_path: Path) -> None:
         shoes(tmp_path / "ut-zap50k-images", size=(136, 102), start=100)
-        assert Zappos(str(tmp_path)).read(8).train_images[0, 0, 4, 4] > 90
+        assert Zappos(str(tmp_path)).read(8).splits["train"].images[0, 0, 4, 4] > 90
         shoes(tmp_path / self.SQUARE)
-        assert Zappos(str(tmp_path)).read(8).train_images[0, 0, 4, 4] < 10
+        assert Zappos(str(tmp_path)).read(8).splits["train"].images[0, 0, 4, 4] < 10
 
     def test_bad_images_are_named_and_skipped_only_when_asked_to(self, tmp_path: Path) -> None:
         (shoes(tmp_path) / SHOES[2]).write_bytes(b"no image")
@@ -269,7 +271,7 @@ class TestZappos:
             Zappos(str(tmp_path)).read(8)
         decoded = Zappos(str(tmp_path), skip_bad=True).read(8)
         assert decoded.class_names == ("Boots", "Shoes", "Slippers")
-        assert np.array_equal(decoded.train_labels, [0, 0, 1, 1, 2])
+        assert np.array_equal(decoded.splits["train"].labels, [0, 0, 1, 1, 2])
 
     def test_the_cache_notices_a_change(self, tmp_path: Path) -> None:
         source = Zappos(str(shoes(tmp_path)))

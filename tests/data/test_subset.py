@@ -28,14 +28,10 @@ class Grid:
 
         (train, f), (test, g) = arrays(self.copies), arrays(3)
         return Decoded(
-            train,
-            f[:, 1].copy(),
-            np.stack([f[:, 0] > 1, f[:, 1] > 1], 1).astype(np.uint8),
-            f,
-            test_images=test,
-            test_labels=g[:, 1].copy(),
-            test_attributes=np.stack([g[:, 0] > 1, g[:, 1] > 1], 1).astype(np.uint8),
-            test_factors=g,
+            {
+                split: Columns(images, h[:, 1].copy(), (h > 1).astype(np.uint8), h)
+                for split, images, h in (("train", train, f), ("test", test, g))
+            },
             class_names=tuple("abcd"),
             attribute_names=("tall", "wide"),
             factor_names=("tens", "ones"),
@@ -110,7 +106,7 @@ def test_a_combination_that_every_validation_image_has():
 def test_attributes_by_name_in_the_order_asked_for():
     whole, data = load(Grid(), image_size=2), load(Grid(), image_size=2, attributes=["wide", "tall"])
     assert data.attribute_names == ("wide", "tall")
-    assert data.attributes == 2
+    assert data.num_attributes == 2
     for split in ("train", "valid", "test"):
         assert torch.equal(getattr(data, split).attributes, getattr(whole, split).attributes[:, [1, 0]])
     assert torch.equal(column(data, "tall", data.test), whole.test.attributes[:, 0])

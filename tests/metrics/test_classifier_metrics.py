@@ -12,7 +12,7 @@ from latentmix.data.sources import spiral
 from latentmix.methods.amr import AMR
 from latentmix.methods.amr_classes import AMRClasses
 from latentmix.methods.classifier import Classifier
-from latentmix.metrics import attacks, attribute_mixes, between, blend, deformations, on_spiral, spread
+from latentmix.metrics import attribute_mixes, blend, interpolation, on_spiral, robustness, spread
 from latentmix.metrics.robustness import bce_on_softmax
 from latentmix.networks.bottleneck import BottleneckPerceptron
 from latentmix.networks.mlp import MLP
@@ -34,22 +34,11 @@ def classifier() -> Classifier:
     return method.eval()
 
 
-def test_every_deformation_of_table_7_is_measured_and_fills_with_black(classifier: Classifier) -> None:
-    found = deformations.evaluate(classifier, data()).values
-    kinds = {kind: sum(name.startswith(kind) for name in found) for kind in ("rotation", "shear", "zoom")}
-    assert kinds == {"rotation": 4, "shear": 5, "zoom": 8}
-    x, y = torch.ones(6, 3, 9, 9), torch.zeros(6)
-    first, again = (deformations.deformation("rotation", 60)(x, y) for _ in range(2))
-    assert torch.equal(first, again)
-    assert set(first.unique().tolist()) == {-1.0, 1.0}
-    smaller = deformations.deformation("zoom", 1.8)(x, y)
-    assert (smaller[:, :, 0] == -1).all()
-
-
 def test_attacks_by_hand(classifier: Classifier) -> None:
     """The published step is 0.03 in standardised images, whatever the range of the pixels."""
-    found = attacks.evaluate(classifier, data(), pgd_steps=2).values
-    test = data().test
+    found = robustness.evaluate(classifier, data(), n=30, n_pgd=2).values
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    test = data().test.take(order)
     assert test.labels is not None
     x = classifier.standardise(test.pixels()).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(bce_on_softmax(classifier.network(x), test.labels), x)
@@ -65,18 +54,16 @@ def test_attacks_by_hand(classifier: Classifier) -> None:
     assert 0 <= found["pgd"] <= 1
 
 
-def test_between_has_a_curve_for_each_layer(classifier: Classifier) -> None:
-    score = between.evaluate(classifier, data(), steps=5)
+def test_interpolation_has_a_curve_for_each_layer(classifier: Classifier) -> None:
+    score = interpolation.evaluate(classifier, data(), steps=5, layers=("input", "layer1", "network.layer2"))
     curves = score.protocol["curves"]
     assert isinstance(curves, dict)
     assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(
-        ("input", "layer1", "layer2"), 5
+        ("input", "layer1", "network.layer2"), 5
     )
     assert score.values["middle_input"] == curves["input"][2]
     # Nothing is mixed at the ends, so that all places agree there.
-    assert curves["input"][-1] == pytest.approx(curves["layer2"][-1], rel=1e-4)
-    with pytest.raises(ValueError, match="between needs a run of method=classifier"):
-        between.evaluate(nn.Identity(), data())  # type: ignore[arg-type]
+    assert curves["input"][-1] == pytest.approx(curves["network.layer2"][-1], rel=1e-4)
 
 
 def test_spread_ratio_of_known_classes() -> None:

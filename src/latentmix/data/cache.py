@@ -1,102 +1,108 @@
-"""A source is decoded once: its arrays are kept in one file for each size, and found again by content."""
+"""A source is decoded and cut once: its splits are kept in one file for each size, found again by content."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 import warnings
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import __version__ as pillow
 
-from latentmix.data.split import Decoded, Source
+from latentmix.data import store
+from latentmix.data.cuts import Rows, count_classes, gaps, plan
+from latentmix.data.found import Found
+from latentmix.data.split import SPLITS, Columns, Decoded, Source
 
-FORMAT = 3  # raise when decoding changes, so that nobody keeps pixels of the older kind
-
-
-def folder() -> Path:
-    """Where decoded data lie: $LATENTMIX_CACHE, else ~/.cache/latentmix."""
-    return Path(os.environ.get("LATENTMIX_CACHE") or Path.home() / ".cache" / "latentmix")
-
-
-def stamp(root: Path, *files: Path) -> str:
-    """Identify files by their names below `root`, sizes and times of change: for the key of a source."""
-    stats = [(f, f.stat()) for f in files]
-    return str([(f.relative_to(root).as_posix(), s.st_size, s.st_mtime_ns) for f, s in stats])
+FORMAT = 4  # raise when decoding changes, so that nobody keeps pixels of the older kind
+PARTS = tuple(f.name for f in dataclasses.fields(Columns))
+NAMES = ("class_names", "attribute_names", "factor_names")
 
 
-def through_cache(source: Source, image_size: int) -> tuple[Decoded, str]:
-    """Read a source and its fingerprint, from the cache where it has been decoded before.
+def through_cache(source: Source, image_size: int, name: str) -> tuple[Decoded, str]:
+    """Read a source, cut into its three splits, and its fingerprint; from the cache where it was decoded.
 
     A damaged entry is decoded anew; a folder that cannot be written costs a warning and nothing else.
+
+    Arguments:
+        name: What errors call the data.
+
+    Raises:
+        ValueError: The files change while they are read, or anything that `Source.read` or `plan` refuses.
     """
-    if (files := source.key()) is None:
-        decoded = source.read(image_size)
-        return decoded, fingerprint(decoded)
-    # The options of a source decide what it decodes; where its files lie does not, `key` knows the files.
-    names = [f.name for f in dataclasses.fields(source) if f.compare and f.name != "path"]  # type: ignore[arg-type]
-    options = {name: getattr(source, name) for name in names}
-    key = f"{FORMAT} {type(source).__name__} {options} {image_size} {files}"
-    entry = folder() / f"{type(source).__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    if (found := _read(entry)) is not None:
-        return found
+    content = source.key()
+    entry = None if content is None else _entry(source, image_size, content)
+    if entry is not None and (known := _read(entry)) is not None:
+        return known
     decoded = source.read(image_size)
+    if source.key() != content:
+        raise ValueError(f"{name}: files changed while they were read; try again when they are complete")
     mark = fingerprint(decoded)
-    try:
-        _write(entry, decoded, mark)
-    except OSError as error:
-        warnings.warn(f"decoded images are not cached, {entry.parent} refuses: {error}", stacklevel=3)
-    return decoded, mark
+    cuts = plan(decoded, name)
+    counts = count_classes(decoded, cuts)
+    found = dataclasses.replace(
+        decoded.found, images=counts, warnings=(*decoded.found.warnings, *gaps(counts))
+    )
+    decoded = dataclasses.replace(decoded, found=found)
+    if entry is not None:
+        try:
+            _write(entry, decoded, cuts, mark)
+            if (known := _read(entry)) is not None:
+                return known
+        except OSError as error:
+            warnings.warn(f"decoded images are not cached, {entry.parent} refuses: {error}", stacklevel=3)
+    splits = {}
+    for split, (origin, rows) in cuts.items():
+        columns = (getattr(decoded.splits[origin], part) for part in PARTS)
+        splits[split] = Columns(*(None if c is None else store.gather(c, rows) for c in columns))  # type: ignore[arg-type]
+    return dataclasses.replace(decoded, splits=splits), mark
 
 
 def fingerprint(decoded: Decoded) -> str:
     """SHA-256 over name, type, shape and bytes of all arrays, and the names of classes and attributes."""
     digest = hashlib.sha256()
-    for name, value in _fields(decoded).items():
-        if isinstance(value, np.ndarray):
-            digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).data)
-        elif value is not None:
+    for split in SPLITS:
+        for part in PARTS:
+            value = getattr(decoded.splits.get(split), part, None)
+            if value is not None:
+                digest.update(f"{split}_{part} {value.dtype.str} {value.shape}".encode())
+                digest.update(np.ascontiguousarray(value).data)
+    for name in (*NAMES, "valid_size"):
+        if (value := getattr(decoded, name)) is not None:
             digest.update(f"{name} {json.dumps(value)}".encode())
     return digest.hexdigest()
 
 
-def _fields(decoded: Decoded) -> dict[str, Any]:
-    return {f.name: getattr(decoded, f.name) for f in dataclasses.fields(decoded)}
+def _entry(source: Source, image_size: int, content: str) -> Path:
+    # The options of a source decide what it decodes; where its files lie does not, `key` knows the files.
+    names = [f.name for f in dataclasses.fields(source) if f.compare and f.name != "path"]  # type: ignore[arg-type]
+    options = {name: getattr(source, name) for name in names}
+    kind = type(source)
+    key = f"{FORMAT} {pillow} {kind.__module__}.{kind.__qualname__} {options} {image_size} {content}"
+    return store.folder() / f"{kind.__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.bytes"
 
 
 def _read(entry: Path) -> tuple[Decoded, str] | None:
-    """The entry, or None where it is missing or damaged; zip members carry checksums, verified on reading."""
-    try:
-        with np.load(entry, allow_pickle=False) as stored:
-            meta = json.loads(bytes(stored["meta"]))
-            mark = meta.pop("fingerprint")
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()}
-            values |= {k: stored[k] for k in stored.files if k != "meta"}
-            return Decoded(**values), mark
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
+    stored = store.read(entry)
+    if stored is None:
         return None
+    arrays, meta = stored
+    splits = {s: Columns(*(arrays.get(f"{s}_{part}") for part in PARTS)) for s in SPLITS}  # type: ignore[arg-type]
+    names: dict[str, Any] = {name: tuple(meta[name]) for name in NAMES}
+    found = Found.from_dict(meta["found"])
+    return Decoded(splits, **names, valid_size=meta["valid_size"], found=found), meta["fingerprint"]
 
 
-def _write(entry: Path, decoded: Decoded, mark: str) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {k: v for k, v in _fields(decoded).items() if isinstance(v, np.ndarray)}
-    meta = {k: v for k, v in _fields(decoded).items() if v is not None and k not in arrays} | {
-        "fingerprint": mark
+def _write(entry: Path, decoded: Decoded, cuts: Mapping[str, tuple[str, Rows | None]], mark: str) -> None:
+    arrays = {
+        f"{split}_{part}": (array, rows)
+        for split, (origin, rows) in cuts.items()
+        for part in PARTS
+        if (array := getattr(decoded.splits[origin], part)) is not None
     }
-    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
-    handle, temporary = tempfile.mkstemp(prefix=entry.stem, suffix=".tmp", dir=entry.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(entry)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    meta = {name: getattr(decoded, name) for name in (*NAMES, "valid_size")}
+    store.write(entry, arrays, {**meta, "found": decoded.found.as_dict(), "fingerprint": mark})

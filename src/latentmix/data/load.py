@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from latentmix.data.names import LAYOUTS, name_of, name_of_path
-from latentmix.data.split import EXTENSIONS, SPLITS, UNLABELLED, Data, Decoded, Source, Split, cut
+from latentmix.data.split import SPLITS, Columns, Data, Source, Split
 
 if TYPE_CHECKING:
     import torch
+
+PICKLED = {"data_batch_1": "cifar10", "batches.meta": "cifar10", "meta": "cifar100"}
 
 
 def load(
@@ -50,40 +52,22 @@ def load(
             `train_size` or `labelled`, a split without images, or names and values that the data do not have.
         FileNotFoundError: The source is not there.
     """
-    import torch
-
     from latentmix.data import subset
     from latentmix.data.cache import through_cache
 
-    decoded, fingerprint = through_cache(source, image_size)
-    splits = {s: found for s in SPLITS if (found := _split(decoded, s)) is not None}
-    train, missing = splits["train"], [s for s in SPLITS if s not in splits]
-    known = np.ones(len(train), bool)
-    if missing and decoded.train_labels is not None:
-        known = decoded.train_labels != UNLABELLED  # scores need labels, training does without
-    needed, count = len(missing) + 1, int(known.sum())
-    if count < needed:
-        what = "images" if known.all() else "labelled images"
-        raise ValueError(f"{count} {what} in {_name(source)} are too few to split; it takes {needed} or more")
-    if empty := [split for split, rows in splits.items() if not len(rows)]:
-        raise ValueError(
-            f"{_name(source)} has a {empty[0]} split without images; fill it, or remove it "
-            "and it is held out of the training images"
-        )
-    if missing:
-        rows = {s: np.flatnonzero(known)[i] for s, i in cut(count, missing, decoded.valid_size).items()}
-        rows["train"] = np.concatenate([rows["train"], np.flatnonzero(~known)])
-        splits |= {s: train.take(torch.from_numpy(index)) for s, index in rows.items()}
+    decoded, fingerprint = through_cache(source, image_size, _name(source))
+    train, valid, test = (_split(decoded.splits[split]) for split in SPLITS)
     data = Data(
         _name(source),
-        splits["train"],
-        splits["valid"],
-        splits["test"],
+        train,
+        valid,
+        test,
         decoded.class_names,
         decoded.attribute_names,
         fingerprint,
         decoded.factor_names,
         source=name_of(type(source)),
+        found=decoded.found,
     )
     if classes is not None:
         data = subset.keep_classes(data, classes)
@@ -105,30 +89,54 @@ def from_path(path: str | Path) -> Source:
         FileNotFoundError: Nothing is there.
         ValueError: It is none of the layouts that can be read.
     """
-    from latentmix.data.decoding.walk import files_below
+    from latentmix.data.decoding.walk import files_below, is_image_file
+    from latentmix.data.sources.archive import Archive
     from latentmix.data.sources.celeba_folder import CelebAFolder
     from latentmix.data.sources.folder import Folder
-    from latentmix.data.sources.npz import Npz
+    from latentmix.data.sources.idx import Idx
+    from latentmix.data.sources.npz import Npy, Npz
     from latentmix.data.sources.parquet import Parquet
+    from latentmix.data.sources.saved import SavedToDisk
     from latentmix.data.sources.zappos import Zappos
 
     root = Path(path).expanduser()
     if not root.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; data can be {LAYOUTS}")
-    if root.is_file():
-        if root.suffix.lower() == ".npz":
-            return Npz(str(root))
-        if root.suffix.lower() == ".parquet":
-            raise ValueError(f"{path} is one parquet file; name the folder that holds it")
+    if not root.is_dir():
+        alone: Any = {
+            ".npz": Npz,
+            ".npy": Npy,
+            ".parquet": Parquet,
+        }.get(root.suffix.lower())
+        if alone is not None:
+            return alone(str(root))
+        if Archive.fits([root]):
+            return Archive(str(root))
         raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
     if CelebAFolder.fits(root):
         return CelebAFolder(str(root))
     if Zappos.fits(root):
         return Zappos(str(root))
-    if any(file.suffix == ".parquet" for file in files_below(root)):
+    if SavedToDisk.fits(root):
+        return SavedToDisk(str(root))
+    files = files_below(root)
+    if Parquet.fits(files):
         return Parquet(str(root))
-    if any(file.suffix.lower() in EXTENSIONS for file in files_below(root)):
+    if any(is_image_file(file) for file in files):
         return Folder(str(root))
+    if any(file.suffix.lower() == ".parquet" for file in files):
+        return Parquet(str(root))
+    if Idx.fits(files):
+        return Idx(str(root))
+    if any(file.parent == root and file.suffix.lower() == ".npy" for file in files):
+        return Npy(str(root))
+    if Archive.fits(files):
+        return Archive(str(root))
+    if pickled := next((set_of for mark, set_of in PICKLED.items() if mark in {f.name for f in files}), None):
+        raise ValueError(
+            f"{path} holds pickled batches of CIFAR, and nothing is ever unpickled; data={pickled} downloads "
+            f"the same images, or take the parquet files of uoft-cs/{pickled}"
+        )
     raise ValueError(f"{path} {_contents(root.iterdir())}; data can be {LAYOUTS}")
 
 
@@ -140,12 +148,13 @@ def _contents(entries: Iterable[Path]) -> str:
     return f"holds no images or parquet files, only {', '.join(names[:5])}{more}"
 
 
-def _split(decoded: Decoded, split: str) -> Split | None:
+def _split(columns: Columns) -> Split:
     import torch
 
-    arrays = (getattr(decoded, f"{split}_{part}") for part in ("images", "labels", "attributes", "factors"))
-    images, *columns = (None if a is None else torch.from_numpy(a) for a in arrays)
-    return None if images is None else Split(images, *columns)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to images
+        arrays = (getattr(columns, f.name) for f in dataclasses.fields(columns))
+        return Split(*(None if a is None else torch.from_numpy(a) for a in arrays))  # type: ignore[arg-type]
 
 
 def _name(source: Source) -> str:

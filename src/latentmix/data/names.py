@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 LAYOUTS = (
-    "a folder with *.parquet files in the hub's layout, a folder of images (flat, or one folder per class, "
-    "or train/ and test/ folders), or an .npz file with an array `images`"
+    "a folder with *.parquet files in the hub's layout, a folder of images (flat, or one folder for each "
+    "class, or train/ and test/ folders), a .zip or .tar of images, or an .npz file with an array `images`"
 )
+FILES = (".npz", ".npy", ".parquet", ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2")
 
 
 def name_of(cls: type) -> str:
@@ -22,4 +23,12 @@ def name_of(cls: type) -> str:
 def name_of_path(path: str | Path) -> str:
     """What figures and folders call the data at `path`: its last part; of mine.npz, mine."""
     last = Path(path).expanduser().resolve()
-    return last.stem if last.suffix.lower() in (".npz", ".parquet") else last.name
+    name = last.name
+    while Path(name).suffix.lower() in FILES:
+        name = Path(name).stem
+    return printable(name)
+
+
+def printable(name: str) -> str:
+    """A name of a file as it can be written anywhere: bytes that are not UTF-8 become escapes (\\xe9)."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

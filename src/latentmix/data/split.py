@@ -1,7 +1,7 @@
-"""Data sets: whole sets of uint8 images on the device, in fixed splits; one file per kind of source.
+"""Data sets: complete sets of uint8 images on the device, in fixed splits; one file for each kind of source.
 
 A *source* is a frozen dataclass (its fields are its configuration) with ``read(image_size) -> Decoded`` and
-``key() -> str``. `load` reads it once through the cache and cuts the splits; a batch is then an index.
+``key() -> str | None``. `load` reads it once through the cache and cuts the splits; a batch is then an index.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from latentmix.data.found import Found
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SPLITS = ("train", "valid", "test")
 UNLABELLED = -1  # the label of a training image that has none
 
@@ -28,7 +29,8 @@ class Split:
     """Rows of a data set, on one device.
 
     Arguments:
-        images: Shape (N, C, H, W), uint8; or points, shape (N, D, 1, 1), float32.
+        images: Shape (N, C, H, W), uint8, on a CPU perhaps a read-only view of a file; or points, shape
+            (N, D, 1, 1), float32.
         labels: Class indices, -1 for images without, shape (N,), int64, or None.
         attributes: Binary attributes, shape (N, A), uint8, or None.
         factors: What generated each image, shape (N, F), int64, or None.
@@ -84,6 +86,7 @@ class Data:
         held_out: The combination that no training and no validation image has: values of each column.
         source: Which kind of source it was read from, as a configuration spells it ("sprites", "npz"): `name`
             is what a user called a file. Empty where no source was read.
+        found: What was read and left out, before any part of it was chosen.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Data:
     factor_names: tuple[str, ...] = ()
     held_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
     source: str = ""
+    found: Found = field(default_factory=Found)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -120,31 +124,40 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What a source reads: images (N, C, H, W), labels (N,), attributes (N, A), factors (N, F) of its splits.
+class Columns:
+    """What a source reads of one split.
 
     Arguments:
-        valid_images, test_images: None where the source has no such split; `load` then holds it out of the
-            training images.
-        valid_size: How many training images to hold out for validation, where a paper fixes it.
+        images: Shape (N, C, H, W), uint8; or float32, which `Split.pixels` passes on unchanged.
+        labels: Class indices, shape (N,), -1 for none, or None.
+        attributes: Zeros and ones, shape (N, A), or None.
+        factors: What generated each image, shape (N, F), or None.
     """
 
-    train_images: NDArray
-    train_labels: NDArray[np.int64] | None = None
-    train_attributes: NDArray[np.uint8] | None = None
-    train_factors: NDArray[np.int64] | None = None
-    valid_images: NDArray | None = None
-    valid_labels: NDArray[np.int64] | None = None
-    valid_attributes: NDArray[np.uint8] | None = None
-    valid_factors: NDArray[np.int64] | None = None
-    test_images: NDArray | None = None
-    test_labels: NDArray[np.int64] | None = None
-    test_attributes: NDArray[np.uint8] | None = None
-    test_factors: NDArray[np.int64] | None = None
+    images: NDArray[Any]
+    labels: NDArray[np.int64] | None = None
+    attributes: NDArray[np.uint8] | None = None
+    factors: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a source reads: the columns of its splits.
+
+    Arguments:
+        splits: {"train", "valid" or "test": columns}, "train" among them; `load` holds the others out of the
+            training images where they are missing.
+        class_names, attribute_names, factor_names: What the columns are called.
+        valid_size: How many training images to hold out for validation, where a paper fixes it.
+        found: What was read and left out; `load` adds the numbers of images.
+    """
+
+    splits: Mapping[str, Columns]
     class_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
     factor_names: tuple[str, ...] = ()
     valid_size: int | None = None
+    found: Found = field(default_factory=Found)
 
 
 class Source(Protocol):
@@ -155,33 +168,8 @@ class Source(Protocol):
         ...
 
     def key(self) -> str | None:
-        """Identify the files that `read` would decode, so that the cache notices a change.
+        """Identify what `read` would decode by its content, so that the cache notices every change.
 
         None keeps the source out of the cache: where drawing is as fast as reading what was drawn.
         """
         ...
-
-
-def cut(
-    count: int, missing: Sequence[str] = ("valid", "test"), valid_size: int | None = None
-) -> dict[str, NDArray[np.int64]]:
-    """Rows of each split where some are held out of `count` training images, as `load` does.
-
-    A source that draws its images does so split by split, and saves the copy.
-
-    Arguments:
-        missing: Which of "valid" and "test" to hold out.
-
-    Raises:
-        ValueError: No training image would be left.
-    """
-    rows = {"train": np.arange(count)}
-    for split, size in (("test", None), ("valid", valid_size)):
-        if split in missing:
-            left = rows["train"]
-            size = max(1, min(10_000, len(left) // 5)) if size is None else size
-            if size >= len(left):
-                raise ValueError(f"cannot hold {size} of {len(left)} training images out as {split} images")
-            order = np.random.RandomState(0).permutation(len(left))
-            rows["train"], rows[split] = left[order[:-size]], left[order[-size:]]
-    return rows

@@ -8,9 +8,10 @@ from torch.nn import functional as F
 
 from latentmix.data import Data, Split
 from latentmix.methods.amr_classes import AMRClasses, reachable
-from latentmix.metrics import Count, Score, device_of
+from latentmix.metrics import Count, Score, device_of, metric
 
 
+@metric
 def evaluate(method: nn.Module, data: Data, *, seed: int = 0, n: Count = 200) -> Score:
     """How often mixes of two test images have the attributes that were asked for, from 0 to 1.
 

@@ -6,10 +6,10 @@ import torch
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, device_of
+from latentmix.metrics import Count, Score, device_of, metric
 
 
-@torch.no_grad()
+@metric
 def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000) -> Score:
     """How far decoded mixes of two codes, half and half, are from blends of the two decoded images.
 

@@ -8,14 +8,14 @@ from torch import Tensor
 from latentmix.data import Data
 from latentmix.data.sources import spiral
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, device_of
-from latentmix.metrics.mixes import mixer_of
+from latentmix.metrics import Count, Score, device_of, metric
+from latentmix.metrics.walks.mixes import mixer_of
 from latentmix.mixing import Mixup
 
 WITHIN = 0.05  # five deviations of the data, an eighth of the way to the next arm
 
 
-@torch.no_grad()
+@metric
 def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000) -> Score:
     """How many decoded mixes of new points of the spiral lie within 0.05 of it, from 0 to 1.
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from latentmix.data import Data, Split
 from latentmix.methods.classifier import Classifier
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Score, device_of, encode
+from latentmix.metrics import Score, device_of, encode, metric
 
 
+@metric
 def evaluate(method: nn.Module, data: Data, *, seed: int = 0) -> Score:
     """How far apart the classes of test images lie in the code, in units of how wide each of them is.
 

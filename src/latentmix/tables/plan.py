@@ -16,7 +16,7 @@ from typing import Any
 
 from latentmix import config
 from latentmix.config import catalogue
-from latentmix.evaluate import key_of as key_of_score
+from latentmix.metrics import key_of as key_of_score
 from latentmix.tables.table import Cell, Table
 
 # Training images of data sets with published splits, for the cost of a plan that has not read them.
@@ -201,7 +201,8 @@ def _keys(metrics: tuple[str, ...]) -> tuple[str, ...]:
     for name, options in config.metrics(metrics).items():
         part = catalogue.get("metric", name)
         assert part is not None, "config.metrics knows it"
-        found.append(key_of_score(name, options, part))
+        defaults = {key: default for key, (_, default) in part.options.items()}
+        found.append(key_of_score(name, options, defaults))
     return tuple(found)
 
 

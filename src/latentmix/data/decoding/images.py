@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from latentmix.data.decoding import metadata
+from latentmix.data.decoding.grey import BadImage as BadImage
+from latentmix.data.decoding.grey import plain
+from latentmix.data.decoding.progress import Progress
+from latentmix.data.found import Found
+from latentmix.data.identity import cores
+from latentmix.data.store import room
 
 MAX_SIDE = 20_000  # pixels
 MAX_PIXELS = 89_478_485  # Pillow's own limit: more than that is taken for a decompression bomb
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-
-
-class BadImage(ValueError):
-    """An image that cannot be decoded safely; the message is the reason."""
+Content = bytes | Path | BadImage  # the last where there is a reason why there are no bytes
+GROUP = 16  # images that a thread decodes at a time
+# Needs another program, describes other files only, or is a film.
+REFUSED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
 
 
 @dataclass
@@ -29,42 +40,40 @@ class Pixels:
         images: Shape (N, C, S, S), uint8; C is 1 while every image is grey, else 3.
         kept: Positions of the N decoded images among all that were given, shape (N,).
         bad: {name: reason} of the others.
+        formats: {format: number of images}.
+        sizes: Width and height of the decoded images with the fewest and the most pixels; () without images.
     """
 
     images: NDArray[np.uint8]
     kept: NDArray[np.int64]
     bad: dict[str, str] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    sizes: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded image, upright, in mode L or RGB, with the format that its file has."""
+
+    image: Image.Image
+    format: str
 
 
 def open_image(content: bytes | Path) -> Image.Image:
     """Decode one image to mode L (grey) or RGB, upright.
 
-    Sixteen-bit grey is scaled by 255 / 65535 (Pillow's own conversion clips); transparency lies on white;
-    CMYK, palettes and the like become RGB; the rotation that a camera noted is applied. Of the pictures that
-    a phone stores in one file (MPO) the first is taken.
+    Grey levels are scaled as the file says; transparency lies on white; CMYK, palettes and the like become
+    RGB; the rotation that a camera noted is applied. Other metadata are never a reason to refuse an image. Of
+    the pictures that a phone stores in one file (MPO) the first is taken.
 
     Raises:
         BadImage: Empty, truncated or damaged; animated, or of several pages; more than `MAX_SIDE` pixels wide
-            or high, or `MAX_PIXELS` in all; or of a kind without a defined range (32-bit).
+            or high, or `MAX_PIXELS` in all; or of levels without a defined range.
         OSError: The file cannot be opened.
     """
-    raw = content if isinstance(content, bytes) else content.read_bytes()
-    if not raw:
-        raise BadImage("empty file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # on damage that is refused, or on sizes with a stricter limit here
-            return _decoded(io.BytesIO(raw))
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("no image that Pillow knows") from None
-    except Image.DecompressionBombError:
-        raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
-    except Exception as error:  # decoders raise anything at all on damaged bytes
-        raise BadImage(" ".join(str(error).split()) or type(error).__name__) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on damage that is refused, or on sizes with a stricter limit here
+        return _open(content).image
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -77,23 +86,34 @@ def fit(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
 
 
-def decode(items: Iterable[tuple[str, bytes | Path]], count: int, size: int) -> Pixels:
-    """Decode `count` named images, one by one, into one array; the bad ones are left out and listed."""
-    images = np.empty((count, 1, size, size), np.uint8)
+def decode(items: Iterable[tuple[str, Content]], count: int, size: int) -> Pixels:
+    """Decode `count` named images into one array, on all cores; the bad ones are left out and listed."""
+    images = room((count, 1, size, size))
     kept: list[int] = []
     bad: dict[str, str] = {}
-    for position, (name, content) in enumerate(items):
-        try:
-            image = fit(open_image(content), size)
-        except (BadImage, OSError) as error:
-            bad[name] = str(error)
-            continue
-        pixels = np.asarray(image)
-        if pixels.ndim == 3 and images.shape[1] == 1:
-            images = _coloured(images, len(kept))
-        images[len(kept)] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
-        kept.append(position)
-    return Pixels(images[: len(kept)], np.array(kept, np.int64), bad)
+    formats: Counter[str] = Counter()
+    sizes: dict[str, tuple[int, int]] = {}
+    _formats()
+    with warnings.catch_warnings(), Progress("decoding images", count) as progress:
+        warnings.simplefilter("ignore")  # not in the threads: they share the list of filters
+        for position, (name, result) in enumerate(_results(items, size)):
+            progress.at(position)
+            if position >= count:
+                raise EOFError(f"there are more than the {count:,} images that were counted")
+            if isinstance(result, str):
+                bad[name] = result
+                continue
+            pixels, kind, shape = result
+            if pixels.ndim == 3 and images.shape[1] == 1:
+                images = _coloured(images, len(kept))
+            images[len(kept)] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
+            kept.append(position)
+            formats[kind] += 1
+            sizes["few"] = min(sizes.get("few", shape), shape, key=_area)
+            sizes["many"] = max(sizes.get("many", shape), shape, key=_area)
+    if len(kept) + len(bad) < count:
+        raise EOFError(f"{count:,} images were counted, and there are {len(kept) + len(bad):,}")
+    return Pixels(images[: len(kept)], np.array(kept, np.int64), bad, dict(formats), tuple(sizes.values()))
 
 
 def settle(splits: Mapping[str, Pixels], *, skip_bad: bool, where: str) -> dict[str, Pixels]:
@@ -105,63 +125,136 @@ def settle(splits: Mapping[str, Pixels], *, skip_bad: bool, where: str) -> dict[
     bad = {name: reason for part in splits.values() for name, reason in part.bad.items()}
     good = sum(len(part.images) for part in splits.values())
     if bad and (not skip_bad or not good):
-        few = "; ".join(f"{name} ({reason})" for name, reason in list(bad.items())[:5])
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         advice = "remove them, or set skip_bad=true to leave them out" if good else "no other image is left"
         raise ValueError(
-            f"{where}: {len(bad)} of {len(bad) + good} images cannot be used: {few}{more}; {advice}"
+            f"{where}: {len(bad)} of {len(bad) + good} images cannot be used: {_reasons(bad)}; {advice}"
         )
     colour = any(part.images.shape[1] == 3 for part in splits.values())
-    return {
-        split: Pixels(_coloured(part.images, len(part.images)), part.kept, part.bad)
-        if colour and part.images.shape[1] == 1
-        else part
-        for split, part in splits.items()
-    }
+    for part in splits.values():
+        if colour and part.images.shape[1] == 1:
+            part.images = _coloured(part.images, len(part.images))
+    return dict(splits)
 
 
-def _decoded(file: io.BytesIO) -> Image.Image:
-    image = Image.open(file)
+def describe(splits: Iterable[Pixels], *left_out: str, notes: Iterable[str] = ()) -> Found:
+    """What was found in decoded splits.
+
+    Arguments:
+        left_out: What else of the source was not used.
+    """
+    parts = list(splits)
+    bad = {name: reason for part in parts for name, reason in part.bad.items()}
+    sizes = sorted({size for part in parts for size in part.sizes}, key=_area)
+    formats = sum((Counter(part.formats) for part in parts), Counter())
+    skipped = [f"{len(bad):,} images that cannot be decoded: {_reasons(bad)}"] if bad else []
+    return Found(
+        formats=dict(formats),
+        sizes=(sizes[0], sizes[-1]) if sizes else (),
+        left_out=(*skipped, *left_out),
+        notes=tuple(notes),
+    )
+
+
+def _results(
+    items: Iterable[tuple[str, Content]], size: int
+) -> Iterator[tuple[str, tuple[NDArray[np.uint8], str, tuple[int, int]] | str]]:
+    """Names and pixels, format and size, or the reason why there are none, in the order of the items."""
+
+    def work(group: list[tuple[str, Content]]) -> list:
+        return [(name, _square(content, size)) for name, content in group]
+
+    groups = iter(items)
+    waiting: deque[Future[list]] = deque()
+    with ThreadPoolExecutor(cores()) as pool:
+        while True:
+            while len(waiting) < 4 * cores() and (group := list(itertools.islice(groups, GROUP))):
+                waiting.append(pool.submit(work, group))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+
+
+def _square(content: Content, size: int) -> tuple[NDArray[np.uint8], str, tuple[int, int]] | str:
+    try:
+        picture = _open(content)
+        return np.asarray(fit(picture.image, size)), picture.format, picture.image.size
+    except (BadImage, OSError) as error:
+        return str(error)
+    except MemoryError:
+        return "too large for the memory"
+
+
+def _open(content: Content) -> Picture:
+    if isinstance(content, BadImage):
+        raise content
+    raw = content if isinstance(content, bytes) else content.read_bytes()
+    if not raw:
+        raise BadImage("empty file")
+    if (reason := metadata.damage(raw)) is not None:
+        raise BadImage(reason)
+    try:
+        return _decoded(raw)
+    except BadImage:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything at all on damaged bytes
+        bare = metadata.without(raw)
+        if bare != raw:
+            try:
+                return _decoded(bare)
+            except Exception:
+                pass
+        if isinstance(error, UnidentifiedImageError):
+            raise BadImage("no image that Pillow knows") from None
+        if isinstance(error, Image.DecompressionBombError):
+            raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
+        raise BadImage(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def _decoded(raw: bytes) -> Picture:
+    image = Image.open(io.BytesIO(raw), formats=_formats())
     width, height = image.size
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise BadImage(f"{width} x {height} pixels, too large")
+    if not width * height:
+        raise BadImage(f"{width} x {height} pixels")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format == "TIFF":
         raise BadImage(f"{frames} pages, not one picture")
     if frames > 1 and image.format != "MPO":  # there the others are depth, or the same view once more
         raise BadImage(f"animated, {frames} frames")
+    kind, rawmode = image.format or "", _rawmode(image)
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    return _plain(image)
+    turn = metadata.TURNS.get(metadata.orientation(image))
+    upright = plain(image, rawmode)
+    return Picture(upright if turn is None else upright.transpose(turn), kind)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
-        return image
-    key = image.info.get("transparency")  # the one grey that is transparent, where the mode has no alpha
-    if image.mode == "1":
-        return Image.new("L", image.size, 255) if key == 0 else image.convert("L")
-    if image.mode in (*_SIXTEEN_BIT, "I"):
-        grey = np.asarray(image).astype(np.float64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise BadImage("32-bit, of unknown range")
-        if key is not None:
-            grey[grey == key] = 65535
-        return Image.fromarray(np.rint(grey / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise BadImage("floating point, of unknown range")
-    if image.mode in ("LA", "La") or (image.mode == "L" and "transparency" in image.info):
-        return _on_white(image.convert("RGBA")).getchannel(0)
-    if image.mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
-        return _on_white(image.convert("RGBA"))
-    return image.convert("RGB")
+def _rawmode(image: Image.Image) -> str:
+    tile = getattr(image, "tile", None)
+    arguments = tile[0][3] if tile else ""
+    mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return mode if isinstance(mode, str) else ""
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+@cache
+def _formats() -> tuple[str, ...]:
+    """The formats that are opened, the usual ones first."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in REFUSED)
+
+
+def _reasons(bad: Mapping[str, str]) -> str:
+    few = "; ".join(f"{name} ({reason})" for name, reason in list(bad.items())[:5])
+    return few + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
+
+
+def _area(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    return size[0] * size[1], size
 
 
 def _coloured(images: NDArray[np.uint8], filled: int) -> NDArray[np.uint8]:
-    colour = np.empty((len(images), 3, *images.shape[2:]), np.uint8)
+    colour = room((len(images), 3, *images.shape[2:]))
     colour[:filled] = images[:filled]
     return colour

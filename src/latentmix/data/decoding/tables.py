@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.decoding.images import decode, settle
-from latentmix.data.decoding.labels import class_indices
-from latentmix.data.split import Decoded
+from latentmix.data.decoding.images import decode, describe, settle
+from latentmix.data.decoding.labels import as_column, class_indices, is_hidden, may_be_classes, usual
+from latentmix.data.split import Columns, Decoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
+Tables = Mapping[str, "pads.Dataset"]
+
 
 def decode_tables(
-    tables: Mapping[str, pads.Dataset],
+    tables: Tables,
     image_size: int,
     *,
     image_column: str | None = None,
@@ -27,53 +29,54 @@ def decode_tables(
     skip_bad: bool = False,
     valid_size: int | None = None,
     where: str,
+    left_out: Iterable[str] = (),
 ) -> Decoded:
     """Decode tables, batch by batch, so that encoded and decoded images are never all in memory together.
 
     Arguments:
         tables: {split: table}, the splits being some of `SPLITS` and "train" among them.
         image_column: Encoded images, as bytes or struct{bytes, path}; the only such column if None.
-        label_column: Classes; `label`, `fine_label` or the only integer column if None (no labels without).
-            Every other column of booleans, or of integers that are all 0 or 1, is an attribute; a boolean
-            label stays one.
+        label_column: Classes; if None, the first column of a usual name such as `label`, or else the only
+            integer column with two rows a class or more (no labels without). Every other column of booleans,
+            or of integers that are all 0 or 1, is an attribute; a boolean label stays one.
         where: What errors call the source.
+        left_out: What else the source holds and is not used, one sentence each.
 
     Raises:
         ValueError: Columns that are missing, labels with gaps, bad images.
     """
     schema = tables["train"].schema
     image = _image_column(schema, image_column, where)
-    label = _label_column(schema, label_column, where)
+    label, notes = _label_column(tables, label_column, where)
+    left = list(left_out)
+    for split, table in list(tables.items()):
+        if split != "train" and label is not None and _unlabelled(table, label):
+            left.append(f"{table.count_rows():,} {split} images, whose labels are hidden")
+            tables = {s: t for s, t in tables.items() if s != split}
+    for split, table in tables.items():
+        if image not in table.schema.names:
+            raise ValueError(f"{where}: {split} has no column {image!r}; it has {_describe(table.schema)}")
+    names: tuple[str, ...] = ()
+    labels: dict[str, NDArray[np.int64]] = {}
+    if label is not None:
+        names, labels = _labels(tables, label, where)
     splits = settle(
         {s: decode(_images(t, image, s), t.count_rows(), image_size) for s, t in tables.items()},
         skip_bad=skip_bad,
         where=where,
     )
-    kept = {split: part.kept for split, part in splits.items()}
-    arrays: dict[str, Any] = {f"{split}_images": part.images for split, part in splits.items()}
-
-    class_names: tuple[str, ...] = ()
-    if label is not None:
-        columns = _columns(tables, label)
-        if columns is None:
-            raise ValueError(f"{where}: column {label!r} has gaps (nulls); every image needs its label")
-        try:
-            labels, class_names = class_indices(columns, _class_names(schema, label))
-        except ValueError as error:
-            raise ValueError(f"{where}: column {label!r}: {error}") from None
-        arrays |= {f"{split}_labels": column[kept[split]] for split, column in labels.items()}
-
     attributes = _attributes(tables, exclude=label)
-    if attributes:
-        for split in splits:
-            stacked = np.stack([columns[split] for columns in attributes.values()], axis=1)
-            arrays[f"{split}_attributes"] = stacked.astype(np.uint8)[kept[split]]
-    return Decoded(
-        **arrays,
-        class_names=class_names,
-        attribute_names=tuple(attributes),
-        valid_size=valid_size,
-    )
+    columns = {}
+    for split, part in splits.items():
+        stacked = None
+        if attributes:
+            stacked = np.stack([found[split] for found in attributes.values()], axis=1).astype(np.uint8)
+            stacked = stacked[part.kept]
+        columns[split] = Columns(part.images, labels[split][part.kept] if labels else None, stacked)
+    if unused := [f.name for f in schema if f.name not in (image, label, *attributes)]:
+        left.append(f"columns {_describe(schema, unused)}")
+    found = describe(splits.values(), *left, notes=notes)
+    return Decoded(columns, names, tuple(attributes), valid_size=valid_size, found=found)
 
 
 def _image_column(schema: pa.Schema, asked: str | None, where: str) -> str:
@@ -102,17 +105,32 @@ def _image_column(schema: pa.Schema, asked: str | None, where: str) -> str:
     return found[0]
 
 
-def _label_column(schema: pa.Schema, asked: str | None, where: str) -> str | None:
+def _label_column(tables: Tables, asked: str | None, where: str) -> tuple[str | None, list[str]]:
+    """The column of classes, and a sentence about how it was found."""
     import pyarrow as pa
 
+    schema = tables["train"].schema
     if asked is not None:
         _must_have(schema, asked, where)
-        return asked
-    for usual in ("label", "fine_label"):
-        if usual in schema.names:
-            return usual
+        return asked, []
+    plain = [
+        f.name
+        for f in schema
+        if pa.types.is_integer(f.type)
+        or pa.types.is_boolean(f.type)
+        or pa.types.is_string(f.type)
+        or pa.types.is_large_string(f.type)
+        or pa.types.is_dictionary(f.type)
+        or pa.types.is_list(f.type)
+        or pa.types.is_floating(f.type)
+    ]
+    if (name := usual(plain)) is not None:
+        return name, [f"labels are column {name}"]
     integers = [field.name for field in schema if pa.types.is_integer(field.type)]
-    return integers[0] if len(integers) == 1 else None
+    columns = _columns(tables, integers[0]) if len(integers) == 1 else None
+    if columns is not None and may_be_classes(integers[0], columns.values()):
+        return integers[0], [f"labels are column {integers[0]}, the only one of whole numbers"]
+    return None, ["no column is named as labels are; label_column=NAME chooses one"]
 
 
 def _must_have(schema: pa.Schema, column: str, where: str) -> None:
@@ -120,8 +138,9 @@ def _must_have(schema: pa.Schema, column: str, where: str) -> None:
         raise ValueError(f"{where}: no column {column!r}; columns are {_describe(schema)}")
 
 
-def _describe(schema: pa.Schema) -> str:
-    described = [f"{f.name} ({str(f.type).split('<')[0]})" for f in schema]
+def _describe(schema: pa.Schema, names: Sequence[str] | None = None) -> str:
+    fields = [f for f in schema if names is None or f.name in names]
+    described = [f"{f.name} ({str(f.type).split('<')[0]})" for f in fields]
     more = f" and {len(described) - 12} more" if len(described) > 12 else ""
     return ", ".join(described[:12]) + more
 
@@ -139,16 +158,58 @@ def _images(table: pads.Dataset, column: str, split: str) -> Iterator[tuple[str,
             row += 1
 
 
-def _columns(tables: Mapping[str, pads.Dataset], name: str) -> dict[str, NDArray] | None:
-    """A column of every split; None where any has nulls."""
-    columns = {split: table.to_table(columns=[name]).column(0) for split, table in tables.items()}
-    if any(column.null_count for column in columns.values()):
+def _unlabelled(table: pads.Dataset, label: str) -> bool:
+    """Whether no row of a split has a label: no such column, nulls or -1 alone."""
+    if label not in table.schema.names:
+        return True
+    column = table.to_table(columns=[label]).column(0)
+    if len(column) and column.null_count == len(column):
+        return True
+    return column.null_count == 0 and is_hidden(np.asarray(column.to_numpy()))
+
+
+def _labels(tables: Tables, label: str, where: str) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    columns = _columns(tables, label)
+    if columns is None:
+        raise ValueError(f"{where}: column {label!r} has gaps (nulls); every image needs its label")
+    known = {split: _class_names(table.schema, label) for split, table in tables.items()}
+    for split, names in known.items():
+        if names is not None and known["train"] is not None and list(names) != list(known["train"]):
+            raise ValueError(f"{where}: column {label!r} has other class names in {split} than in train")
+    try:
+        labels, class_names = class_indices(columns, known["train"])
+    except ValueError as error:
+        raise ValueError(f"{where}: column {label!r}: {error}") from None
+    return class_names, labels
+
+
+def _columns(tables: Tables, name: str) -> dict[str, NDArray] | None:
+    """A column of every split, (N,); None where any has nulls.
+
+    Raises:
+        ValueError: Cells of a kind that a class cannot be.
+    """
+    import pyarrow as pa
+
+    if any(name not in table.schema.names for table in tables.values()):
         return None
-    arrays = {split: column.to_numpy() for split, column in columns.items()}
-    return {s: a.astype(str) if a.dtype == object else a for s, a in arrays.items()}
+    arrays = {}
+    for split, table in tables.items():
+        column = table.to_table(columns=[name]).column(0)
+        if column.null_count:
+            return None
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            cells = column.to_pylist()
+            if len({len(cell) for cell in cells}) > 1:
+                raise ValueError(f"column {name!r} holds lists of several lengths; a label is one value")
+            array = np.array(cells)
+        else:
+            array = column.to_numpy()
+        arrays[split] = as_column(array) if array.ndim > 1 or array.dtype == object else array
+    return arrays
 
 
-def _attributes(tables: Mapping[str, pads.Dataset], exclude: str | None) -> dict[str, dict[str, NDArray]]:
+def _attributes(tables: Tables, exclude: str | None) -> dict[str, dict[str, NDArray]]:
     import pyarrow as pa
 
     found = {}
@@ -157,7 +218,9 @@ def _attributes(tables: Mapping[str, pads.Dataset], exclude: str | None) -> dict
         if not boolean and (field.name == exclude or not pa.types.is_integer(field.type)):
             continue
         columns = _columns(tables, field.name)
-        if columns is not None and all(((c == 0) | (c == 1)).all() for c in columns.values()):
+        if columns is not None and all(
+            c.dtype.kind in "iub" and ((c == 0) | (c == 1)).all() for c in columns.values()
+        ):
             found[field.name] = columns
     return found
 
@@ -167,6 +230,10 @@ def _class_names(schema: pa.Schema, column: str) -> Sequence[str] | None:
 
     if pa.types.is_boolean(schema.field(column).type):
         return f"not {column}", column
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = metadata.get("info", {}).get("features", {}).get(column, {})
-    return feature.get("names") if isinstance(feature, dict) else None
+    try:
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        feature = metadata.get("info", {}).get("features", {}).get(column, {})
+    except (ValueError, AttributeError):
+        return None
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None

@@ -1,31 +1,129 @@
-"""Every file below a folder."""
+"""Every file below a folder, and what is passed over."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from latentmix.data.found import listed
+from latentmix.data.names import printable
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, sorted as paths are; hidden files and folders are passed over.
+# What Pillow opens, but for formats that are no pictures or need another program.
+EXTENSIONS = frozenset(
+    f".{name}"
+    for line in (
+        "apng avif avifs blp bmp bw cur dcx dds dib fit fits flc fli ftc ftu gbr gif icb icns ico iim im",
+        "j2c j2k jfif jp2 jpc jpe jpeg jpf jpg jpx mpo msp pbm pcd pcx pfm pgm png pnm ppm psd pxr qoi ras",
+        "rgb rgba sgi tga tif tiff vda vst webp xbm xpm",
+    )
+    for name in line.split()
+)
+# How images begin that people keep without a usual extension.
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
+# What other programs leave in folders: thumbnails of network drives, resource forks, recycle bins.
+STRANGERS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db"}
 
-    Links to folders are followed, as people gather classes from several places by them, but in no circle.
+
+@dataclass
+class Listing:
+    """What lies below a folder.
+
+    Arguments:
+        files: Files, sorted as paths are.
+        hidden: Number of hidden files and folders.
+        broken: Links that lead to nothing, or to themselves.
+        strangers: Folders and files that other programs left.
     """
-    return _walk(folder, frozenset())
+
+    files: list[Path] = field(default_factory=list)
+    hidden: int = 0
+    broken: list[Path] = field(default_factory=list)
+    strangers: list[Path] = field(default_factory=list)
+
+    def left_out(self, root: Path) -> list[str]:
+        """One sentence for each kind of thing that was passed over."""
+        lines = []
+        if self.broken:
+            lines.append(f"{len(self.broken):,} links that lead nowhere: {_names(self.broken, root)}")
+        if self.strangers:
+            lines.append(f"what other programs left: {_names(self.strangers, root)}")
+        if self.hidden:
+            lines.append(f"{self.hidden:,} hidden files or folders")
+        return lines
 
 
-def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+def listing(folder: Path) -> Listing:
+    """Every file below a folder; links to folders are followed, but in no circle.
+
+    People gather classes from several places by such links.
+    """
+    found = Listing()
+    _walk(folder, frozenset(), found)
+    return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder that is neither hidden nor left by another program, sorted as paths are."""
+    return listing(folder).files
+
+
+def is_image(name: str, head: bytes = b"") -> bool:
+    """Whether a file is an image, by its extension or, if it has no known one, by its first 12 bytes."""
+    if os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122, names inside archives too
+        return True
+    return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def is_image_file(file: Path) -> bool:
+    """As `is_image`, for a file on disk."""
+    if file.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with file.open("rb", buffering=0) as stream:
+            return is_image(file.name, stream.read(12))
+    except OSError:
+        return False
+
+
+def others(names: Iterable[str]) -> list[str]:
+    """One sentence about files that are no images, by their extensions."""
+    names = list(names)
+    if not names:
+        return []
+    kinds = Counter(os.path.splitext(name)[1].lower() or "no extension" for name in names)  # noqa: PTH122
+    counts = listed(f"{kind} {count:,}" for kind, count in kinds.most_common())
+    return [f"{len(names):,} files that are no images ({counts}): {listed(map(printable, names), 3)}"]
+
+
+def _walk(folder: Path, above: frozenset[Path], found: Listing) -> None:
     here = folder.resolve()
     if here in above:
         return
     with os.scandir(folder) as entries:
-        shown = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+        shown = sorted(entries, key=lambda entry: entry.name)
     for entry in shown:
         path = folder / entry.name
-        if entry.is_symlink() and not path.exists():
-            continue  # it leads to nothing, or to itself
-        if entry.is_dir():
-            yield from _walk(path, above | {here})
+        if entry.name.startswith("."):
+            found.hidden += 1
+        elif entry.name.lower() in STRANGERS:
+            found.strangers.append(path)
+        elif entry.is_symlink() and not _leads_somewhere(path):
+            found.broken.append(path)
+        elif entry.is_dir():
+            _walk(path, above | {here}, found)
         elif entry.is_file():
-            yield path
+            found.files.append(path)
+
+
+def _leads_somewhere(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, RuntimeError):
+        return False
+
+
+def _names(paths: Iterable[Path], root: Path) -> str:
+    return listed((printable(path.relative_to(root).as_posix()) for path in paths), 3)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.cache import stamp
-from latentmix.data.decoding.images import decode, settle
-from latentmix.data.split import SPLITS, Decoded
+from latentmix.data.decoding.images import decode, describe, settle
+from latentmix.data.identity import stamp
+from latentmix.data.split import SPLITS, Columns, Decoded
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba", "list_eval_partition"
 PLACES = (".", "Img", "Anno", "Eval", IMAGES)
@@ -58,17 +57,17 @@ class CelebAFolder:
             skip_bad=self.skip_bad,
             where=self.path,
         )
-        arrays: dict[str, Any] = {}
+        splits = {}
         for split, part in parts.items():
             known = attributes[rows[split][part.kept]]
-            arrays[f"{split}_images"] = part.images
-            arrays[f"{split}_labels"] = known[:, names.index(LABEL)].astype(np.int64)
-            arrays[f"{split}_attributes"] = known
-        return Decoded(**arrays, class_names=(f"not {LABEL}", LABEL), attribute_names=names)
+            splits[split] = Columns(part.images, known[:, names.index(LABEL)].astype(np.int64), known)
+        more = len(list(self._images().iterdir())) - len(files)
+        left_out = [f"{more:,} files of {IMAGES}/ that the lists do not name"] if more else []
+        return Decoded(splits, (f"not {LABEL}", LABEL), names, found=describe(parts.values(), *left_out))
 
     def key(self) -> str:
         images = sorted(self._images().iterdir(), key=lambda file: file.name)
-        return stamp(self._root(), *self._lists(), *images)
+        return stamp(self._root(), [*self._lists(), *(file for file in images if file.is_file())])
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser()

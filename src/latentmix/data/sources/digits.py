@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 from PIL import Image
 
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Digits:
             enlarged = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BICUBIC)
             images[i, 0] = np.asarray(enlarged)
         labels = digits.target.astype(np.int64)
-        return Decoded(images, labels, class_names=tuple(str(name) for name in digits.target_names))
+        return Decoded({"train": Columns(images, labels)}, tuple(str(name) for name in digits.target_names))
 
     def key(self) -> str:
         return f"scikit-learn {version('scikit-learn')}"

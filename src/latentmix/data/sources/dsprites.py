@@ -10,9 +10,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.cache import stamp
+from latentmix.data.identity import stamp
 from latentmix.data.sources import sprites
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
+from latentmix.data.store import room
 
 ROWS = 4096  # read at a time: 16 MB
 
@@ -51,21 +52,20 @@ class DSprites:
                 index = np.sort(np.random.RandomState(0).permutation(len(classes))[: self.images])
                 with archive.open("imgs.npy") as stream:
                     taken = _take(stream, index, len(classes))
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path} cannot be used as dSprites: {error}") from error
+        except Exception as error:  # unpacking damaged bytes raises anything at all
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{self.path} cannot be used as dSprites: {reason}") from error
         images = sprites.shrink(taken * np.uint8(255), image_size)[:, None]
         labels = classes[index, 1].astype(np.int64)  # column 0 is the colour, which is constant
         return Decoded(
-            images,
-            labels,
-            train_factors=classes[index, 1:].astype(np.int64),
+            {"train": Columns(images, labels, factors=classes[index, 1:].astype(np.int64))},
             class_names=sprites.SHAPES,
             factor_names=sprites.FACTORS,
         )
 
     def key(self) -> str:
         file = self._file()
-        return stamp(file.parent, file)
+        return stamp(file.parent, [file])
 
     def _file(self) -> Path:
         file = Path(self.path).expanduser()
@@ -80,7 +80,7 @@ def _take(stream: IO[bytes], index: NDArray[np.int64], count: int) -> NDArray[np
     shape, fortran, dtype = read_header[version](stream)
     if shape != (count, sprites.SIDE, sprites.SIDE) or fortran or dtype != np.uint8:
         raise ValueError(f"imgs is {dtype} of shape {shape}, and not uint8 of shape ({count}, 64, 64)")
-    taken = np.empty((len(index), *shape[1:]), np.uint8)
+    taken = room((len(index), *shape[1:]))
     size = shape[1] * shape[2]
     for start in range(0, count, ROWS):
         rows = min(ROWS, count - start)

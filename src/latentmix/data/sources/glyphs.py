@@ -7,7 +7,7 @@ white square, and turning the square fills its corners with black, as published:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from pydantic import Field
 from torch import Tensor
 
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
 
 FACTORS = ("x", "y", "bar", "slope", "foot", "stroke", "angle")
 CANVAS, SIDE = 256, 64
@@ -62,18 +62,17 @@ class TurnedGlyphs:
         """
         if image_size != SIDE:
             raise ValueError(f"turned_glyphs are drawn at image_size={SIDE}, not {image_size}")
-        columns: dict[str, Any] = {}
+        columns = {}
         for i, (split, count) in enumerate(
             {"train": self.images, "valid": self.test_images, "test": self.test_images}.items()
         ):
             generator = torch.Generator().manual_seed(1000 + i)
             factors, y = draw_factors(count, self.task, test=split == "test", generator=generator)
             factors = factors.round()  # kept as whole numbers, of pixels and degrees
-            columns[f"{split}_images"] = render(factors)[:, None]
-            columns[f"{split}_labels"] = y.long().numpy()
-            columns[f"{split}_factors"] = factors.long().numpy()
+            images = render(factors)[:, None]
+            columns[split] = Columns(images, y.long().numpy(), factors=factors.long().numpy())
         names = ("one", "seven") if self.task == "C" else ("turned right", "turned left")
-        return Decoded(**columns, class_names=names, factor_names=FACTORS)
+        return Decoded(columns, class_names=names, factor_names=FACTORS)
 
 
 def draw_factors(

@@ -1,28 +1,31 @@
-"""A NumPy .npz file of images."""
+"""NumPy's files of images: .npz, .npy, and folders of .npy."""
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from latentmix.data.cache import stamp
-from latentmix.data.decoding.images import fit
-from latentmix.data.decoding.labels import class_indices
+from latentmix.data.decoding.arrays import Array, decode_arrays
+from latentmix.data.decoding.damage import DEFLATE, check_zip, guarded
+from latentmix.data.identity import stamp
 from latentmix.data.split import Decoded
 
 
 @dataclass(frozen=True)
 class Npz:
-    """An .npz file with an array `images` (or `data`) and, if there are any, `labels`.
+    """An .npz file with an array `images` (or `data`, `x`) and, if there are any, `labels` (or `label`, `y`).
 
+    Splits are arrays such as `x_train` and `y_train` (Keras), or `test_images` and `test_labels` (MedMNIST).
     Images have shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, and are uint8, booleans, or
-    floating point in [0, 1]. Labels have shape (N,), whole numbers or text; -1 means that an image has none.
-    Nothing is ever unpickled.
+    floating point in [0, 1]. Labels have shape (N,) or (N, 1), whole numbers or text, or are one-hot, (N, C);
+    -1 means that an image has none. Rows of several ones are attributes. Nothing is ever unpickled.
 
     Arguments:
         path: The file.
@@ -32,33 +35,27 @@ class Npz:
 
     def read(self, image_size: int) -> Decoded:
         file = self._file()
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                if not isinstance(arrays, np.lib.npyio.NpzFile):
-                    raise ValueError("it is a single array")
-                name = next((n for n in ("images", "data") if n in arrays.files), None)
-                if name is None:
-                    raise ValueError(
-                        f"no array `images` (or `data`); it holds {', '.join(arrays.files) or 'nothing'}"
-                    )
-                given = arrays[name]
-                labels = arrays["labels"] if "labels" in arrays.files else None
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path} cannot be used: {' '.join(str(error).split())}") from error
-        try:
-            images = _resized(_channels_first(given), image_size)
-            if labels is None:
-                return Decoded(images)
-            if labels.shape != (len(images),):
-                raise ValueError(f"labels of shape {labels.shape} do not fit {len(images)} images")
-            indices, names = class_indices({"train": labels})
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
-        return Decoded(images, indices["train"], class_names=names)
+
+        def work() -> Decoded:
+            with zipfile.ZipFile(file) as archive:
+                check_zip(archive)
+                members = {info.filename: info for info in archive.infolist()}
+                arrays = {
+                    name.removesuffix(".npy"): _member(archive, info)
+                    for name, info in members.items()
+                    if name.endswith(".npy")
+                }
+                return decode_arrays(arrays, image_size)
+
+        if not zipfile.is_zipfile(file):
+            with file.open("rb") as stream:
+                if stream.read(6) == b"\x93NUMPY":
+                    raise ValueError(f"{self.path} cannot be used: it is a single array; rename it to .npy")
+        return guarded(self.path, work)
 
     def key(self) -> str:
         file = self._file()
-        return stamp(file.parent, file)
+        return stamp(file.parent, [file])
 
     def _file(self) -> Path:
         file = Path(self.path).expanduser()
@@ -67,36 +64,87 @@ class Npz:
         return file
 
 
-def _channels_first(images: NDArray) -> NDArray:
-    """Views of shape (N, C, H, W)."""
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim == 4 and images.shape[3] in (1, 3):
-        return images.transpose(0, 3, 1, 2)
-    if images.ndim == 4 and images.shape[1] in (1, 3):
-        return images
-    raise ValueError(
-        f"images of shape {images.shape}; they must be (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3"
-    )
+@dataclass(frozen=True)
+class Npy:
+    """An .npy file of images, or a folder of .npy files named as the arrays of an .npz are.
+
+    Arguments:
+        path: The file or folder.
+    """
+
+    path: str
+
+    def read(self, image_size: int) -> Decoded:
+        files = self._files()
+
+        def work() -> Decoded:
+            arrays = {name: _array(file.open, file.stat().st_size) for name, file in files.items()}
+            return decode_arrays(arrays, image_size)
+
+        return guarded(self.path, work)
+
+    def key(self) -> str:
+        files = list(self._files().values())
+        return stamp(files[0].parent, files)
+
+    def _files(self) -> dict[str, Path]:
+        given = Path(self.path).expanduser()
+        if given.is_file():
+            return {"images": given}
+        found = {file.stem: file for file in sorted(given.glob("*.npy"))}
+        if not found:
+            raise FileNotFoundError(f"{self.path}: no such file, or no .npy file in it")
+        return found
 
 
-def _resized(images: NDArray, size: int) -> NDArray[np.uint8]:
-    kind = images.dtype
-    if kind.kind == "f":
-        if images.size and not (images.min() >= 0 and images.max() <= 1):
-            raise ValueError(
-                f"floating-point images run from {images.min():g} to {images.max():g}, not within 0..1"
-            )
-    elif kind not in (np.uint8, np.bool_):
-        raise ValueError(f"images are {kind}; they must be uint8, or floating point in 0..1")
-    if len(images) < 3:
-        raise ValueError(f"{len(images)} images are too few; it takes 3 or more")
-    if not images.size:
-        raise ValueError(f"images of shape {images.shape} have no pixels")
-    square = np.empty((len(images), images.shape[1], size, size), np.uint8)
-    for i, image in enumerate(images):
-        pixels = np.rint(image * 255.0).astype(np.uint8) if kind != np.uint8 else image
-        hwc = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-        fitted = np.asarray(fit(Image.fromarray(np.ascontiguousarray(hwc)), size))
-        square[i] = fitted if fitted.ndim == 2 else fitted.transpose(2, 0, 1)
-    return square
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    if info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > DEFLATE * info.compress_size + 1024:
+        raise ValueError(f"{info.filename} says that it holds {info.file_size:,} bytes, more than it can")
+
+    def opened(mode: str = "rb") -> IO[bytes]:
+        return archive.open(info)
+
+    return _array(opened, info.file_size)
+
+
+def _array(opened: Callable[[str], IO[bytes]], size: int) -> Array:
+    """An array in NumPy's format, of a stream that can be opened many times."""
+    with opened("rb") as stream:
+        shape, fortran, dtype = _head(stream)
+        start = stream.tell()
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled; store plain numbers")
+    if math.prod(shape) * dtype.itemsize != size - start:
+        raise ValueError(
+            f"an array of shape {shape} and type {dtype} does not fit its {size - start:,} bytes"
+        )
+    if not shape:
+        return Array((), dtype, lambda: io.BytesIO())
+
+    def after_head() -> IO[bytes]:
+        stream = opened("rb")
+        _head(stream)
+        return stream
+
+    def turned() -> IO[bytes]:
+        with after_head() as stream:
+            flat = np.frombuffer(stream.read(), dtype)
+        return io.BytesIO(np.ascontiguousarray(flat.reshape(shape[::-1]).T).tobytes())
+
+    return Array(shape, dtype, turned if fortran and len(shape) > 1 else after_head)
+
+
+def _head(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in read:
+            raise ValueError(f"NumPy's format {version[0]}.{version[1]} is not known")
+        return read[version](stream)
+    except ValueError:
+        raise
+    except Exception as error:  # NumPy reads its header as Python
+        raise ValueError(f"the head of an array is damaged ({type(error).__name__})") from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentmix.data.sources import lines
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
 
 
 class Family(NamedTuple):
@@ -106,10 +106,10 @@ class _Drawn:
         train, test = (torch.from_numpy(random.rand(n)) for n in (self.images, self.test_images))
         first = self.family.low
         return Decoded(
-            self._bytes(train, image_size),
-            _tenths(train),
-            test_images=self._bytes(test, image_size),
-            test_labels=_tenths(test),
+            {
+                "train": Columns(self._bytes(train, image_size), _tenths(train)),
+                "test": Columns(self._bytes(test, image_size), _tenths(test)),
+            },
             class_names=tuple(
                 f"{first + i * self.tenth:g} to {first + (i + 1) * self.tenth:g} {self.unit}"
                 for i in range(10)

@@ -1,36 +1,35 @@
-"""A folder of parquet files in the hub's layout."""
+"""Parquet files in the hub's layout: a folder of them, or one."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentmix.data.cache import stamp
+from latentmix.data.decoding.layout import read_splits
 from latentmix.data.decoding.tables import decode_tables
-from latentmix.data.decoding.walk import files_below
+from latentmix.data.decoding.walk import files_below, others
+from latentmix.data.identity import stamp
 from latentmix.data.split import Decoded
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
-_SPLIT = re.compile(r"(train|valid|val|test)(?:ing|ation)?(?![a-z])", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Parquet:
-    """A local folder of parquet files named by split, such as `train-*.parquet`.
+    """Local parquet files named by split, such as `train-*.parquet`, or in folders of these names.
 
     They lie in the folder, in its `data/`, or in its only folder that has any (a configuration, in a copy of
     a repository). Without a split in any name, all are training images. Class names come from the schema's
     metadata, as the hub writes it.
 
     Arguments:
-        path: The folder.
+        path: The folder, or one file.
         image_column: Encoded images; the only such column if None.
-        label_column: Classes; `label`, `fine_label` or the only integer column if None.
+        label_column: Classes; if None, `label` or another usual name, or else the only integer column in
+            which values repeat.
         skip_bad: Whether images that cannot be decoded are left out, instead of refused.
     """
 
@@ -39,16 +38,36 @@ class Parquet:
     label_column: str | None = None
     skip_bad: bool = False
 
+    @staticmethod
+    def fits(files: Iterable[Path]) -> bool:
+        """Whether one of these files is a table with a column of bytes, as images are."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for file in files:
+            if file.suffix.lower() == ".parquet":
+                try:
+                    kinds = pq.read_schema(file).types
+                except (pa.ArrowException, OSError, ValueError):
+                    continue
+                if any(
+                    pa.types.is_struct(k) or pa.types.is_binary(k) or pa.types.is_large_binary(k)
+                    for k in kinds
+                ):
+                    return True
+        return False
+
     def read(self, image_size: int) -> Decoded:
         import pyarrow as pa
         import pyarrow.dataset as pads
 
+        splits, left_out = self._files()
         tables: dict[str, pads.Dataset] = {}
-        for split, files in self._files().items():
+        for split, files in splits.items():
             for file in files:
                 try:
                     pads.dataset(file, format="parquet").count_rows()
-                except (pa.ArrowException, OSError) as error:
+                except (pa.ArrowException, OSError, ValueError) as error:
                     raise ValueError(f"{file} is cut short or no parquet file: {_line(error)}") from error
             tables[split] = pads.dataset([str(f) for f in files], format="parquet")
         try:
@@ -59,38 +78,74 @@ class Parquet:
                 label_column=self.label_column,
                 skip_bad=self.skip_bad,
                 where=self.path,
+                left_out=left_out,
             )
-        except (pa.ArrowException, OSError) as error:
+        except ValueError as error:
+            if not isinstance(error, pa.ArrowException):
+                raise
+            raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
+        except Exception as error:  # reading damaged bytes raises anything at all
             raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
 
     def key(self) -> str:
-        files = [file for files in self._files().values() for file in files]
-        return stamp(Path(self.path).expanduser(), *files)
-
-    def _files(self) -> dict[str, list[Path]]:
+        files = [file for files in self._files()[0].values() for file in files]
         root = Path(self.path).expanduser()
+        return stamp(root if root.is_dir() else root.parent, files)
+
+    def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
+        """{split: files}, and what else lies in the folder."""
+        root = Path(self.path).expanduser()
+        if root.is_file():
+            return {"train": [root]}, []
         if not root.is_dir():
-            raise FileNotFoundError(f"{self.path}: no such folder")
-        inside = sorted({file.parent for file in files_below(root) if file.suffix == ".parquet"})
-        if not inside:
+            raise FileNotFoundError(f"{self.path}: no such file or folder")
+        everything = files_below(root)
+        tables = [file for file in everything if file.suffix.lower() == ".parquet"]
+        if not tables:
             raise FileNotFoundError(f"{self.path} holds no *.parquet files")
-        best = next(folder for folder in (root, root / "data", inside[0]) if folder in inside)
-        if best not in (root, root / "data") and len(inside) > 1:
+        best, named = self._folder(root, tables)
+        taken = [file for file in tables if best in (file.parent, file.parent.parent if named else None)]
+        names = {file: _name(file, best) for file in taken}
+        try:
+            splits = read_splits(list(dict.fromkeys(names.values())), mark="")
+        except ValueError as error:
+            raise ValueError(f"{self.path} {error}") from None
+        found: dict[str, list[Path]] = {}
+        spare = []
+        for file, name in names.items():
+            split = splits.get(name, "train" if not splits else "")
+            if split:
+                found.setdefault(split, []).append(file)
+            else:
+                spare.append(file)
+        rest = sorted({*everything} - {*taken})
+        left_out = others(f.relative_to(root).as_posix() for f in rest if f not in tables)
+        if unused := [f.relative_to(root).as_posix() for f in [*spare, *(f for f in rest if f in tables)]]:
+            left_out.append(f"tables that are no split to train on: {', '.join(unused[:5])}")
+        return found, left_out
+
+    def _folder(self, root: Path, tables: list[Path]) -> tuple[Path, bool]:
+        """The folder that holds the tables, and whether they lie in folders of splits inside it."""
+        inside = sorted({file.parent for file in tables})
+        for best in (root, root / "data"):
+            if best in inside:
+                return best, False
+        above = sorted({folder.parent for folder in inside})
+        if len(above) == 1:
+            try:
+                if read_splits([folder.name for folder in inside]):
+                    return above[0], True
+            except ValueError as error:
+                raise ValueError(f"{self.path} {error}") from None
+        if len(inside) > 1:
             found = ", ".join(str(folder.relative_to(root)) for folder in inside[:5])
             raise ValueError(f"{self.path} holds several folders of parquet files, {found}; name one of them")
-        files = sorted(best.glob("*.parquet"))
-        splits = defaultdict(list)
-        for file in files:
-            named = _SPLIT.match(file.name)
-            splits[{"val": "valid"}.get(s := named[1].lower(), s) if named else ""].append(file)
-        if not {"train", "valid", "test"} & set(splits):
-            return {"train": splits[""]}
-        splits.pop("", None)  # such as SVHN's `extra`, which no paper here trains on
-        if "train" not in splits:
-            raise ValueError(
-                f"{self.path} holds no train-*.parquet, only {', '.join(f.name for f in files[:5])}"
-            )
-        return dict(splits)
+        return inside[0], False
+
+
+def _name(file: Path, best: Path) -> str:
+    """What names the split of a file: its folder, where that is one of a split, else itself."""
+    return file.stem if file.parent == best else file.parent.name
 
 
 def _line(error: Exception) -> str:

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from latentmix.data.split import Decoded
+from latentmix.data.split import Columns, Decoded
 
 TURNS = 2.0
 INNER, OUTER = 0.1, 0.9  # radii
@@ -38,7 +38,7 @@ class Spiral:
     def read(self, image_size: int) -> Decoded:
         """Draw the three splits."""
         splits = [draw(self.points, generator=torch.Generator().manual_seed(i)).numpy() for i in range(3)]
-        return Decoded(train_images=splits[0], valid_images=splits[1], test_images=splits[2])
+        return Decoded({s: Columns(points) for s, points in zip(("train", "valid", "test"), splits)})
 
 
 def draw(count: int, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmix.data.split import Decoded, cut
+from latentmix.data.cuts import cut
+from latentmix.data.split import Columns, Decoded
+from latentmix.data.store import room
 
 SIDE = 64
 FACTORS = ("shape", "scale", "orientation", "x", "y")
@@ -47,13 +49,12 @@ class Sprites:
 
     def read(self, image_size: int) -> Decoded:
         numbers = chosen(self.images)
-        arrays: dict[str, Any] = {}
+        splits = {}
         for split, rows in cut(self.images).items():  # one by one, as splitting the images would copy them
             known = factors(numbers[rows])
-            arrays[f"{split}_images"] = shrink(render(numbers[rows]), image_size)[:, None]
-            arrays[f"{split}_labels"] = known[:, 0].copy()
-            arrays[f"{split}_factors"] = known
-        return Decoded(**arrays, class_names=SHAPES, factor_names=FACTORS)
+            images = shrink(render(numbers[rows]), image_size)[:, None]
+            splits[split] = Columns(images, known[:, 0].copy(), factors=known)
+        return Decoded(splits, class_names=SHAPES, factor_names=FACTORS)
 
     def key(self) -> None:
         """Drawing takes no longer than reading what was drawn."""
@@ -92,7 +93,7 @@ def render(index: NDArray[Any]) -> NDArray[np.uint8]:
     """
     index = _checked(index)
     flat = index.reshape(-1)
-    images = np.empty((flat.size, SIDE, SIDE), np.uint8)
+    images = room((flat.size, SIDE, SIDE))
     for i in range(0, flat.size, 4096):  # so that the whole grid takes little more than its images
         images[i : i + 4096] = grid()[np.unravel_index(flat[i : i + 4096], SIZES)]
     return images.reshape(*index.shape, SIDE, SIDE)
@@ -109,7 +110,7 @@ def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if side == SIDE:
         return images
     block = SIDE // side
-    small = np.empty((len(images), side, side), np.uint8)
+    small = room((len(images), side, side))
     for i in range(0, len(images), 4096):
         part = images[i : i + 4096].reshape(-1, side, block, side, block)
         small[i : i + 4096] = np.rint(part.mean((2, 4), dtype=np.float32))

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from latentmix.data.cache import stamp
-from latentmix.data.decoding.images import decode, settle
+from latentmix.data.decoding.images import decode, describe, settle
 from latentmix.data.decoding.labels import class_indices
-from latentmix.data.split import EXTENSIONS, Decoded
+from latentmix.data.decoding.walk import EXTENSIONS
+from latentmix.data.identity import stamp
+from latentmix.data.split import Columns, Decoded
 
 SQUARE, ORIGINAL = "ut-zap50k-images-square", "ut-zap50k-images"
 CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
@@ -53,11 +54,11 @@ class Zappos:
         pixels = decode(((f.relative_to(root).as_posix(), f) for f in files), len(files), image_size)
         part = settle({"train": pixels}, skip_bad=self.skip_bad, where=self.path)["train"]
         labels, names = class_indices({"train": named[part.kept]})
-        return Decoded(part.images, labels["train"], class_names=names)
+        return Decoded({"train": Columns(part.images, labels["train"])}, names, found=describe([part]))
 
     def key(self) -> str:
         root, files = self._files()
-        return stamp(root, *files)
+        return stamp(root, files)
 
     def _files(self) -> tuple[Path, list[Path]]:
         """The folder of images and its images, sorted."""

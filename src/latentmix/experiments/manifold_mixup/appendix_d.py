@@ -8,8 +8,8 @@ TABLE = Table(
     name="manifold-appendix-d",
     title="test accuracy under an unbounded search by projected gradient",
     paper="Manifold Mixup, appendix D",
-    columns=(Column(PGD, "attacks", "pgd", "%"),),
-    metrics=("attacks.n=1000", "attacks.pgd_steps=200"),
+    columns=(Column(PGD, "robustness", "pgd", "%"),),
+    metrics=("robustness.n=1000", "robustness.n_pgd=1000"),
     checkpoint="best",
     cells=tuple(
         Cell(mixing, training("cifar10", mixing), {PGD: Published(mean)})
@@ -17,6 +17,6 @@ TABLE = Table(
     ),
     scales={
         "paper": PAPER,
-        "smoke": Scale(TINY.change, seeds=1, metrics=("attacks.n=20", "attacks.pgd_steps=2")),
+        "smoke": Scale(TINY.change, seeds=1, metrics=("robustness.n=20", "robustness.n_pgd=2")),
     },
 )

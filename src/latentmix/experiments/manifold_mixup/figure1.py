@@ -10,6 +10,7 @@ from latentmix.experiments.manifold_mixup.classifiers import PAPER, TINY, traini
 from latentmix.tables.table import Cell, Column, Scale, Table
 
 PLACES = ("input", "layer1", "layer2")
+PLACES_OPTION = f"interpolation.layers={','.join(PLACES)}"
 
 
 def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
@@ -19,7 +20,9 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
     curves = {}
     for name, of in folders.items():
         scores = runs.read_scores(of[0])
-        curves[name] = next(s["protocol"] for key, s in scores.items() if key.partition(".")[0] == "between")
+        curves[name] = next(
+            s["protocol"] for key, s in scores.items() if key.partition(".")[0] == "interpolation"
+        )
     figure = Figure(figsize=(4 * len(PLACES), 3.2), layout="constrained")
     axes = figure.subplots(1, len(PLACES), sharey=True, squeeze=False)[0]
     for axis, place in zip(axes, PLACES):
@@ -31,20 +34,22 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-BETWEEN = tuple(Column(f"middle, {place}", "between", f"middle_{place}") for place in PLACES)
+BETWEEN = tuple(Column(f"middle, {place}", "interpolation", f"middle_{place}") for place in PLACES)
 TABLE = Table(
     name="manifold-figure1",
     title="NLL between two test images of CIFAR-10",
     paper="Manifold Mixup, figure 1",
     columns=BETWEEN,
-    metrics=("between.n=10000", "between.steps=51"),
+    metrics=("interpolation.n=10000", "interpolation.steps=51", PLACES_OPTION),
     checkpoint="best",
     cells=tuple(
         Cell(mixing, training("cifar10", mixing)) for mixing in ("no mixup", "input mixup", "Manifold Mixup")
     ),
     scales={
         "paper": PAPER,
-        "smoke": Scale(TINY.change, seeds=1, metrics=("between.n=50", "between.steps=3")),
+        "smoke": Scale(
+            TINY.change, seeds=1, metrics=("interpolation.n=50", "interpolation.steps=3", PLACES_OPTION)
+        ),
     },
     draw=draw,
 )

@@ -1,7 +1,7 @@
 """Tables 1, 3, 5 and 7 and figure 1 of Manifold Mixup in the small: one study of nine trainings."""
 
 from latentmix.experiments.manifold_mixup.classifiers import COLUMNS, LAYERS, TINY
-from latentmix.experiments.manifold_mixup.figure1 import BETWEEN, draw
+from latentmix.experiments.manifold_mixup.figure1 import BETWEEN, PLACES_OPTION, draw
 from latentmix.tables.table import Cell, Column, Scale, Table
 
 SHOWN = ("rotation_20", "rotation_60", "shear_0.5", "shear_1", "zoom_0.8", "zoom_1.4")
@@ -24,12 +24,12 @@ TABLE = Table(
     paper="Manifold Mixup, tables 1, 3, 5, 7 and figure 1 in the small",
     columns=(
         *COLUMNS[2:],
-        *(Column(row.replace("_", " "), "deformations", row, "%") for row in SHOWN),
-        Column("FGSM 0.03", "attacks", "fgsm", "%"),
-        Column("FGSM 8/255, pixels", "attacks", "fgsm_pixels", "%"),
+        *(Column(row.replace("_", " "), "robustness", row, "%") for row in SHOWN),
+        Column("FGSM 0.03", "robustness", "fgsm", "%"),
+        Column("FGSM 8/255, pixels", "robustness", "fgsm_pixels", "%"),
         *BETWEEN,
     ),
-    metrics=("deformations", "attacks", "between"),
+    metrics=("robustness", PLACES_OPTION),
     checkpoint="last",
     cells=tuple(
         Cell(
@@ -53,7 +53,10 @@ TABLE = Table(
         "smoke": Scale(
             TINY.change,
             seeds=1,
-            metrics=("deformations.n=20", "attacks.n=20", "between.n=20", "between.steps=3"),
+            metrics=(
+                *("robustness.n=20", "robustness.n_pgd=2"),
+                *("interpolation.n=20", "interpolation.steps=3", PLACES_OPTION),
+            ),
         ),
     },
     draw=draw,

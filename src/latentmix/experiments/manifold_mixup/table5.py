@@ -9,10 +9,10 @@ TABLE = Table(
     title="test accuracy under FGSM, PreActResNet18",
     paper="Manifold Mixup, table 5",
     columns=(
-        Column(FGSM, "attacks", "fgsm", "%"),
-        Column("FGSM 8/255, pixels", "attacks", "fgsm_pixels", "%"),
+        Column(FGSM, "robustness", "fgsm", "%"),
+        Column("FGSM 8/255, pixels", "robustness", "fgsm_pixels", "%"),
     ),
-    metrics=("attacks.n=10000",),
+    metrics=("robustness.n=10000",),
     checkpoint="best",
     cells=(
         Cell("CIFAR-10: thermometer codes, Buckman et al.", None, {FGSM: Published(80.97)}),

@@ -32,8 +32,8 @@ def table(number: int, rows: tuple[str, ...]) -> Table:
         name=f"manifold-table{number}",
         title="test accuracy under deformations, PreActResNet34 on CIFAR-100",
         paper=f"Manifold Mixup, table {number}",
-        columns=tuple(Column(row.replace("_", " "), "deformations", row, "%") for row in rows),
-        metrics=("deformations.n=10000",),
+        columns=tuple(Column(row.replace("_", " "), "robustness", row, "%") for row in rows),
+        metrics=("robustness.n=10000",),
         checkpoint="best",
         cells=tuple(
             Cell(

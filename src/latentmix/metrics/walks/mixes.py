@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from latentmix.methods.roles import Autoencodes
+from latentmix.methods.roles import Decodes
 from latentmix.metrics import decode
 from latentmix.mixing import Bernoulli, Mixer, Mixup, crossover, lerp, slerp
 
@@ -17,7 +17,7 @@ Path = Literal["lerp", "slerp", "crossover"]
 BATCH = 64  # the usual one in training
 
 
-def mixer_of(method: Autoencodes, mixing: Mixing) -> Mixer:
+def mixer_of(method: object, mixing: Mixing) -> Mixer:
     """The mixing function that a metric asks for; "own" is the method's, and mixup where it has none."""
     if mixing == "bernoulli":
         return Bernoulli()
@@ -26,7 +26,7 @@ def mixer_of(method: Autoencodes, mixing: Mixing) -> Mixer:
     return own if mixing == "own" and own is not None and not isinstance(own, nn.Module) else Mixup()
 
 
-def mix(method: Autoencodes, codes: Tensor, mixer: Mixer, generator: torch.Generator) -> Tensor:
+def mix(method: Decodes, codes: Tensor, mixer: Mixer, generator: torch.Generator) -> Tensor:
     """Decode a mix of each code with others: flat codes (N, d_h) to images (N, C, H, W), in random order.
 
     Codes are mixed in batches, as in training: some mixers draw once a batch, and one draw is no sample.

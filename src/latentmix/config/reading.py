@@ -1,0 +1,210 @@
+"""Settings as people type them, and YAML files: words stay words, numbers are read in one way.
+
+What was typed without quotes is a `Word`; only what an option is annotated as decides whether it is a
+number, so a folder called 2024, a column called no and a date stay what they are. Numbers are decimal: 010 is
+ten, and 1:00, 0x10 and 1_000 are no numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+LARGEST = 1 << 20  # bytes of a YAML file
+DEEPEST = 20  # levels of nesting
+SHOWN = 120  # characters of a value that a message repeats
+_WHOLE = re.compile(r"[+-]?\d+")
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NOT_FINITE = {".nan": "nan", "nan": "nan", ".inf": "inf", "inf": "inf", "-.inf": "-inf", "-inf": "-inf"}
+_YES, _NO = ("true", "yes", "on"), ("false", "no", "off")
+_NONE = ("null", "none", "~", "")
+
+
+class Word(str):
+    """Text as it was typed, without quotes."""
+
+    __slots__ = ()
+
+
+class Inline(dict[str, Any]):
+    """A mapping that was typed in braces, with the text that it was."""
+
+    text: str = ""
+
+
+def typed(text: str) -> Word | Inline:
+    """What is behind the = of a setting: a word, or a mapping in braces such as {name: folder, path: x}."""
+    if text.lstrip().startswith("{") and not exists(text):
+        try:
+            found = parse(text)
+        except ValueError:
+            return Word(text)
+        if isinstance(found, dict):
+            inline = Inline(found)
+            inline.text = text
+            return inline
+    return Word(text)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a YAML file; plain values are `Word`s.
+
+    Raises:
+        ValueError: It is too long or too deep, no UTF-8, no YAML, no mapping, has a key twice, an alias or a
+            tag.
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        raw = stream.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise ValueError(f"{path}: longer than {LARGEST:,} bytes, too long for settings")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8, from byte {error.start} on") from None
+    try:
+        found = parse(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(found, dict):
+        kind = "a list" if isinstance(found, list) else "nothing" if found is None else shorten(found)
+        raise ValueError(f"{path}: expected keys and values, got {kind}")
+    return found
+
+
+def parse(text: str) -> Any:
+    """The value of a YAML text: dictionaries, lists, `str` for what is quoted and `Word` for what is not.
+
+    Raises:
+        ValueError: No YAML, too deep, a key twice, an alias or a tag.
+    """
+    result: list[Any] = []
+    open_ones: list[Any] = []  # lists, and pairs of a dictionary and the key that waits for its value
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"aliases (*{event.anchor}) are not read; write the value again")
+            if (tag := getattr(event, "tag", None)) not in (None, "!"):
+                raise ValueError(f"tags ({tag}) are not read; write plain values")
+            if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+                new: Any = [] if isinstance(event, yaml.SequenceStartEvent) else [{}, None]
+                open_ones.append((new, isinstance(event, yaml.MappingStartEvent)))
+                if len(open_ones) > DEEPEST:
+                    raise ValueError(f"nested deeper than {DEEPEST} levels")
+            elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+                done, is_mapping = open_ones.pop()
+                _put(open_ones, result, done[0] if is_mapping else done)
+            elif isinstance(event, yaml.ScalarEvent):
+                _put(open_ones, result, Word(event.value) if event.style is None else event.value)
+    except yaml.YAMLError as error:
+        raise ValueError(shorten(" ".join(str(error).split()), quoted=False)) from None
+    if len(result) > 1:
+        raise ValueError("several documents in one")
+    return result[0] if result else None
+
+
+def read_word(annotation: Any, text: str) -> Any:
+    """What a word is for an option: a number, yes or no, nothing, a list in brackets, or the text itself.
+
+    Text that an option cannot be is returned as it is, for the validation to refuse.
+    """
+    kinds = _kinds(annotation)
+    lower = text.strip().lower()
+    if type(None) in kinds and lower in _NONE:
+        return None
+    if any(kind in kinds for kind in (int, float, Any)) and (number := _number(text.strip())) is not None:
+        return number
+    if (bool in kinds or Any in kinds) and lower in (*_YES, *_NO):
+        return lower in _YES
+    if any(get_origin(kind) in (list, tuple, dict) or kind in (list, tuple, dict) for kind in kinds):
+        return _collection(kinds, text)
+    return str(text)
+
+
+def read_value(annotation: Any, value: Any) -> Any:
+    """A value in which every `Word` is read as its place in the annotation asks."""
+    kinds = _kinds(annotation)
+    if isinstance(value, Inline) and str in kinds:
+        return value.text
+    if isinstance(value, Word):
+        return read_word(annotation, value)
+    if isinstance(value, Mapping):
+        inner = next((get_args(k)[1] for k in kinds if get_origin(k) is dict), Any)
+        return {str(key): read_value(inner, each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [read_value(_element(kinds), each) for each in value]
+    return value
+
+
+def exists(name: str) -> bool:
+    """Whether something lies at a path, however long its name."""
+    try:
+        return bool(name) and Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def shorten(value: Any, *, quoted: bool = True) -> str:
+    """A value as a message shows it: its beginning, where it is long."""
+    text = repr(str(value) if isinstance(value, Word) else value) if quoted else str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 30]}... ({len(text):,} characters)"
+
+
+def _put(open_ones: list[Any], result: list[Any], value: Any) -> None:
+    if not open_ones:
+        result.append(value)
+        return
+    holder, is_mapping = open_ones[-1]
+    if not is_mapping:
+        holder.append(value)
+    elif holder[1] is None:
+        if not isinstance(value, str):
+            raise ValueError("a key is no plain text")
+        if value in holder[0]:
+            raise ValueError(f"the key {shorten(value, quoted=False)} is there twice")
+        holder[1] = value
+    else:
+        holder[0][str(holder[1])] = value
+        holder[1] = None
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The members of a union, without what Annotated adds."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [kind for member in get_args(annotation) for kind in _kinds(member)]
+    if get_origin(annotation) is Literal:
+        return list({type(choice) for choice in get_args(annotation)})
+    return [annotation]
+
+
+def _element(kinds: Sequence[Any]) -> Any:
+    return next((get_args(k)[0] for k in kinds if get_origin(k) in (list, tuple)), Any)
+
+
+def _number(text: str) -> int | float | None:
+    if _WHOLE.fullmatch(text) and len(text) <= 4300:
+        return int(text)
+    if _DECIMAL.fullmatch(text) and not _WHOLE.fullmatch(text):
+        return float(text)
+    return float(_NOT_FINITE[text.lower()]) if text.lower() in _NOT_FINITE else None
+
+
+def _collection(kinds: Sequence[Any], text: str) -> Any:
+    """A list in brackets, or with commas; a mapping in braces; a single value as it is alone."""
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            found = parse(text)
+        except ValueError:
+            return str(text)
+        return read_value(kinds[0] if len(kinds) == 1 else Union[tuple(kinds)], found)  # noqa: UP007
+    element = _element(kinds)
+    if "," in text:
+        return [read_word(element, part) for part in text.split(",")]
+    return read_word(element, text)

@@ -1,0 +1,200 @@
+"""Splits and classes by the names of files and folders: one vocabulary for folders, archives and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from latentmix.data.found import listed
+
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainset", "trainingset"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "validate", "dev", "development", "devel"), "valid"),
+    **dict.fromkeys(("valset", "validset", "validationset", "devset"), "valid"),
+    **dict.fromkeys(("test", "testing", "tst", "testset", "testingset"), "test"),
+}
+# Splits of which nobody can say what they are for.
+UNCLEAR = {"eval", "evaluation", "holdout", "heldout", "trainval", "traintest", "valtest", "testval"}
+# Splits without labels, or that no paper trains on (SVHN's), beside the usual ones.
+SPARE = {"extra", "unlabeled", "unlabelled", "unsupervised"}
+_FILLING = {"set", "sets", "split", "data", "dataset", "images", "image", "img", "imgs", "pictures"}
+_FILLING |= {"photos", "files", "shard", "part", "of", "partial"}
+_HOLDERS = {"images", "image", "imgs", "img", "data", "dataset", "jpegimages"}
+ANNOTATIONS = {"masks", "mask", "labels", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
+_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
+_HASH = re.compile(r"(?<![0-9a-zA-Z])(?=[a-z]*[0-9])[0-9a-f]{8,}(?![0-9a-zA-Z])")
+
+
+class Named(NamedTuple):
+    """What a name says.
+
+    Arguments:
+        word: "train", "valid", "test", "unclear", "spare" or "" where it names no split.
+        rest: Its other words, but for numbers and words such as "images".
+    """
+
+    word: str
+    rest: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """Where one file belongs; the class is "" where no folder names it."""
+
+    split: str
+    label: str
+
+
+def read_name(name: str) -> Named:
+    """Find a split in the name of a file or folder: "train-00000-of-00001", "mnist_test", "Val2017"."""
+    tokens = [token.lower() for token in _TOKEN.findall(_HASH.sub(" ", name))]
+    kinds = dict.fromkeys(kind for token in tokens if (kind := _kind(token)))
+    rest = tuple(token for token in tokens if not _kind(token) and token not in _FILLING)
+    if len(kinds) > 1:
+        return Named("unclear", rest)
+    return Named(next(iter(kinds), ""), rest)
+
+
+def stem(name: str) -> tuple[str, ...]:
+    """The words of a name without the numbers that count its pieces."""
+    tokens = [token.lower() for token in _TOKEN.findall(_HASH.sub(" ", name))]
+    return tuple(token for token in tokens if token not in _FILLING and not token.isdecimal())
+
+
+def is_filling(name: str) -> bool:
+    """Whether a folder's name says only that there are images in it."""
+    return name.lower() in _HOLDERS
+
+
+def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/") -> dict[str, str]:
+    """{name: split} where names stand for splits, "" being the split of one that is left out; else {}.
+
+    Arguments:
+        names: Folders beside each other, or files of tables.
+        beside: Names of images that lie beside the folders.
+        mark: What errors put behind a name.
+
+    Raises:
+        ValueError: Some names look like splits, but not all can be understood.
+    """
+    read = {name: read_name(name) for name in names}
+    families: dict[tuple[str, ...], set[str]] = {}
+    for word, rest in read.values():
+        if word:
+            families.setdefault(rest, set()).add(word)
+    meant = () in families or any(len(words) > 1 for words in families.values())
+    meant = meant or (len(names) > 1 and all(word for word, _ in read.values()))
+    if not meant:
+        return {}
+    understood = {n: word for n, (word, _) in read.items() if word in ("train", "valid", "test")}
+    spare = {n: "" for n, (word, _) in read.items() if word == "spare"}
+    odd = [n + mark for n in names if n not in understood and n not in spare] + list(beside)
+    plain = next((n for n, (word, rest) in read.items() if word == "train" and not rest), None)
+    if odd and plain is not None and not any(word == "unclear" for word, _ in read.values()):
+        strays = listed((name.removesuffix("/") for name in odd), 5)
+        raise ValueError(
+            f"has images beside {plain}{mark} that are in no split: {strays}; move them into one, or rename "
+            f"{plain}{mark} if it is a class"
+        )
+    spelled: dict[str, str] = {}
+    for name, split in understood.items():
+        first = spelled.setdefault(split, name)
+        if stem(name) != stem(first):
+            raise ValueError(f"{first}{mark} and {name}{mark} both hold {split} images; merge them")
+    stems = {read[n].rest for n in understood}
+    if odd or len(stems) > 1 or "train" not in understood.values():
+        why = "there are no training images" if not odd and len(stems) == 1 else "not all are understood"
+        raise ValueError(
+            f"has names that look like splits, but {why}: {listed([n + mark for n in names], 8)}; call them "
+            f"train, valid and test, or rename what is a class"
+        )
+    return understood | spare
+
+
+def read_paths(paths: Sequence[str]) -> list[Row | None]:
+    """The split and class of every image by its path, None for one that is left out.
+
+    Layouts are: flat, CLASS/..., SPLIT/..., SPLIT/CLASS/..., CLASS/SPLIT/... and SPLIT_7.png.
+    Without splits all are training images.
+
+    Raises:
+        ValueError: Something looks like a split and is not understood.
+    """
+    parts = [path.split("/") for path in paths]
+    tops = list(dict.fromkeys(p[0] for p in parts if len(p) > 1))
+    loose = [p[0] for p in parts if len(p) == 1]
+    if not tops:
+        return _by_file_names(loose)
+    splits = read_splits(tops, loose)
+    if splits:
+        _once(splits)
+        inner = {s: [p[1:] for p in parts if splits[p[0]] == s] for s in set(splits.values()) - {""}}
+        doubled = {split for split, below in inner.items() if _is_doubled(split, below)}
+        rows: list[Row | None] = []
+        for p in parts:
+            split = splits[p[0]]
+            below = p[2:] if split in doubled else p[1:]
+            rows.append(Row(split, below[0] if len(below) > 1 else "") if split else None)
+            _no_split_in(below[:-1], split, "/".join(p))
+        return rows
+    seconds = list(dict.fromkeys(p[1] for p in parts if len(p) > 2))
+    if any(word and not rest for word, rest in map(read_name, seconds)):
+        strays = [f"{p[0]}/{p[1]}" for p in parts if len(p) == 2] + loose
+        splits = read_splits(seconds, strays)
+        _once(splits)
+        for p in parts:
+            _no_split_in(p[2:-1], splits[p[1]], "/".join(p))
+        return [Row(split, p[0]) if (split := splits[p[1]]) else None for p in parts]
+    for p in parts:
+        _no_split_in(p[2:-1], "", "/".join(p))
+    return [Row("train", p[0] if len(p) > 1 else "") for p in parts]
+
+
+def without_wrapper(paths: Sequence[str]) -> list[str]:
+    """Paths without the folders that all of them have in common."""
+    parts = [path.split("/") for path in paths]
+    while parts and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
+        if read_name(parts[0][0]).word:
+            break
+        parts = [p[1:] for p in parts]
+    return ["/".join(p) for p in parts]
+
+
+def _kind(token: str) -> str:
+    if token in UNCLEAR:
+        return "unclear"
+    return "spare" if token in SPARE else WORDS.get(token, "")
+
+
+def _by_file_names(names: Sequence[str]) -> list[Row | None]:
+    stems = [name.rpartition(".")[0] or name for name in names]
+    read = {read_name(stem) for stem in stems}
+    several = {rest: {n.word for n in read if n.rest == rest and n.word} for rest in {n.rest for n in read}}
+    if not any(len(words) > 1 for words in several.values()):
+        return [Row("train", "") for _ in names]
+    splits = read_splits(list(dict.fromkeys(stems)), mark="")
+    return [Row(splits[stem], "") if splits[stem] else None for stem in stems]
+
+
+def _is_doubled(split: str, below: Iterable[list[str]]) -> bool:
+    """Whether everything lies in one more folder of the same name, as in seg_train/seg_train/."""
+    tops = {p[0] if len(p) > 1 else "" for p in below}
+    return len(tops) == 1 and "" not in tops and read_name(next(iter(tops))).word == split
+
+
+def _once(splits: dict[str, str]) -> None:
+    first: dict[str, str] = {}
+    for name, split in splits.items():
+        if split and first.setdefault(split, name) != name:
+            raise ValueError(f"{first[split]}/ and {name}/ both hold {split} images; merge them")
+
+
+def _no_split_in(folders: Iterable[str], split: str, path: str) -> None:
+    """Refuse folders that look like a split where none is expected; its own split's name may be a class."""
+    for folder in folders:
+        word, rest = read_name(folder)
+        if word and not rest and word != split:
+            raise ValueError(
+                f"has a folder {folder}/ that looks like a split where none is expected: {path}; put splits "
+                f"above or below the classes, or rename it if it is a class"
+            )

@@ -1,0 +1,256 @@
+"""Lists that name images: metadata.csv or .jsonl of the hub's layout, or any CSV of labels in a folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmix.data.decoding.labels import may_be_classes, usual
+from latentmix.data.decoding.layout import read_name
+
+KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
+LONGEST = 1 << 30  # bytes
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "usage")
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
+
+
+@dataclass
+class Listed:
+    """What lists say about images.
+
+    Arguments:
+        labels: {image: class, as text or a whole number}; None where no column holds classes.
+        attributes: {name: {image: 0 or 1}}.
+        splits: {image: split}, of those whose list or row names one.
+        names: Lists that are used.
+        left_out: What was not used, and why.
+        notes: How the lists were understood.
+    """
+
+    labels: dict[int, str | int] | None = None
+    attributes: dict[str, dict[int, int]] = field(default_factory=dict)
+    splits: dict[int, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) -> Listed:
+    """Read every list that names images.
+
+    Arguments:
+        lists: {path below the data's folder: how to read it}, of the suffixes `KINDS`.
+        images: Paths of all images, below the same folder.
+
+    Raises:
+        ValueError: A list cannot be read, or two name one image differently.
+    """
+    index = _Index(images)
+    said: dict[int, dict[str, str]] = {}
+    found = Listed()
+    for path, content in lists.items():
+        if "submission" in path.lower():  # Kaggle's example of an answer: its labels are made up
+            found.left_out.append(f"{path}, an example of what to hand in")
+            continue
+        raw = content()
+        try:
+            rows = _rows(path, raw)
+        except ValueError as error:
+            if index.named_in(raw):
+                raise
+            found.left_out.append(str(error))  # somebody's notes, but nothing about these images
+            continue
+        named = index.column(path, rows)
+        if named is None:
+            found.left_out.append(f"{path}, no column of which names the images")
+            continue
+        images_of_rows = index.rows(path, rows, named)
+        known = [image for image in images_of_rows if image is not None]
+        if len(known) > 1.25 * len(set(known)):  # boxes, captions and the like
+            found.left_out.append(f"{path}, which has several rows for one image")
+            continue
+        found.names.append(path)
+        split = read_name(path.rpartition("/")[2].rpartition(".")[0])
+        by_name = split.word if split.word in ("train", "valid", "test") and not split.rest else None
+        missing = 0
+        for row, image in zip(rows, images_of_rows):
+            if image is None:
+                missing += 1
+                continue
+            values = {k: v for k, v in row.items() if k != named}
+            if by_name:
+                values["\0split"] = by_name
+            if image in said and {**values, **said[image]} != {**said[image], **values}:
+                raise ValueError(f"{path} names {images[image]} again, with other values")
+            said.setdefault(image, {}).update(values)
+        if missing:
+            found.left_out.append(f"{missing:,} rows of {path} that name no image")
+    return _understood(found, said) if said else found
+
+
+def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
+    names = list(dict.fromkeys(name for values in said.values() for name in values if name != "\0split"))
+    columns = {n: {i: v[n] for i, v in said.items() if v.get(n, "") != ""} for n in names}
+    lower = {name.lower(): name for name in reversed(names)}
+    for candidate in _SPLIT_COLUMNS:
+        column = columns.get(lower.get(candidate, ""), {})
+        words = {value: read_name(value) for value in set(column.values())}
+        if column and all(w.word in ("train", "valid", "test") and not w.rest for w in words.values()):
+            found.splits = {image: words[value].word for image, value in column.items()}
+            found.notes.append(f"splits are those of column {lower[candidate]}")
+            names.remove(lower[candidate])
+            break
+    else:
+        found.splits = {i: v["\0split"] for i, v in said.items() if "\0split" in v}
+    whole = {n: _is_whole(columns[n].values()) for n in names}
+    binary = [n for n in names if whole[n] and len(columns[n]) == len(said)]
+    binary = [n for n in binary if set(map(int, columns[n].values())) <= {0, 1}]
+    label = usual(names)
+    if label is None and len(binary) > 1 and all(sum(int(columns[n][i]) for n in binary) == 1 for i in said):
+        found.labels = {i: next(n for n in binary if int(columns[n][i])) for i in said}
+        found.notes.append(f"labels are one-hot, in columns {', '.join(binary)}")
+        names = [n for n in names if n not in binary]
+        binary = []
+    elif label is None:
+        guesses = [n for n in names if n not in binary or len(names) == 1]
+        guesses = [n for n in guesses if may_be_classes(n, [np.array(list(columns[n].values()))])]
+        label = guesses[0] if len(guesses) == 1 else None
+    if label is not None:
+        values = columns[label]
+        found.labels = {i: int(v) if whole[label] else v for i, v in values.items()}
+        found.notes.append(f"labels are column {label} of {', '.join(found.names)}")
+        names.remove(label)
+        binary = [n for n in binary if n != label]
+    found.attributes = {n: {i: int(v) for i, v in columns[n].items()} for n in binary}
+    if unused := [n for n in names if n not in binary]:
+        found.left_out.append(f"columns {', '.join(unused)} of {', '.join(found.names)}")
+    return found
+
+
+class _Index:
+    """Finds images by what a list calls them: a path, a name, or a name without its extension."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self.paths = {path: i for i, path in enumerate(images)}
+        self.names = self._unique(path.rpartition("/")[2] for path in images)
+        self.stems = self._unique(path.rpartition("/")[2].rpartition(".")[0] for path in images)
+        self.bare = self._unique(path.rpartition(".")[0] for path in images)
+
+    def column(self, path: str, rows: Sequence[Mapping[str, str]]) -> str | None:
+        """The column that names most images, if it does so in half of the rows."""
+        if not rows:
+            return None
+        counts = Counter({n: sum(i is not None for i in self.rows(path, rows, n)) for n in rows[0]})
+        best, count = counts.most_common(1)[0]
+        return best if 2 * count >= len(rows) and count else None
+
+    def named_in(self, raw: bytes) -> bool:
+        """Whether some text names one of the first images."""
+        return any(name.encode() in raw for name in [*self.names, *self.paths][:1000])
+
+    def rows(self, path: str, rows: Sequence[Mapping[str, str]], column: str) -> list[int | None]:
+        """The image of each row."""
+        below = path.rpartition("/")[0]
+        return [self._find(below, row.get(column, "")) for row in rows]
+
+    def _find(self, below: str, value: str) -> int | None:
+        value = value.strip().replace("\\", "/").removeprefix("./")
+        if not value:
+            return None
+        for name in (f"{below}/{value}", value) if below else (value,):
+            if name in self.paths:
+                return self.paths[name]
+            if name in self.bare:
+                return self.bare[name]
+        if "/" in value:
+            return None
+        return self.names.get(value, self.stems.get(value))
+
+    @staticmethod
+    def _unique(names: Iterable[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        several = set()
+        for i, name in enumerate(names):
+            if found.setdefault(name, i) != i:
+                several.add(name)
+        return {name: i for name, i in found.items() if name not in several}
+
+
+def _rows(path: str, raw: bytes) -> list[dict[str, str]]:
+    """The rows of a list as {column: text}."""
+    if len(raw) > LONGEST:
+        raise ValueError(f"{path} is too long for a list of images: {len(raw):,} bytes")
+    if path.lower().endswith(".parquet"):
+        return _table_rows(path, raw)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8, from byte {error.start} on") from None
+    if path.lower().endswith(".jsonl"):
+        return _json_rows(path, text)
+    head = text.split("\n", 1)[0]
+    separator = max(",;\t", key=head.count)
+    try:
+        csv.field_size_limit(1 << 24)
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True) if row]
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not rows:
+        return []
+    names = [name.strip() for name in rows[0]]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} has two columns of the same name: {', '.join(names)}")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(names):
+            raise ValueError(f"{path}, row {number}: {len(row)} values for {len(names)} columns")
+    return [dict(zip(names, (value.strip() for value in row))) for row in rows[1:]]
+
+
+def _json_rows(path: str, text: str) -> list[dict[str, str]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected an object of names and values")
+        rows.append({str(k): _text(v) for k, v in row.items()})
+    return rows
+
+
+def _table_rows(path: str, raw: bytes) -> list[dict[str, str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(pa.BufferReader(raw)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    return [{name: _text(value) for name, value in row.items()} for row in rows]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=repr)
+
+
+def _is_whole(values: Iterable[str]) -> bool:
+    values = list(values)
+    return bool(values) and all(_WHOLE.fullmatch(value) for value in values)
+
+
+def as_array(values: Sequence[str | int]) -> NDArray:
+    """Labels as an array of whole numbers or text."""
+    return np.array(values, np.int64 if all(isinstance(v, int) for v in values) else str)

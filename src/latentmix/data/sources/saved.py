@@ -1,0 +1,76 @@
+"""What `datasets.Dataset.save_to_disk` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from latentmix.data.decoding.damage import guarded
+from latentmix.data.decoding.layout import read_splits
+from latentmix.data.decoding.tables import decode_tables
+from latentmix.data.decoding.walk import files_below
+from latentmix.data.identity import stamp
+from latentmix.data.split import Decoded
+
+
+@dataclass(frozen=True)
+class SavedToDisk:
+    """A folder that `save_to_disk` of the library `datasets` wrote: one split, or several by their names.
+
+    Arguments:
+        path: The folder, with dataset_dict.json or state.json.
+        image_column: Encoded images; the only such column if None.
+        label_column: Classes; if None, `label` or another usual name, or else the only integer column in
+            which values repeat.
+        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+    """
+
+    path: str
+    image_column: str | None = None
+    label_column: str | None = None
+    skip_bad: bool = False
+
+    @staticmethod
+    def fits(path: str | Path) -> bool:
+        """Whether `path` looks like what `save_to_disk` writes."""
+        root = Path(path).expanduser()
+        return (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
+
+    def read(self, image_size: int) -> Decoded:
+        if not self.fits(self.path):
+            raise FileNotFoundError(f"{self.path} holds no dataset_dict.json and no state.json")
+        return guarded(self.path, partial(self._read, image_size))
+
+    def key(self) -> str:
+        root = Path(self.path).expanduser()
+        return stamp(root, files_below(root))
+
+    def _read(self, image_size: int) -> Decoded:
+        import datasets
+        import pyarrow.dataset as pads
+
+        loaded = datasets.load_from_disk(str(Path(self.path).expanduser()))
+        named = {"train": loaded} if isinstance(loaded, datasets.Dataset) else dict(loaded)
+        splits = read_splits(list(named), mark="") or dict.fromkeys(named, "train")
+        if len(set(splits.values())) < len(splits):
+            raise ValueError(f"splits {', '.join(named)} cannot be told apart; call them train and test")
+        tables, left_out = {}, []
+        for name, rows in named.items():
+            if not splits[name]:
+                left_out.append(f"{len(rows):,} images of split {name}, which is no split to train on")
+                continue
+            table = rows.data.table
+            if rows._indices is not None:  # rows that were chosen or shuffled before saving
+                table = table.take(rows._indices.column(0))
+            metadata = rows.features.arrow_schema.metadata
+            tables[splits[name]] = pads.dataset(table.replace_schema_metadata(metadata))
+        return decode_tables(
+            tables,
+            image_size,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            skip_bad=self.skip_bad,
+            where="it",
+            left_out=left_out,
+        )

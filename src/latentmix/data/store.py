@@ -1,0 +1,180 @@
+"""Arrays on disk: written once, guarded by checksums, and mapped into memory where they are large."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"latmixd1"
+LARGE = 1 << 30  # bytes; larger sets stay on disk, and the system reads the pages that are asked for
+SPILL = 1 << 28  # bytes; larger arrays are filled on disk
+CHUNK = 1 << 24  # bytes copied at a time
+
+Rows = NDArray[np.int64]
+
+
+def folder() -> Path:
+    """Where decoded data lie: $LATENTMIX_CACHE, else ~/.cache/latentmix."""
+    return Path(os.environ.get("LATENTMIX_CACHE") or Path.home() / ".cache" / "latentmix")
+
+
+def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
+    """An array to be filled: in memory, or from `SPILL` bytes on in an unnamed file of the cache's folder.
+
+    The file vanishes with the array, also when the process is killed.
+
+    Raises:
+        ValueError: The disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < SPILL:
+        return np.empty(shape, dtype)
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder()).free
+    except OSError:  # nowhere to write: memory has to do
+        return np.empty(shape, dtype)
+    if size > free:
+        raise ValueError(f"{size / 1e9:,.1f} GB are needed in {folder()}, and {free / 1e9:,.1f} GB are free")
+    try:
+        with tempfile.TemporaryFile(dir=folder()) as file:
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError:
+        return np.empty(shape, dtype)
+
+
+def gather(array: NDArray[Any], rows: Rows | None) -> NDArray[Any]:
+    """Some rows of an array, in `room`; the array itself where `rows` is None."""
+    if rows is None:
+        return array
+    taken = room((len(rows), *array.shape[1:]), array.dtype)
+    start = 0
+    for part in _parts(array, rows):
+        taken[start : start + len(part)] = part
+        start += len(part)
+    return taken
+
+
+def write(
+    file: Path, arrays: Mapping[str, tuple[NDArray[Any], Rows | None]], meta: Mapping[str, Any]
+) -> None:
+    """Write arrays, each with the rows that are wanted of it, and values that JSON can keep.
+
+    The file appears complete or not at all.
+
+    Raises:
+        OSError: There is no room, or the folder refuses.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(file.parent)
+    handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _claim(stream.fileno())
+            described = {}
+            for name, (array, rows) in arrays.items():
+                stream.write(bytes(-stream.tell() % 64))
+                offset, total = stream.tell(), hashlib.sha256()
+                for part in _parts(array, rows):
+                    raw = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+                    total.update(raw)
+                    stream.write(raw)
+                count = len(array) if rows is None else len(rows)
+                described[name] = {
+                    "dtype": array.dtype.str,
+                    "shape": [count, *array.shape[1:]],
+                    "offset": offset,
+                    "sha256": total.hexdigest(),
+                }
+            end = json.dumps({"arrays": described, "meta": dict(meta)}).encode()
+            stream.write(end + hashlib.sha256(end).digest() + len(end).to_bytes(8, "little") + MAGIC)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+    """Arrays and values of a file, every byte checked; None where it is missing, damaged or foreign."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            stream.seek(max(0, size - 48))
+            tail = stream.read()
+            length = int.from_bytes(tail[32:40], "little")
+            if len(tail) < 48 or tail[40:] != MAGIC or length > size - 48:
+                return None
+            stream.seek(size - 48 - length)
+            end = stream.read(length)
+        if hashlib.sha256(end).digest() != tail[:32]:
+            return None
+        content = json.loads(end)
+        arrays: dict[str, NDArray[Any]] = {}
+        mapped = size >= LARGE
+        for name, of in content["arrays"].items():
+            shape, dtype = tuple(of["shape"]), np.dtype(of["dtype"])
+            if 0 in shape:
+                arrays[name] = np.empty(shape, dtype)
+                continue
+            if mapped:
+                array: NDArray[Any] = np.memmap(file, dtype, "r", of["offset"], shape)
+            else:
+                array = np.fromfile(file, dtype, math.prod(shape), offset=of["offset"]).reshape(shape)
+            if checksum(array) != of["sha256"]:
+                return None
+            arrays[name] = array
+        return arrays, content["meta"]
+    except (OSError, ValueError):
+        return None
+
+
+def checksum(array: NDArray[Any]) -> str:
+    """SHA-256 of the values of an array, in hexadecimal."""
+    total = hashlib.sha256()
+    for part in _parts(array, None):
+        total.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _parts(array: NDArray[Any], rows: Rows | None) -> Iterator[NDArray[Any]]:
+    count = len(array) if rows is None else len(rows)
+    each = max(1, array.itemsize * math.prod(array.shape[1:]))
+    step = max(1, CHUNK // each)
+    for start in range(0, count, step):
+        yield array[start : start + step] if rows is None else array[rows[start : start + step]]
+
+
+def _claim(handle: int) -> bool:
+    """Mark a file as being written for as long as this process lives; False where another one writes it."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(where: Path) -> None:
+    """Remove what killed processes had begun to write."""
+    for left in where.glob("*.tmp"):
+        try:
+            with left.open("rb") as stream:
+                if _claim(stream.fileno()):
+                    left.unlink()
+        except OSError:
+            continue
