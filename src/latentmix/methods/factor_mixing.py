@@ -69,7 +69,7 @@ class FactorMixing(Method):
         p = self.network((x + 1) / 2)[:, 0].float().sigmoid()
         with torch.autocast(x.device.type, enabled=False):  # which refuses this loss
             # Of probabilities, as published: its gradient vanishes where a probability rounds to 0 or 1.
-            loss = F.binary_cross_entropy(p, y.float())
+            loss = F.binary_cross_entropy(p, y.float().clamp(0, 1))  # mixed labels round above 1
         return {"network": loss}, {}
 
     @staticmethod
