@@ -1,17 +1,28 @@
 # Everything needs only Python 3.11 or newer and make; the first call of a target installs what it needs.
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 PYTHON ?= python3
 export VENV
 
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench fuzz clean
+.PHONY: demo test quick test-oldest check bench fuzz docs clean
 
 demo: $(VENV)/.train  ## train AE, AE+GAN and AMR on real digits, end with a report
 	$(VENV)/bin/latentmix demo
 
 test: $(VENV)/.dev  ## all tests, about five minutes on two cores
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
+
+quick: $(VENV)/.dev  ## mathematics and contracts only, under a minute on two cores
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal tests/mixing tests/methods tests/networks \
+	    tests/test_layers.py tests/test_names.py tests/test_config.py --deselect tests/methods/test_golden.py
+
+test-oldest: $(OLDEST)/.dev  ## all tests with torch 2.11 and the oldest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto --dist worksteal
+
+docs: $(VENV)/.dev  ## the API reference, from the docstrings
+	$(VENV)/bin/pdoc latentmix --docformat google --output-directory build/docs
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(VENV)/bin/ruff check .
@@ -21,15 +32,20 @@ check: $(VENV)/.dev  ## lint, format, types
 fuzz: $(VENV)/.dev  ## 10,000 damaged images and 10,000 damaged data sets, about five minutes
 	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/fuzz.py images archives --count 10000
 
-bench: $(VENV)/.dev  ## speed and memory; PEER=checkout of the published code, DATA=MNIST in parquet
-	$(VENV)/bin/python benchmarks/train_step.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
+bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
+	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "latentmix needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
+
+$(OLDEST)/.dev: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[dev]'
+	touch $@
 
 $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two, once)"
@@ -39,4 +55,5 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two, once)"
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps timm  # without the torchvision that it asks for; the tests have a stand-in
 	touch $@ $(VENV)/.train

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from latentmix.metrics import lines
-from latentmix.metrics.disentanglement import votes
+from latentmix.metrics.factors import votes
 
 SIZES = (3, 6, 40, 32, 32)
 VOTES, EVAL_VOTES, BATCH, UNITS = 10_000, 5_000, 64, 10

@@ -25,7 +25,6 @@ _SERVER.set_forkserver_preload(
         "latentmix.report.exhibit",
         "latentmix.apps.mix_images",
         "latentmix.training.loop",
-        "lightning_fabric",
         "matplotlib.pyplot",
         "pyarrow.dataset",
         "sklearn.datasets",

@@ -18,8 +18,7 @@ from PIL import Image
 from pydantic import Field
 
 from latentmix import config
-from latentmix.config import catalogue
-from latentmix.config.run import ConfigError
+from latentmix.config import ConfigError, catalogue
 from latentmix.mixing import Bernoulli, Mixup
 from latentmix.networks.conv import Conv
 
@@ -137,6 +136,10 @@ def test_every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() -> 
             "batch_size=",
             "batch_size: Input should be a valid integer, unable to parse string as an integer; got ''",
         ),
+        ("steps=0", "steps: Input should be greater than or equal to 1; got 0"),
+        ("every.critic=0", "every: Input should be greater than or equal to 1; got {'critic': 0}"),
+        ("schedule=sine", "schedule: Input should be 'constant', 'linear' or 'cosine'"),
+        ("method.network=pre_act_res_net", "method.network: pre_act_res_net builds no autoencoder"),
         ("epochs.x=1", "epochs: Input should be a valid integer; got {'x': 1}"),
         ("lr=.nan", "lr: "),
         ("lr=2", "lr: Input should be less than or equal to 1"),
@@ -259,7 +262,7 @@ def test_metrics_are_named_with_their_options():
     found = config.metrics(["probe", "knn.k=20", "knn", "knn.temperature=0.5", "few_labels.seed=3"], seed=2)
     assert list(found) == ["probe", "knn", "few_labels"]
     assert found["knn"] == {"seed": 2, "k": 20, "temperature": 0.5}
-    assert found["few_labels"] == {"seed": 3, "counts": (10, 100, 1000), "draws": 5, "c": 1.0}
+    assert found["few_labels"] == {"seed": 3, "counts": [10, 100, 1000], "draws": 5, "c": 1.0}
     assert set(found["probe"]) == {"seed", "grid"}
 
 
@@ -292,6 +295,7 @@ def test_bounds_of_an_option_are_kept_and_checked(monkeypatch):
     def evaluate(method: object, data: object, *, seed: int, k: Annotated[int, Field(ge=1)] = 5) -> None: ...
 
     module.evaluate = evaluate
+    evaluate.__module__ = module.__name__
     evaluate.__annotations__["k"] = Annotated[int, Field(ge=1)]  # the names here are local, so no text
     monkeypatch.setattr(catalogue, "_modules", lambda kind: iter([module]))
     monkeypatch.setattr(catalogue, "find", catalogue.find.__wrapped__)  # the cache keeps others

@@ -30,7 +30,7 @@ def test_scores_are_kept_with_their_protocol_and_not_computed_twice(run: Path) -
     said: list[str] = []
     first, failures = evaluate(run, ["probe"], say=said.append)
     assert not failures
-    assert len(said) == 1
+    assert len(said) == 2  # which weights, and which metric
     kept = runs.read_scores(run)["probe"]
     assert kept == first["probe"]
     assert 0 <= kept["values"]["offline_accuracy"] <= 1
@@ -38,26 +38,37 @@ def test_scores_are_kept_with_their_protocol_and_not_computed_twice(run: Path) -
     assert kept["protocol"]["data"] == data_of(runs.open_run(run)).fingerprint
     again, _ = evaluate(run, ["probe"], say=said.append)
     assert again == first
-    assert len(said) == 1  # nothing was computed
+    assert len(said) == 3  # which weights; nothing was computed
 
     other, _ = evaluate(run, ["probe"], seed=1, say=said.append)
-    assert len(said) == 2  # another seed is another score
-    assert other["probe"]["options"]["seed"] == 1
+    assert other["probe.seed=1"]["options"]["seed"] == 1  # another seed is another score
+    assert runs.read_scores(run)["probe"] == kept
     assert kept["options"] == {"seed": 0, "grid": [0.001, 0.01, 0.1, 1.0, 10.0, 100.0]}
 
 
-def test_other_options_make_another_score(run: Path) -> None:
+def test_other_options_make_another_score_and_both_are_kept(run: Path) -> None:
     said: list[str] = []
-    near, failures = evaluate(run, ["knn", "knn.k=20"], say=said.append)
+    near, failures = evaluate(run, ["knn.k=20"], say=said.append)
     assert not failures
-    assert near["knn"]["protocol"]["k"] == 20
+    assert near["knn.k=20"]["protocol"]["k"] == 20
     evaluate(
         run, ["knn.k=20", "knn.temperature=0.1"], say=said.append
-    )  # its default, in other words the same
-    assert len(said) == 1
+    )  # its default: the same in other words
+    assert [text.partition(":")[0] for text in said] == ["AMR", "knn.k=20", "AMR"]
     nearest, _ = evaluate(run, ["knn.k=1"], say=said.append)
-    assert len(said) == 2
-    assert runs.read_scores(run)["knn"] == nearest["knn"] != near["knn"]
+    kept = runs.read_scores(run)
+    assert kept["knn.k=20"] == near["knn.k=20"]
+    assert kept["knn.k=1"] == nearest["knn.k=1"]
+
+
+def test_the_checkpoint_that_is_scored_is_named(run: Path) -> None:
+    said: list[str] = []
+    best, _ = evaluate(run, ["probe"], say=said.append)
+    last, _ = evaluate(run, ["probe"], checkpoint="last", say=said.append)
+    assert said[0] == "AMR: weights of best, epoch 1"
+    assert "AMR: weights of last, epoch 1" in said
+    assert best["probe"]["protocol"]["checkpoint"] == "best"
+    assert last["probe"]["protocol"]["epoch"] == 1
 
 
 def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> None:
@@ -78,8 +89,8 @@ def test_a_metric_that_breaks_does_not_lose_the_others(run: Path, monkeypatch) -
 
 def test_what_is_undefined_is_kept_as_json_knows_it(run: Path, monkeypatch) -> None:
     monkeypatch.setattr(knn, "accuracy", lambda *_, **__: float("nan"))
-    scores, _ = evaluate(run, ["knn"], say=quiet)
-    assert scores["knn"]["values"] == {"knn_accuracy": None, "knn_valid_accuracy": None}
+    scores, _ = evaluate(run, ["knn.k=5"], say=quiet)
+    assert scores["knn.k=5"]["values"] == {"knn_accuracy": None, "knn_valid_accuracy": None}
     json.loads((run / "scores.json").read_text(), parse_constant=lambda text: pytest.fail(text))
     assert "undefined" in report.write(run).read_text()
 
@@ -99,7 +110,7 @@ def test_new_weights_are_scored_anew(run: Path) -> None:
     checkpoints.save(run, "best", weights, description[2])
     said: list[str] = []
     evaluate(run, ["probe"], say=said.append)
-    assert len(said) == 1
+    assert len(said) == 2  # which weights, and the metric that is computed
 
 
 def test_weights_of_other_networks_are_refused_in_a_sentence(run: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,45 +18,76 @@ PAGE = ROOT.parents[1] / "docs" / "architecture.md"
 LEVELS = """
 __main__
 cli
+cli.runs cli.people
+cli.app
 latentmix
-experiments.demo experiments.comparison
+experiments.demo experiments.reproduce
+experiments.__init__
+experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
-experiments.manifold_mixup.consistency
+experiments.amr.walks experiments.manifold_mixup.figure1
+experiments.amr.systems experiments.manifold_mixup.classifiers
+experiments.amr.__init__ experiments.manifold_mixup.__init__
+tables.output
+tables.execute tables.verdict
+tables.result
+tables.plan
+tables.lease tables.table
+tables
+apps.export apps.explore
+apps.card apps.mix_images
+apps.refine
+apps.page.page
+apps.page.graph apps.page
+apps.own_pictures apps.traced
 apps
 report report.exhibit
 report.page
+report.texts
 evaluate
 pictures.figures
 pictures.tiles pictures
 training
 training.loop
-training.step
-training.progress training.device
-supervised
+training.record
+training.resume
+training.step training.progress training.device training.ranks training.streams training.samples
+training.precision
 runs
 runs.folder
 runs.checkpoints
 config
-config.run
-config.catalogue config.reading
+config.settings
+config.catalogue config.reading config.protocol config.run
 metrics.composition
 metrics.path
+metrics.attacks metrics.attribute_mixes metrics.between metrics.blend metrics.deformations
+metrics.on_spiral metrics.spread
 metrics.honesty
-metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe
-metrics.disentanglement metrics.lines metrics.probe metrics.interpolation metrics.robustness
-metrics.mixes metrics.features.inception
-metrics.factors metrics.features
+metrics.samples
+metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe metrics.rank
+metrics.disentanglement metrics.lines metrics.probe metrics.reconstruction
+metrics.interpolation metrics.robustness
+metrics.classification
+metrics.walks.mixes metrics.features.inception
+metrics.features
+metrics.walks metrics.factors metrics.fit
 metrics
 methods
-methods.adversarial
-methods.__init__
+methods.classifier methods.adversarial methods.autoencoding methods.gan_losses
+methods.__init__ methods.roles
 manifold
-manifold.huggingface manifold.lightning
+manifold.huggingface manifold.lightning manifold.timm manifold.rows
 manifold.manifold_mixup
-manifold.layers
-manifold.hooks
+manifold.passes
+manifold.masks manifold.labels manifold.layers manifold.first_pass
+manifold.inspection
+manifold.hooks manifold.recompute
 networks
+networks.folded_stem
 networks.instance_norm
+networks.norm_kernel networks.narrow_conv networks.spectral_norm
+networks.forms
 networks.__init__
 data
 data.summary data.given
@@ -138,6 +171,35 @@ def test_a_module_imports_only_from_below_its_level(file: Path) -> None:
     assert own == "latentmix" or not above, (
         f"{own} imports {', '.join(sorted(above))} from its level or above"
     )
+
+
+def summary(name: str) -> str:
+    """First sentence of a module's docstring."""
+    path = ROOT.joinpath(*name.removesuffix(".__init__").split("."))
+    file = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    text = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return re.split(r"(?<=[a-z0-9)])\.(?:\s|$)", " ".join(text.split("\n\n")[0].split()))[0].rstrip(".")
+
+
+def table() -> str:
+    """The levels as a Markdown table, from the top."""
+    rows = ["| modules, from the top | what they are |", "|---|---|"]
+    for line in filter(None, LEVELS.split("\n")):
+        names = [name for name in line.split() if name not in ("__main__", "latentmix")]
+        shown = ", ".join(f"`{name.removesuffix('.__init__')}`" for name in names)
+        rows += [f"| {shown} | {'; '.join(summary(name) for name in names[:3])} |"] if names else []
+    return "\n".join(rows)
+
+
+def test_the_page_shows_these_levels() -> None:
+    """Set LATENTMIX_WRITE=1 to write the table into the page."""
+    page = PAGE.read_text()
+    before, _, rest = page.partition("<!-- levels -->\n")
+    _, _, after = rest.partition("<!-- /levels -->")
+    expected = f"{before}<!-- levels -->\n{table()}\n<!-- /levels -->{after}"
+    if os.environ.get("LATENTMIX_WRITE"):
+        PAGE.write_text(expected)
+    assert page == expected or os.environ.get("LATENTMIX_WRITE"), "docs/architecture.md is out of date"
 
 
 def test_every_listed_module_exists() -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from latentmix import config, runs
 from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.data import load as load_data
-from latentmix.methods.roles import missing
-from latentmix.metrics import codes_kept
+from latentmix.metrics import evaluating, key_of, missing_role
+from latentmix.metrics import metric as as_metric
 from latentmix.training.device import keep_freed_memory
 
 
@@ -29,6 +28,7 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
     data = load_data(
         config.build("data", settings["data"]),
         image_size=settings["image_size"],
+        classes=settings["classes"],
         train_size=settings["train_size"],
         attributes=settings["attributes"],
         hold_out=settings["hold_out"],
@@ -70,17 +70,15 @@ def evaluate(
     keep_freed_memory()
     scores, failures = {}, {}
     data: Data | None = None
-    with codes_kept():  # encoded once for all metrics of this call
+    with evaluating(run.method, folder / "features"):  # encoded once for all metrics of this call
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
             assert metric is not None, "config.metrics knows it"
-            role = get_type_hints(metric.make).get(next(iter(inspect.signature(metric.make).parameters)))
-            if isinstance(role, type) and (lacking := missing(run.method, role)):
-                failures[name] = (
-                    f"needs a method with {', '.join(lacking)}, which {run.config['method']['name']} has not"
-                )
+            if (lacking := missing_role(metric.make, run.method)) is not None:
+                failures[name] = lacking
                 continue
-            key = key_of(name, options, metric)
+            defaults = {key: default for key, (_, default) in metric.options.items()}
+            key = key_of(name, options, defaults)
             # As JSON gives it back: tuples are lists there.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
             kept = runs.read_scores(folder).get(key)
@@ -91,7 +89,7 @@ def evaluate(
             start = time.monotonic()
             try:
                 data = data or data_of(run, device)
-                values, protocol = metric.make(run.method, data, **options)
+                values, protocol = as_metric(metric.make)(run.method, data, **options)
             except (ValueError, OSError) as error:
                 failures[key] = str(error)
                 continue
@@ -104,14 +102,3 @@ def evaluate(
             scores[key] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
             runs.add_score(folder, key, scores[key])
     return scores, failures
-
-
-def key_of(name: str, options: Mapping[str, Any], metric: catalogue.Part) -> str:
-    """What a score is kept under: the metric, and the options that are not its defaults: ``knn.k=20``."""
-    defaults = {key: default for key, (_, default) in metric.options.items()}
-    other = [f"{k}={v}" for k, v in sorted(options.items()) if k != "seed" and v != _plain(defaults[k])]
-    return ".".join([name, ",".join(other)]) if other else name
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

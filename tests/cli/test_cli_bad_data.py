@@ -144,7 +144,7 @@ def test_images_of_label_minus_one_are_trained_on(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", images=images, labels=np.where(number % 3 == 0, -1, number % 2))
     done = train(tmp_path / "some.npz", "method=amr_labels", "method.mixer.k=2")
     assert done.code == 0, done.err
-    probe = json.loads((tmp_path / "run" / "scores.json").read_text())["online_probe"]
+    probe = json.loads((tmp_path / "run" / "scores.json").read_text())["training"]
     assert [probe["protocol"][key] for key in ("n_train", "n_valid", "n_test")] == [46, 6, 8]
 
 

@@ -41,12 +41,12 @@ def test_all_mistakes_at_once_with_the_nearest_names(tmp_path: Path) -> None:
         ("device=cuda:99", "device=cuda:99: this machine has no such device"),
         ("batch_size=129", "batch_size=129 is larger than the training set of 128 images"),
         ("train_size=2000", "train_size=2000: digits has 1151 training images"),
-        ("method.mixer.k=33", "method.mixer.k=33 parents cannot come from batches of batch_size=32"),
+        ("method.mixer.k=33", "method.mixer.k=33 parents cannot come from 32 images: batch_size=32"),
         ("method.mixer.k=1", "method.mixer.k=1: a mix needs at least 2 parents"),
         ("labelled=5", "labelled=5: there are 10 classes, and each needs a label"),
         ("attributes=male", "digits has no attribute 'male'; there are none"),
         ("hold_out.label=3", "hold_out.label: a combination has two columns or more"),
-        ("method.every.critics=2", "players are autoencoder, probe, critic"),
+        ("every.critics=2", "players are autoencoder, probe, critic"),
         ("image_size=20", "square images of"),
         ("absent.yaml", "absent.yaml: no such file; give a YAML file or key=value"),
     ],
@@ -86,7 +86,7 @@ def gpu_full() -> None:
     """Let the first training step find no memory."""
     from latentmix.training import loop as train
 
-    def step(*_: object) -> None:
+    def step(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\n" * 3)
 
     train.step = step  # type: ignore[assignment]
@@ -101,7 +101,7 @@ def other_error() -> None:
     """Let the first training step fail otherwise."""
     from latentmix.training import loop as train
 
-    def step(*_: object) -> None:
+    def step(*_: object, **__: object) -> None:
         raise RuntimeError("a fault of ours")
 
     train.step = step  # type: ignore[assignment]

@@ -13,32 +13,33 @@ def test_a_score_is_kept_and_not_computed_twice(spoilt_run: Path) -> None:
     before = (spoilt_run / "report.html").read_bytes()
     first = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
     assert first.code == 0, first.err
-    assert first.err.startswith("probe: ")
+    assert first.err.splitlines()[0] == "AMR: weights of best, epoch 1"
+    assert first.err.splitlines()[1].startswith("probe: ")
     kept = json.loads((spoilt_run / "scores.json").read_text())
-    assert kept.keys() == {"online_probe", "probe"}
+    assert kept.keys() == {"training", "probe"}
     assert {"values", "protocol", "seconds", "weights_sha256", "options"} <= kept["probe"].keys()
     assert f"offline_accuracy                 {kept['probe']['values']['offline_accuracy']:.4f}" in first.out
     assert (spoilt_run / "report.html").read_bytes() != before
 
     again = typed("evaluate", "tiny", cwd=spoilt_run.parent)  # probe is the default
-    assert again == (0, first.out, "")
+    assert again == (0, first.out, "AMR: weights of best, epoch 1\n")
     assert json.loads((spoilt_run / "scores.json").read_text()) == kept
 
     other = typed("evaluate", "tiny", "probe", "--seed", "1", cwd=spoilt_run.parent)
-    assert other.err.startswith("probe: ")
+    assert other.err.splitlines()[1].startswith("probe.seed=1: ")
 
 
 def test_a_metric_that_does_not_apply_says_why_and_stops_no_other(spoilt_run: Path) -> None:
     done = typed("evaluate", "tiny", "knn", "probe", cwd=spoilt_run.parent)
     assert "knn: k=200 neighbours asked of 128 training codes" in refusal(done)
     assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
-    assert json.loads((spoilt_run / "scores.json").read_text()).keys() == {"online_probe", "probe"}
+    assert json.loads((spoilt_run / "scores.json").read_text()).keys() == {"training", "probe"}
 
 
 def test_options_mend_what_does_not_apply_and_are_part_of_the_score(spoilt_run: Path) -> None:
-    done = typed("evaluate", "tiny", "knn", "knn.k=20", cwd=spoilt_run.parent)
+    done = typed("evaluate", "tiny", "knn.k=20", cwd=spoilt_run.parent)
     assert done.code == 0, done.err
-    kept = json.loads((spoilt_run / "scores.json").read_text())["knn"]
+    kept = json.loads((spoilt_run / "scores.json").read_text())["knn.k=20"]
     assert kept["options"] == {"seed": 0, "k": 20, "temperature": 0.1}
     wrong = typed("evaluate", "tiny", "probe", "knn.kk=20", "clusters.restarts=few", cwd=spoilt_run.parent)
     assert refusal(wrong).splitlines() == [
@@ -50,7 +51,7 @@ def test_options_mend_what_does_not_apply_and_are_part_of_the_score(spoilt_run: 
 
 def test_inception_that_is_not_at_hand_stops_no_other(spoilt_run: Path) -> None:
     done = typed("evaluate", "tiny", "frechet.features=inception", "probe", cwd=spoilt_run.parent)
-    assert "frechet: features=inception needs " in refusal(done)
+    assert "frechet.features=inception: features=inception needs " in refusal(done)
     assert {line.split()[0] for line in done.out.splitlines()} == {"probe"}
 
 

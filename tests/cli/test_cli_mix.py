@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from terminal import refusal, typed
 
@@ -32,7 +33,12 @@ def sha256(path: Path) -> str:
 def test_two_images_make_a_strip_with_a_receipt(tiny_run: Path, tmp_path: Path, images: list[str]) -> None:
     command = ["mix", tiny_run, *images[:2], "--steps", 9, "--out", "strip.png"]
     done = typed(*command, cwd=tmp_path)
-    assert done == (0, "strip.png\nstrip.png.json\n", "")
+    assert done[:2] == (0, "strip.png\nstrip.png.json\n")
+    lines = done.err.splitlines()  # noise is no digit
+    assert [line.partition(" is unlike what the model knows: ")[0] for line in lines] == [
+        "one.jpg",
+        "two.PNG",
+    ]
     strip = Image.open(tmp_path / "strip.png")
     assert strip.width > 9 * strip.height / 4  # nine cells and both parents beside each other
 
@@ -42,7 +48,10 @@ def test_two_images_make_a_strip_with_a_receipt(tiny_run: Path, tmp_path: Path, 
         receipt["model"] | {"run": "tiny", "checkpoint": "best", "weights_sha256": sha256(weights)}
         == receipt["model"]
     )
-    assert receipt["parents"] == [{"file": Path(i).name, "sha256": sha256(tmp_path / i)} for i in images[:2]]
+    assert [(p["file"], p["sha256"]) for p in receipt["parents"]] == [
+        (Path(i).name, sha256(tmp_path / i)) for i in images[:2]
+    ]
+    assert all(p["error"] > 0 and p["nearest"] > 0 and p["adapted"] == [] for p in receipt["parents"])
     assert [cell["weights"] for cell in receipt["cells"]] == [[1 - t / 8, t / 8] for t in range(9)]
     assert receipt["output"] == {"file": "strip.png", "sha256": sha256(tmp_path / "strip.png")}
 
@@ -81,6 +90,38 @@ def test_a_photo_of_a_phone(tiny_run: Path, tmp_path: Path, images: list[str]) -
     photo.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[photo.resize((20, 15))])
     done = typed("mix", tiny_run, "photo.jpg", images[0], cwd=tmp_path)
     assert done.code == 0, done.err
+
+
+def test_dark_drawings_on_paper_are_adapted_with_a_word_and_left_alone_when_asked(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    for digit in "38":
+        image = Image.new("RGB", (300, 200), "white")
+        ImageDraw.Draw(image).text((180, 20), digit, fill="black", font=ImageFont.load_default(90))
+        image.save(tmp_path / f"{digit}.png")
+    done = typed("mix", tiny_run, "3.png", "8.png", "--refine", 5, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "3.png was inverted, cut out and centred, softened, to look like the training images" in done.err
+    receipt = json.loads((tmp_path / "mix.png.json").read_text())
+    assert receipt["parents"][1]["adapted"] == ["inverted", "cut out and centred", "softened"]
+    assert receipt["refined"]["steps"] == 5
+    done = typed("mix", tiny_run, "3.png", "8.png", "--as-is", cwd=tmp_path)
+    assert "was inverted" not in done.err
+    assert "3.png is unlike what the model knows" in done.err
+    assert "refined" not in json.loads((tmp_path / "mix.png.json").read_text())
+
+
+def test_without_the_data_images_are_mixed_as_they_are(
+    tiny_run: Path, tmp_path: Path, images: list[str]
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "moved")
+    config = tmp_path / "moved" / "config.yaml"
+    lines = config.read_text().replace("name: digits", "name: folder\n  path: gone")
+    config.write_text(lines)
+    done = typed("mix", "moved", *images[:2], cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "the data of moved are not at hand" in done.err
+    assert "adapted" not in json.loads((tmp_path / "mix.png.json").read_text())["parents"][0]
 
 
 @pytest.mark.parametrize(

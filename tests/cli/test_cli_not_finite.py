@@ -78,3 +78,33 @@ def test_weights_that_the_last_step_of_an_epoch_has_spoilt(tmp_path: Path, tiny_
 def test_before_the_first_checkpoint(tmp_path: Path, tiny_settings: list[str]) -> None:
     done = train(tmp_path, tiny_settings, "autoencoder", 0, 'float("nan")')
     assert "loss of autoencoder not finite at step 0 (epoch 0); a has no checkpoint yet" in done.err
+
+
+SPOILT_CLASSIFIER = '''
+"""A classifier that something happens to in one step."""
+
+from latentmix.methods.classifier import Classifier
+
+
+class Unlucky(Classifier):
+    """As `Classifier`."""
+
+    done = 0
+
+    def losses(self, batch):
+        losses, values = super().losses(batch)
+        self.done += 1
+        if self.done == 7:
+            losses["network"] = losses["network"] * float("nan")
+        return losses, values
+'''
+
+
+def test_a_classifier_keeps_its_last_good_checkpoint_too(tmp_path: Path) -> None:
+    (tmp_path / "unlucky.py").write_text(SPOILT_CLASSIFIER)
+    words = ["method=./unlucky.py:Unlucky", "method.network.width=4", "data=digits", "image_size=16"]
+    words += ["train_size=128", "batch_size=32", "epochs=3", "out=a"]
+    done = typed("train", *words, cwd=tmp_path)
+    assert done.code == 1
+    assert "loss of network not finite at step 6 (epoch 1); a keeps the last good checkpoint" in done.err
+    assert "Traceback" not in done.err

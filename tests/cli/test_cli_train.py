@@ -19,7 +19,7 @@ def test_the_form_of_the_readme_trains_on_a_folder_of_pictures(pictures: Path, t
     done = script("train", *settings.split(), cwd=tmp_path)
     assert done.code == 0, done.err
     assert "AMR on digits: 1 steps of 64 images" in done.err
-    assert "online_test_accuracy" in done.out
+    assert "test_probe_accuracy" in done.out
     assert "run     runs/a\nreport  runs/a/report.html" in done.out
 
     folder = tmp_path / "runs" / "a"

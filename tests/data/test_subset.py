@@ -147,3 +147,15 @@ def test_sprites_come_with_their_factors():
     assert data.train.factors.shape == (50, 5)
     assert torch.equal(data.test.factors[:, 0], data.test.labels)
     assert not ((data.train.factors[:, 0] == 2) & (data.train.factors[:, 1] >= 4)).any()
+
+
+def test_classes_are_kept_in_all_splits_with_their_labels() -> None:
+    full = load(Digits(), image_size=8)
+    kept = load(Digits(), image_size=8, classes=[3, 7])
+    for name in ("train", "valid", "test"):
+        labels, all_labels = getattr(kept, name).labels, getattr(full, name).labels
+        assert sorted(set(labels.tolist())) == [3, 7]
+        assert len(labels) == int(((all_labels == 3) | (all_labels == 7)).sum())
+    assert kept.num_classes == 10
+    with pytest.raises(ValueError, match="classes=12: digits has no such training images"):
+        load(Digits(), image_size=8, classes=[12])

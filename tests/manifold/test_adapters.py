@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.manifold.huggingface import ManifoldMixupTrainer, TimmMixup
+from latentmix.manifold.huggingface import ManifoldMixupTrainer
 from latentmix.manifold.manifold_mixup import ManifoldMixup
+from latentmix.manifold.timm import TimmMixup
+from latentmix.mixing import pair
+
+sys.path.insert(0, str(Path(__file__).parent))
+from torchvision_stand_in import torchvision
 
 
 def mlp() -> nn.Sequential:
@@ -38,7 +45,7 @@ def by_hand(n: int, sizes: list[int], steps: int, lr: float, accumulate: int = 1
     for step in range(steps):
         for i in range(accumulate):
             xb, yb = batches[(step * accumulate + i) % len(batches)]
-            with mm(len(xb)) as m:
+            with mm(len(xb) if len(xb) > 1 else pair(torch.tensor([0]), 1.0)) as m:
                 (m.loss(F.cross_entropy, model(xb), yb) / accumulate).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -83,15 +90,31 @@ def test_timm_call_notices_a_batch_that_was_not_mixed() -> None:
 
 
 def test_the_call_is_that_of_timm() -> None:
-    timm_data = pytest.importorskip("timm.data")
-    theirs, (x, y) = timm_data.Mixup(mixup_alpha=1.0, num_classes=3, label_smoothing=0.1), data(8)
-    ours = TimmMixup(ManifoldMixup(mlp(), ["2"]), num_classes=3, label_smoothing=0.1)
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    with torchvision():
+        from timm.data import Mixup as TheirMixup
+        from timm.loss import SoftTargetCrossEntropy
+    theirs, (x, y) = TheirMixup(mixup_alpha=1.0, num_classes=3, label_smoothing=0.1), data(8)
+    model = mlp()
+    ours = TimmMixup(ManifoldMixup(model, ["2"]), num_classes=3, label_smoothing=0.1)
     images = x.reshape(8, 1, 2, 2)
     a, b = theirs(images.clone(), y), ours(images, y)
     assert [t.shape for t in a] == [t.shape for t in b]
     torch.testing.assert_close(a[1].sum(1), b[1].sum(1))
     assert hasattr(theirs, "mixup_enabled")
     assert hasattr(ours, "mixup_enabled")
+    assert SoftTargetCrossEntropy()(model(b[0].flatten(1)), b[1]).requires_grad
+    ours.close()
+
+
+def test_a_last_batch_of_one_is_left_as_it_is_by_timm_call() -> None:
+    model, (x, y) = mlp(), data(1)
+    mixup_fn = TimmMixup(ManifoldMixup(model, ["2"]), num_classes=3)
+    same, target = mixup_fn(x, y)
+    assert torch.equal(model(same), mlp()(x))
+    assert torch.equal(target, F.one_hot(y, 3).float())
+    mixup_fn.close()
 
 
 class LitBase:
@@ -144,6 +167,30 @@ def test_lightning(tmp_path: Path, accumulate: int) -> None:
     resumed = ManifoldMixupCallback("model", ["0", "2"], generator=torch.Generator())
     resumed.load_state_dict(saved)
     assert torch.equal(resumed.generator.get_state(), callback.generator.get_state())
+
+
+def test_lightning_leaves_a_last_batch_of_one_as_it_is(tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning.pytorch")
+    from latentmix.manifold.lightning import ManifoldMixupCallback
+
+    class Module(LitBase, lightning.LightningModule):
+        pass
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data(17)), batch_size=8)
+    module = Module()
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[ManifoldMixupCallback("model", ["0", "2"], generator=seeded())],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, loader)
+    assert len(module.seen) == 3
+    assert_same_weights(module.model, by_hand(17, [8, 8, 1], 3, 0.1))
 
 
 def test_lightning_stops_where_a_step_forgets_the_model(tmp_path: Path) -> None:
@@ -257,6 +304,14 @@ def test_hugging_face_trainer(tmp_path: Path, accumulate: int) -> None:
     )
     trainer.train()
     assert_same_weights(model.net, by_hand(48, [8] * 6, 3, 0.1, accumulate))
+    with_one = Mixing(
+        model,
+        transformers.TrainingArguments(**arguments | {"max_steps": 3}),
+        train_dataset=Rows(17),
+        mixup=mm,
+    )
+    if accumulate == 1:
+        with_one.train()  # the third batch has one sample
     plain = F.cross_entropy(model.net(rows.x), rows.y).item()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(plain, rel=1e-5)
 

@@ -27,6 +27,8 @@ def test_code_runs(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.manual_seed(0)
     names: dict[str, object] = {}
     before = ["A plain loop"] if section == "Which layers?" else ["A plain loop", "Which layers?"]
+    if section == "Compiled, in half precision, on several devices":
+        before.append("Your own mixtures")
     for part in (*before, section):
         exec(compile(code(part), f"{PAGE.name}: {part}", "exec"), names)
     assert torch.isfinite(torch.as_tensor(names["loss"]))

@@ -186,9 +186,10 @@ def test_copies_and_pickles_are_inert() -> None:
     torch.save(model, stored)
     stored.seek(0)
     for teacher in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
-        with mm(8):
+        with mm(8) as m:
             assert torch.equal(teacher(x), reference(x))
             assert not torch.equal(model(x), reference(x))
+        assert m.perm.shape == (8,)  # whoever reads it mixes labels by hand
         ManifoldMixup(teacher, LAYERS)  # free for one of its own
 
 
@@ -204,7 +205,7 @@ def test_autocast_keeps_the_precision_of_the_layer() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         model.block1(model.stem(x))
         expected = model.block1(model.stem(x)).dtype
-    assert seen == [expected]
+    assert seen[-3] == expected  # the mixed pass; two plain ones came after
     assert m.lam.dtype == loss.dtype == torch.float32
 
 
@@ -259,14 +260,11 @@ def test_checkpointed_passes_are_told_apart(reentrant: bool, order: str) -> None
     x.requires_grad_()
     for model in (plain, saving):
         mm = ManifoldMixup(model, LAYERS, generator=seeded(7))
-        passes, outputs = [], []
+        losses = []
         for _ in range(2):
             with mm(8) as m:
-                outputs.append(model(x))
-            passes.append(m)
-        outputs.append(model(x))
-        losses = [m.loss(F.cross_entropy, out, y) for m, out in zip(passes, outputs)]
-        losses.append(F.cross_entropy(outputs[2], y))
+                losses.append(m.loss(F.cross_entropy, model(x), y))
+        losses.append(F.cross_entropy(model(x), y))
         if order == "sum":
             sum(losses).backward()
         elif order == "twice":

@@ -12,6 +12,7 @@ from latentmix.methods import Batch
 from latentmix.methods.ae_gan import AEGAN
 from latentmix.methods.amr import AMR
 from latentmix.methods.autoencoder import Autoencoder
+from latentmix.methods.gan_losses import draw_shares
 from latentmix.mixing import Mix
 from latentmix.networks import EncoderDecoder
 
@@ -139,17 +140,8 @@ def test_saturated_pixels_have_a_finite_cross_entropy_and_gradient() -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_the_published_schedule() -> None:
-    method = AMR((1, 16, 16), every={"autoencoder": 5})
-    assert method.players() == {"autoencoder": 5, "critic": 1}
-    with pytest.raises(ValueError, match=r"every\.generator=5.*autoencoder, critic"):
-        AMR((1, 16, 16), every={"generator": 5}).players()
-    with pytest.raises(ValueError, match="periods are 1 or more"):
-        AMR((1, 16, 16), every={"critic": 0}).players()
-
-
 def test_the_probe_sends_no_gradient_into_the_encoder() -> None:
-    method = AMR((1, 16, 16), labels=3)
+    method = AMR((1, 16, 16), num_classes=3)
     losses, _ = method.losses(Batch(torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])))
     encoder = list(method.autoencoder.parameters())
     assert torch.autograd.grad(losses["probe"], encoder, allow_unused=True) == (None,) * len(encoder)
@@ -161,3 +153,19 @@ def test_the_probe_does_not_move_the_initialisation() -> None:
         torch.manual_seed(0)
         states.append(AMR((1, 16, 16), labels).critic.state_dict())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_mixes_for_the_critic_are_fakes_to_it_and_nothing_to_the_autoencoder() -> None:
+    plain = AMR((1, 1, 1), network=Toy(), mixer=halves)  # type: ignore[arg-type]
+    method = AMR((1, 1, 1), network=Toy(), mixer=halves, critic_mixes="pixels")  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(0)
+    before, _ = plain.losses(Batch(X))
+    losses, values = method.losses(Batch(X, generator=torch.Generator().manual_seed(0)))
+    shares = draw_shares(2, 0.2, fold=True, device=X.device, generator=generator).tolist()
+    x = X.flatten().tolist()
+    extra = mean([l(3 * (a * x[i] + (1 - a) * RECON[i]), 0) for i, a in enumerate(shares)])
+    assert losses["critic"].item() == pytest.approx(before["critic"].item() + extra, abs=1e-6)
+    assert values["critic_mixes"].item() == pytest.approx(extra, abs=1e-6)
+    assert losses["autoencoder"].item() == before["autoencoder"].item()
+    with pytest.raises(ValueError, match="the critic has no block9; its places are pixels"):
+        AMR((1, 1, 1), network=Toy(), critic_mixes="block9")  # type: ignore[arg-type]

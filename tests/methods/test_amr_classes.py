@@ -16,6 +16,9 @@ from latentmix.networks.residual import Residual
 SHAPE = (1, 4, 4)
 
 
+PARTLY = torch.zeros(1), torch.tensor([0, 2, -1])  # images, and labels of which one is missing
+
+
 def build(**options):
     torch.manual_seed(0)
     options = {"network": MLP(d_h=6, width=16), **options}
@@ -171,7 +174,7 @@ def test_labels_stand_in_for_attributes_that_data_lack():
 
 
 def test_with_attributes_unlabelled_images_are_accepted():
-    build().check(torch.tensor([0, 2, -1]))
+    build().begin(*PARTLY)
 
 
 def test_reachable_recombinations():
@@ -204,7 +207,9 @@ def test_a_second_head_leaves_the_first_as_it_was():
         (lambda: AMRClasses(SHAPE), "attributes .* or labels.*acai need neither"),
         (lambda: build().losses(Batch(batch().x)), "without attributes"),
         (
-            lambda: AMRClasses(SHAPE, 3, network=MLP(d_h=6, width=8)).check(torch.tensor([0, 2, -1])),
+            lambda: AMRClasses(SHAPE, 3, network=MLP(d_h=6, width=8)).begin(
+                torch.zeros(1), torch.tensor([0, 2, -1])
+            ),
             "needs the label of every image",
         ),
         (lambda: build().probabilities(torch.zeros(1, 3).double()), "2 columns"),

@@ -82,8 +82,8 @@ def test_depth_is_the_number_of_hidden_layers(depth, layers):
     [
         (lambda: AMRLabels(SHAPE, None), "needs data with labels"),
         (lambda: build(depth=-1), "depth=-1"),
-        (lambda: build().check(torch.tensor([0, 1, 2, 3, 0, 0])), "0 to 2, or are -1"),
-        (lambda: build().check(torch.tensor([0, 1, -2, 1, 0, 0])), "got -2 to 1"),
+        (lambda: build().begin(torch.zeros(1), torch.tensor([0, 1, 2, 3, 0, 0])), "0 to 2, or are -1"),
+        (lambda: build().begin(torch.zeros(1), torch.tensor([0, 1, -2, 1, 0, 0])), "got -2 to 1"),
         (lambda: build().losses(dataclasses.replace(batch(), y=None)), "label -1"),
     ],
 )
@@ -93,10 +93,10 @@ def test_bad_input_is_refused(call, message):
 
 
 def test_labels_and_images_without_one_are_accepted():
-    build().check(torch.tensor([0, -1, 2]))
+    build().begin(torch.zeros(1), torch.tensor([0, -1, 2]))
 
 
-def test_the_online_probe_learns_from_the_labels_that_there_are():
+def test_the_training_learns_from_the_labels_that_there_are():
     method = build()
     data = batch(y=(0, -1, 2, -1, -1, 1))
     h = method.encode(data.x)

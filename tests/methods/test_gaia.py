@@ -60,7 +60,7 @@ def test_losses_equal_a_hand_computed_case():
     expected = q * f_s + (1 - q) * f_r + 0.1 * structure_loss(x, h).item()
     assert losses["critic"].item() == pytest.approx(r - p * f, rel=1e-6)
     assert losses["autoencoder"].item() == pytest.approx(expected, rel=1e-6)
-    rates = method.rates(values)
+    rates = method.rates(values, 0.0)
     assert rates["critic"].item() == pytest.approx(sigmoid(r - f), rel=1e-6)
     assert rates["critic"] + rates["autoencoder"] == 1
 
@@ -84,7 +84,7 @@ def test_whoever_is_ahead_slows_down(real, fake, slower):
     """The judge is ahead when it reconstructs fakes much worse than real images."""
     method = build()
     share = torch.sigmoid(torch.tensor(20 * (real - fake)))
-    rates = method.rates({"rate_critic": share})
+    rates = method.rates({"rate_critic": share}, 0.0)
     assert min(rates, key=rates.get) == slower
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,21 +12,22 @@ from torch import nn
 
 from latentmix.data import Data, Split
 from latentmix.methods import Method
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.metrics import frechet, honesty, path
 from latentmix.metrics.features.classifier import Features
 from latentmix.networks import EncoderDecoder
 
 
-class Identity(Method):
+class Identity(AutoencoderMethod):
     """Codes are the pixels, flat; decoding puts them back."""
 
     label = "identity"
 
-    def __init__(self, shape: tuple[int, int, int], labels: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, int, int], num_classes: int | None = None) -> None:
         units = shape[0] * shape[1] * shape[2]
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(units, units, bias=False))
         nn.init.eye_(encoder[1].weight)
-        super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), labels=labels)
+        super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), num_classes=num_classes)
 
 
 def blobs(n: int, seed: int, shape: tuple[int, int, int] = (1, 4, 4), noise: float = 20.0) -> Split:
@@ -62,7 +64,7 @@ def lossy_method() -> Method:
 def pixel_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features are the pixels, flat, so that distances are known; the classes are those of a random layer."""
 
-    def pixels(data: Data, seed: int) -> Features:
+    def pixels(data: Data, seed: int, folder: Path | None = None) -> Features:
         head = nn.Linear(math.prod(data.shape), len(data.class_names))
         return Features("pixels", nn.Flatten(), head, "0" * 16, None)
 

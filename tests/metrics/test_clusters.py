@@ -72,3 +72,10 @@ def test_clusters_are_named_by_training_images(toy_data, toy_method):
 def test_bad_input_is_refused(codes, labels, message):
     with pytest.raises(ValueError, match=message):
         clusters.accuracy(codes, labels)
+
+
+@pytest.mark.parametrize("code", [0.0, 7.0, 1e6])
+def test_codes_that_are_all_the_same_form_no_clusters(code):
+    h = torch.full((60, 4), code)
+    with pytest.raises(ValueError, match="all the same"):
+        clusters.accuracy(h, torch.arange(60) % 3)

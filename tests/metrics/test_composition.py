@@ -11,20 +11,14 @@ from torch import Tensor, nn
 
 from latentmix.data import Data, Split
 from latentmix.data.subset import hold_out
-from latentmix.methods import Method
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.metrics.composition import JUDGED, combinations, evaluate, parents, shown
-from latentmix.metrics.features import classifier as features
 from latentmix.networks import EncoderDecoder
 
 LEFT, RIGHT = 3, 2  # values of the two factors
 PATTERNS = torch.tensor(
     [[1, 1, 1, 1], [1, 0, 0, 1], [0, 1, 1, 0]]
 ).float()  # rows of a half of 4x2, turned on
-
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    monkeypatch.setattr(features, "_trained", {})
 
 
 def paint(codes: Tensor) -> Tensor:
@@ -49,7 +43,7 @@ class Painter(nn.Module):
         return paint(h)
 
 
-class Halves(Method):
+class Halves(AutoencoderMethod):
     """A code of two units, each the pattern of a half; to mix by masks is to recombine."""
 
     label = "halves"
@@ -80,7 +74,7 @@ def test_labels_count_all_combinations(data):
     factors = data.test.factors
     assert torch.equal(judged.test.labels, 2 * (factors[:, 0] == 2) + (factors[:, 1] == 1))
     assert combination == 3
-    assert judged.labels == 4
+    assert judged.num_classes == 4
     assert not (judged.train.labels == 3).any()
 
 
@@ -115,7 +109,7 @@ def test_masks_that_recombine_reach_it_in_every_other_pair(data):
 
 def test_masks_need_two_units(data):
     method = Halves().eval()
-    method.autoencoder.code_shape = (1, 2)
+    method.code_shape = (1, 2)
     with pytest.raises(ValueError, match="two or more units"):
         evaluate(method, data, path="crossover", n=50)
 

@@ -251,9 +251,9 @@ def test_a_factor_that_hardly_varies_is_left_out(toy_method):
     assert all(np.isfinite(v) for v in score.values.values())
 
 
-def test_codes_kept_do_not_outlive_their_images(toy_method):
+def test_shared_codes_belong_to_their_images(toy_method):
     """Memory of a split that is gone may become another's: the codes kept must be its own."""
-    with metrics.codes_kept():
+    with metrics.evaluating(toy_method):
         for seed in range(30):
             images = torch.randint(256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(seed)).byte()
             split = Split(images)

@@ -134,7 +134,6 @@ def test_too_few_and_bad_samples_are_refused(function, a, b, message):
 
 def test_evaluate_puts_real_images_nearer_than_mixes(toy_data, toy_method, monkeypatch):
     monkeypatch.setattr(features, "STEPS", 40)
-    monkeypatch.setattr(features, "_trained", {})
     score = frechet.evaluate(toy_method, toy_data, n=200)
     # The toy method's codes are pixels: it rebuilds exactly, and its mixes are double exposures.
     assert score.values["frechet_reconstruction"] == pytest.approx(score.values["frechet_real"], rel=1e-3)

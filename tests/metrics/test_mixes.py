@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentmix.metrics import mixes
+from latentmix.metrics.walks import mixes
 from latentmix.mixing import Bernoulli, Mixup
 
 

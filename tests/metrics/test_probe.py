@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from latentmix.metrics import codes_kept, decode, encode, probe
+from latentmix.metrics import decode, encode, evaluating, probe
 
 
 def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_method):
@@ -16,10 +16,10 @@ def test_encode_keeps_order_and_does_not_depend_on_the_batch(toy_data, toy_metho
     torch.testing.assert_close(decode(toy_method, encode(toy_method, split)), split.pixels())
 
 
-def test_kept_codes_are_encoded_once_and_cannot_be_spoilt(toy_data, toy_method, monkeypatch):
+def test_shared_codes_are_encoded_once_and_cannot_be_spoilt(toy_data, toy_method, monkeypatch):
     calls = []
     monkeypatch.setattr(toy_method, "encode", lambda x: calls.append(len(x)) or x.flatten(1))
-    with codes_kept():
+    with evaluating(toy_method):
         encode(toy_method, toy_data.test).zero_()
         assert encode(toy_method, toy_data.test).any()
         assert len(calls) == 1

@@ -30,7 +30,7 @@ def test_knn_ignores_the_length_of_codes(toy_data, toy_method):
     assert knn.evaluate(toy_method, toy_data, k=10).values == pytest.approx(before)
 
 
-@pytest.mark.parametrize(("k", "temperature"), [(0, 0.1), (601, 0.1), (5, 0.0)])
+@pytest.mark.parametrize(("k", "temperature"), [(0, 0.1), (5, 0.0)])
 def test_knn_refuses_bad_settings(toy_data, toy_method, k, temperature):
     with pytest.raises(ValueError, match=r"k=|temperature="):
         knn.evaluate(toy_method, toy_data, k=k, temperature=temperature)

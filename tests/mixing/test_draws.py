@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentmix.mixing import Bernoulli, Mix, Mixer, Mixup, crossover, draw_partners, lerp, simplex_grid, slerp
+from latentmix.mixing import (
+    Bernoulli,
+    Mix,
+    Mixer,
+    Mixup,
+    crossover,
+    draw_partners,
+    lerp,
+    pair,
+    simplex_grid,
+    slerp,
+)
 
 SHAPES = [(16, 5), (16, 4, 3, 3), (16, 2, 4, 4), (12, 7, 2)]
 KS = [2, 3, 5]
@@ -187,10 +198,10 @@ def test_a_hand_computed_mix() -> None:
     assert mix.labels(torch.tensor([2, 0])).tolist() == [[0.75, 0, 0.25], [1, 0, 0]]
     assert mix.labels(torch.tensor([2, 0]), 4).shape == (2, 4)
     assert mix.labels(torch.tensor([10.0, 20.0])).tolist() == [17.5, 20.0]  # real targets
-    assert mix.labels(torch.tensor([[1, 0, 1], [0, 0, 1]])).tolist() == [
-        [0.25, 0, 1],
-        [0, 0, 1],
-    ]  # multi-label
+    multi = torch.tensor([[1, 0, 1], [0, 0, 1]])
+    assert (
+        mix.labels(multi.bool()).tolist() == mix.labels(multi.float()).tolist() == [[0.25, 0, 1], [0, 0, 1]]
+    )
     assert mix.labels(torch.tensor([True, False])).tolist() == [0.25, 0.0]
 
 
@@ -224,6 +235,81 @@ def test_bad_arguments_are_refused() -> None:
         mix(torch.zeros(5, 2))
     with pytest.raises(ValueError, match="do not fit"):
         Bernoulli()(torch.zeros(4, 3))(torch.zeros(4, 2))
+
+
+HALVES = Mix(torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64, torch.bool])
+def test_integers_are_mixed_in_floating_point(dtype: torch.dtype) -> None:
+    h = torch.tensor([[0, 1], [1, 1]]).to(dtype)
+    assert HALVES(h).tolist() == [[0.5, 1.0], [0.5, 1.0]]
+    images = torch.tensor([[[200]], [[255]]], dtype=torch.uint8)
+    assert HALVES(images).flatten().tolist() == [227.5, 227.5]  # no overflow either
+
+
+def test_class_indices_of_every_shape_become_one_hot_codes() -> None:
+    column, row = torch.tensor([[1], [3]]), torch.tensor([1, 3])
+    assert HALVES.labels(column, 5).tolist() == HALVES.labels(row, 5).tolist() == [[0, 0.5, 0, 0.5, 0]] * 2
+    masks = torch.randint(5, (2, 3, 4), generator=seeded()).to(torch.uint8)
+    mixed = HALVES.labels(masks, 5)
+    assert mixed.shape == (2, 5, 3, 4)  # where cross_entropy wants the classes
+    for c in range(5):
+        torch.testing.assert_close(mixed[:, c], HALVES((masks == c).float()))
+
+
+def test_the_label_of_no_class_counts_for_nothing() -> None:
+    for value, options in ((-100, {}), (255, {"ignore_index": 255})):
+        mixed = HALVES.labels(torch.tensor([2, value]), 3, **options)
+        assert mixed.tolist() == [[0, 0, 0.5], [0, 0, 0.5]]
+    with pytest.raises(ValueError, match=r"from 2 to 255 do not fit 3 classes.*ignore_index"):
+        HALVES.labels(torch.tensor([2, 255]), 3)
+    with pytest.raises(ValueError, match="from -1 to 2"):
+        HALVES.labels(torch.tensor([2, -1]), 3)
+
+
+def test_integers_that_may_mean_two_things_are_refused() -> None:
+    multi = torch.tensor([[1, 0, 1], [0, 0, 1]])
+    with pytest.raises(ValueError, match=r"need num_classes.*y\.float\(\)"):
+        HALVES.labels(multi)
+    with pytest.raises(ValueError, match="look like 3 labels for each sample"):
+        HALVES.labels(multi, 3)
+    assert HALVES.labels(multi + 1, 3).shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("partners", "weights", "message"),
+    [
+        ([[0, 1], [1, 0]], [[1.0, 1.0], [1.0, 1.0]], "must sum to one over its 2 parents, and sum to 2"),
+        ([[0, 1], [1, 0]], [[0.5, 0.5], [0.5, 0.499]], "sum to 0.999"),
+        ([[0, 1], [1, 0]], [[1.0, 1.0]], r"\(1, 2\) do not belong to partners of shape \(2, 2\)"),
+        ([[0, 1], [1, 2]], [[0.5, 0.5], [0.5, 0.5]], "must lie in 0..1"),
+        ([[0, 1], [1, -1]], [[0.5, 0.5], [0.5, 0.5]], "must lie in 0..1"),
+        ([0, 1], [0.5, 0.5], r"integers of shape \(K, B\)"),
+        ([[0.0, 1.0]], [[1.0, 1.0]], "integers"),
+    ],
+)
+def test_a_mix_that_contradicts_itself_is_refused(partners: object, weights: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mix(torch.tensor(partners), torch.tensor(weights))
+
+
+def test_rounding_of_every_type_is_no_reason_to_refuse() -> None:
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        w = torch.rand(7, 64, 9, generator=seeded()).softmax(0).to(dtype)
+        Mix(torch.arange(64).expand(7, 64), w)
+    nan = torch.full((2, 2), math.nan)
+    Mix(HALVES.partners, nan)  # the loss shows it, at the place where a training looks for it
+
+
+def test_pairs_of_ones_own_choice() -> None:
+    """C-Mixup's partners repeat."""
+    mix = pair(torch.tensor([2, 2, 0]), torch.tensor([0.25, 1.0, 0.5]))
+    assert mix(torch.tensor([[0.0], [4.0], [8.0]])).flatten().tolist() == [6.0, 4.0, 4.0]
+    assert pair(torch.tensor([1, 0]), 0.25)(torch.tensor([0.0, 4.0])).tolist() == [3.0, 1.0]
+    for partners, lam in ((torch.tensor([[1, 0]]), 0.5), (torch.tensor([1, 0]), torch.ones(3))):
+        with pytest.raises(ValueError, match="shape"):
+            pair(partners, lam)
 
 
 CODES = st.tuples(st.integers(1, 4), st.sampled_from([(3,), (2, 4, 4)]), st.integers(0, 2**31))

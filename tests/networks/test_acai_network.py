@@ -63,6 +63,7 @@ def test_leaky_relu_has_tensorflows_slope_and_no_layer_normalises():
     assert {m.negative_slope for m in modules if isinstance(m, nn.LeakyReLU)} == {0.2}
     assert {type(m).__name__ for m in modules if not list(m.children())} == {
         "Conv2d",
+        "NarrowConv2d",
         "LeakyReLU",
         "AvgPool2d",
         "Upsample",

@@ -43,32 +43,6 @@ def test_shapes(size: int, channels: int) -> None:
     assert network.critic((channels, size, size))(x).shape == (2,)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("shape", [(3, 5, 7, 7), (2, 16, 34, 34), (4, 3, 1, 2)])
-def test_norm_and_activation_equal_pytorchs_own(shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    torch.manual_seed(0)
-    norm = InstanceNormLeakyReLU(shape[1], slope=0.2).double()
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    reference = nn.Sequential(nn.InstanceNorm2d(shape[1], affine=True), nn.LeakyReLU(0.2)).double()
-    reference[0].load_state_dict(norm.state_dict())
-    x, upstream = torch.randn(2, *shape, dtype=torch.float64)
-    x = x.contiguous(memory_format=layout).requires_grad_()
-    y, expected = norm(x), reference(x)
-    torch.testing.assert_close(y, expected)
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    got = torch.autograd.grad(y, [x, norm.weight, norm.bias], upstream)
-    wanted = torch.autograd.grad(expected, [x, *reference[0].parameters()], upstream)
-    for a, b in zip(got, wanted):
-        torch.testing.assert_close(a, b)
-
-
-def test_norm_in_half_precision_takes_pytorchs_own_road() -> None:
-    norm, x = InstanceNormLeakyReLU(4), torch.randn(2, 4, 5, 5)
-    half = norm(x.bfloat16())
-    torch.testing.assert_close(half.float(), norm(x), rtol=0.05, atol=0.05)
-
-
 def test_the_decoder_is_blind_to_the_scale_of_the_code() -> None:
     model = Conv().autoencoder((1, 32, 32))
     h = model.encode(torch.randn(2, 1, 32, 32))

@@ -36,7 +36,7 @@ def test_checkpoints_round_trip_and_keep_the_one_before(run: config.Run) -> None
     for names, value in ((("last",), 3.0), (("previous",), 2.0)):
         loaded = checkpoints.load(folder, names)
         assert loaded is not None
-        _, state, description, resume = loaded
+        _, state, description, resume, _ = loaded
         assert all(torch.equal(state[k], v) for k, v in weights(value).items())
         assert description == {"n": value}
         assert resume is not None

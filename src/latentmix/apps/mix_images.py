@@ -16,7 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.data.decoding.images import BadImage, fit, open_image
+from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
+from latentmix.apps.refine import refine
+from latentmix.data.decoding.images import BadImage, open_image
+from latentmix.evaluate import data_of
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
@@ -56,6 +59,9 @@ def resynthesise(
     layout: str | None = None,
     path: str = "lerp",
     out: Path,
+    known: Known | None = None,
+    as_is: bool = False,
+    refined: int = 0,
 ) -> dict[str, Any]:
     """Mix images of any size and mode, write the picture, and beside it a receipt, `OUT.json`.
 
@@ -69,6 +75,10 @@ def resynthesise(
             all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
         path: How codes are walked between: "lerp", "slerp", or "crossover" of feature maps.
         out: .png, .jpg or .webp; .gif for the animation.
+        known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
+            how, and how far each image is from what the model knows.
+        as_is: Leave drawings unchanged.
+        refined: Steps by which codes and decoder are fitted to the images first (`refine`); 0 for none.
 
     Returns:
         The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
@@ -79,17 +89,22 @@ def resynthesise(
         FileNotFoundError: An image, or the folder of `out`, that does not exist.
     """
     images, out = [Path(i) for i in images], Path(out)
-    layout = _settle(run, images, steps, layout, path, out)
+    layout = _settle(run, images, steps, layout, path, out, refined)
     contents = [_read(image) for image in images]
-    x = torch.stack([_pixels(image, content, run.shape) for image, content in zip(images, contents)])
+    drawings = None if known is None or as_is else known.drawings
+    read = [_pixels(image, content, run.shape, drawings) for image, content in zip(images, contents)]
+    x = torch.stack([pixels for pixels, _ in read])
 
     cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
-    method = require(run.method, Autoencodes, "mixing")
+    method, fitted = require(run.method, Autoencodes, "mixing"), None
+    if refined:
+        fitted = refine(run.method, x, refined)
+        method = require(fitted.method, Autoencodes, "mixing")
     with evaluating(method):
-        h = method.encode(x.to(device_of(method)))
+        h = method.encode(x.to(device_of(method))) if fitted is None else fitted.codes
         mixes = decode(method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
 
-    receipt = {
+    receipt: dict[str, Any] = {
         "latentmix": latentmix.__version__,
         "model": {
             "run": run.folder.resolve().name,
@@ -106,6 +121,12 @@ def resynthesise(
         "steps": steps,
         "cells": [_account(cell, path) for cell in cells],
     }
+    if known is not None:
+        for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
+            parent |= {"adapted": done, **found._asdict()}
+    if fitted is not None:
+        names = ("encoded", "codes_fitted", "decoder_fitted")
+        receipt["refined"] = {"steps": refined, "errors": dict(zip(names, fitted.errors))}
     if layout == "gif":
         content = _film(x, mixes, cells)
     else:
@@ -117,8 +138,34 @@ def resynthesise(
     return receipt
 
 
+def known_of(run: OpenRun) -> Known | None:
+    """What is usual for a run's model, measured on its data; None where these are not at hand."""
+    try:
+        return know(run.method, data_of(run))
+    except (ValueError, OSError):
+        return None
+
+
+def remarks(receipt: dict[str, Any]) -> list[str]:
+    """What a person should be told about the parents of a receipt: one line each."""
+    lines = []
+    for parent in receipt["parents"]:
+        if parent.get("adapted"):
+            done = ", ".join(parent["adapted"])
+            lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
+        if parent.get("unlike"):
+            lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")
+    return lines
+
+
 def _settle(
-    run: OpenRun, images: Sequence[Path], steps: int, layout: str | None, path: str, out: Path
+    run: OpenRun,
+    images: Sequence[Path],
+    steps: int,
+    layout: str | None,
+    path: str,
+    out: Path,
+    refined: int,
 ) -> str:
     """Check that everything fits together, before any work; returns the layout."""
     suffix = out.suffix.lower()
@@ -136,6 +183,8 @@ def _settle(
         raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
     if layout == "triangle" and path != "lerp":
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
+    if refined < 0:
+        raise ValueError(f"refine={refined}: a number of steps, 0 or more")
     if path == "crossover" and require(run.method, Autoencodes, "mixing").code_shape[0] < 2:
         raise ValueError(
             "this run's code is a single feature map, which has nothing to cross over; choose lerp"
@@ -162,14 +211,16 @@ def _read(image: Path) -> bytes:
     return image.read_bytes()
 
 
-def _pixels(name: Path, content: bytes, shape: tuple[int, int, int]) -> Tensor:
-    """Decode, resize the shorter side, crop the centre: (C, H, W) in [-1, 1], like the data of a training."""
+def _pixels(
+    name: Path, content: bytes, shape: tuple[int, int, int], drawings: Drawings | None
+) -> tuple[Tensor, list[str]]:
+    """Decode, adapt, resize: (C, H, W) in [-1, 1], like the data of a training; and what was adapted."""
     try:
-        image = fit(open_image(content), shape[1])
+        image, done = suit(open_image(content), shape[1], drawings)
     except BadImage as error:
         raise ValueError(f"{name} cannot be used as an image: {error}") from error
     pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"), dtype=np.float32)
-    return torch.from_numpy(pixels.reshape(*shape[1:], shape[0])).permute(2, 0, 1) / 127.5 - 1
+    return torch.from_numpy(pixels.reshape(*shape[1:], shape[0])).permute(2, 0, 1) / 127.5 - 1, done
 
 
 def _chain(n: int, steps: int) -> list[Cell]:

@@ -1,24 +1,12 @@
-"""Configuration: YAML and ``key=value`` in, one validation, a frozen `Run` out.
-
-All mistakes are reported at once, each with its dotted path and the nearest valid name.
-"""
+"""`Run`: everything that decides the numbers of a training."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
-import math
-import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
-
-from latentmix.config import catalogue, reading
+from pydantic import BeforeValidator, Field
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -31,8 +19,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
-class ConfigError(ValueError):
-    """Everything that is wrong with a configuration, one line a mistake."""
+Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +28,9 @@ class Run:
 
     Arguments:
         method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
+        protocol: "paper" for what the published code ran, where nothing else is given (`protocol.py`).
         image_size: Side of the square images, in pixels.
+        classes: Classes whose images are kept, in all splits; None for all.
         train_size: Number of training images to keep, chosen by `seed`; None for all.
         labelled: Number of them that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
@@ -60,14 +49,17 @@ class Run:
         validate_every: Epochs from one validation to the next; the last epoch is always validated.
         start_from: Folder of a finished run whose method this one builds on; empty for none.
         seed: Seed of initialisation, order of the data, and mixing.
-        precision: "fp32", or "bf16" for mixed precision with weights in fp32.
+        precision: "fp32", or "bf16" for mixed precision with weights in fp32; "auto" takes bf16 where the
+            processor or GPU computes it faster, and says so.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         out: The run's folder.
     """
 
     method: dict[str, Any]
     data: dict[str, Any]
+    protocol: Literal["clean", "paper"] = "clean"
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    classes: Classes | None = None
     train_size: Positive | None = None
     labelled: Positive | None = None
     attributes: Names | None = None
@@ -85,7 +77,7 @@ class Run:
     validate_every: Positive = 1
     start_from: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     device: str = "auto"
     out: str = ""
 
@@ -93,303 +85,8 @@ class Run:
         return dataclasses.asdict(self)
 
 
-DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
-EPOCHS = 10
 # Settings that runs of an earlier version do not have: they behaved as the defaults do.
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
-    *("start_from", "labelled", "attributes", "hold_out"),
+    *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes"),
 )
-
-
-def load(arguments: Iterable[str]) -> Run:
-    """Read ``[CONFIG.yaml ...] [key=value ...]``, later ones override, and validate.
-
-    Raises:
-        ConfigError: Anything is wrong; names every mistake.
-        FileNotFoundError: A YAML file that does not exist.
-    """
-    settings: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if equals and not _finds(Path.is_file, argument):
-            _merge(settings, _nested(key, reading.typed(text)))
-        else:
-            _merge(settings, _read_yaml(argument))
-    return resolve(settings)
-
-
-def resolve(settings: Mapping[str, Any]) -> Run:
-    """Validate a nested dictionary of settings and fill in every default.
-
-    Raises:
-        ConfigError: Names every mistake with its dotted path.
-    """
-    settings = {**DEFAULTS, **settings}
-    errors: list[str] = []
-    values: dict[str, Any] = {}
-    fields = {f.name: f for f in dataclasses.fields(Run)}
-    hints = inspect.get_annotations(Run, eval_str=True)
-    for key, value in settings.items():
-        if key in ("method", "data"):
-            values[key] = _part(key, value, key, errors)
-        elif key in fields:
-            values[key] = _plain(hints[key], value, key, errors)
-        else:
-            errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
-    if values.get("steps") and values.get("epochs"):
-        errors.append("steps, epochs: give one of them")
-    if errors:
-        raise ConfigError("\n".join(errors))
-    make = _look_up("method", values["method"]["name"]).make
-    values.setdefault("lr", getattr(make, "lr", Run.lr))
-    values.setdefault("batch_size", getattr(make, "batch_size", Run.batch_size))
-    if not values.get("steps"):
-        values["epochs"] = values.get("epochs") or EPOCHS
-    if values.get("start_from"):
-        values["start_from"] = str(Path(values["start_from"]).expanduser().resolve())
-    if not values.get("out"):
-        from latentmix.data import name_of_path
-
-        data = values["data"]
-        name = name_of_path(data["path"]) if "path" in data else data["name"]
-        method = values["method"]["name"].rpartition(":")[2]
-        name = name.rpartition(":")[2]
-        values["out"] = f"runs/{name}-{method}-seed{values.get('seed', 0)}"
-    return Run(**values)
-
-
-def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Read ``[METRIC ...] [METRIC.option=value ...]`` and fill in every default: {metric: {option: value}}.
-
-    Arguments:
-        seed: Of the metrics that are given no other.
-
-    Raises:
-        ConfigError: Unknown metrics, unknown options or values that do not fit; names every mistake.
-    """
-    settings: dict[str, dict[str, Any]] = {}
-    errors: list[str] = []
-    for argument in arguments:
-        path, equals, text = argument.partition("=")
-        outside = re.fullmatch(r"(.+:[A-Za-z_]\w*)(?:\.(\w+))?", path)
-        name, option = outside.groups(default="") if outside else path.partition(".")[::2]
-        if bool(equals) != bool(option):
-            errors.append(f"{argument}: expected METRIC or METRIC.option=value")
-        else:
-            settings.setdefault(name, {"seed": seed}).update({option: reading.typed(text)} if equals else {})
-    resolved = {
-        name: _part("metric", {"name": name, **given}, name, errors) for name, given in settings.items()
-    }
-    if errors:
-        raise ConfigError("\n".join(errors))
-    return {name: {k: v for k, v in spec.items() if k != "name"} for name, spec in resolved.items()}
-
-
-def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
-    """Make the part that a resolved spec describes.
-
-    Arguments:
-        context: What the data decide (`catalogue.CONTEXT`); passed if the part takes it.
-
-    Raises:
-        ValueError: The part refuses its options or the context.
-    """
-    part = _look_up(kind, spec["name"])
-    options = {}
-    for name, value in spec.items():
-        if name != "name":
-            inner = catalogue.kind_of(part.options[name][0])
-            options[name] = build(inner, value) if inner and value is not None else value
-    takes = inspect.signature(part.make).parameters
-    return part.make(**{k: v for k, v in context.items() if k in takes}, **options)
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lines ``key: old -> new`` for every leaf in which two nested configurations differ."""
-    a, b = _flat(old), _flat(new)
-    return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _look_up(kind: str, name: str) -> catalogue.Part:
-    part = catalogue.get(kind, name)
-    if part is None:
-        raise catalogue.PartError(f"no {kind} is named {name!r}{_nearest(name, catalogue.find(kind))}")
-    return part
-
-
-def _part(
-    kind: str, value: Any, path: str, errors: list[str], default: Any = None, needs: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Resolve a name, or a mapping with a name and options, to a complete spec."""
-    spec = dict(value) if isinstance(value, Mapping) else {"name": value}
-    if "name" not in spec:
-        if default is None and kind in DEFAULTS:
-            spec["name"] = DEFAULTS[kind]
-        else:
-            spec = {**_spec_of(default, kind), **spec}
-    name = spec.pop("name")
-    if isinstance(name, reading.Word):
-        name = str(name)
-        if kind == "data" and name in catalogue.find(kind) and reading.exists(name):
-            warnings.warn(f"data={name} is the built-in set; data=./{name} is what lies here", stacklevel=2)
-    known = catalogue.find(kind)
-    try:
-        part = catalogue.get(kind, name) if isinstance(name, str) else None
-        if part is None and kind == "data" and isinstance(name, str) and _is_path(name):
-            from latentmix.data import from_path  # the data package knows layouts; it imports torch
-
-            spec = {**_spec_of(from_path(name), kind), **spec}
-            name = spec.pop("name")
-            part = known[name]
-    except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
-        errors.append(f"{path}: {error}")
-        return {"name": name}
-    if part is None:
-        others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
-        errors.append(
-            f"{path}: no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
-        )
-        return {"name": name}
-    if missing := [each for each in needs if not hasattr(part.make, each)]:
-        able = [n for n, p in known.items() if all(hasattr(p.make, each) for each in needs)]
-        errors.append(f"{path}: {name} builds no {' and no '.join(missing)}; {', '.join(able)} do")
-        return {"name": name}
-    resolved: dict[str, Any] = {"name": name}
-    options = part.options
-    for key in spec:
-        if key not in options:
-            named = ", ".join(options) or "none"
-            errors.append(
-                f"{path}.{key}: unknown option of {name}{_nearest(key, options)}; options are {named}"
-            )
-    count = len(errors)
-    for key, (annotation, fallback) in options.items():
-        inner = catalogue.kind_of(annotation)
-        if inner:
-            builds = catalogue.builders(annotation) if inner == "network" else ()
-            resolved[key] = _part(inner, spec.get(key, {}), f"{path}.{key}", errors, fallback, builds)
-        elif key in spec:
-            resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
-        elif fallback is inspect.Parameter.empty:
-            errors.append(f"{path}.{key}: {name} needs it")
-        else:
-            resolved[key] = fallback
-        if isinstance(resolved.get(key), tuple):
-            resolved[key] = list(resolved[key])  # as YAML gives it back
-    if kind == "data" and isinstance(resolved.get("path"), str):
-        try:
-            resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
-        except (ValueError, RuntimeError) as error:
-            errors.append(f"{path}.path: {error}")
-    if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
-        try:
-            made = build(kind, resolved)
-            if kind == "mixer" and ":" in name:
-                refuse_wrong_mixer(made)
-        except ValueError as error:
-            errors.append(f"{path}.{error}" if kind != "mixer" else f"{path}: {error}")
-    return resolved
-
-
-def refuse_wrong_mixer(mixer: Any) -> None:
-    """Draw once, and check what every mixer promises.
-
-    Raises:
-        ValueError: The first row of partners is not the batch itself, a row is no permutation, or weights do
-            not sum to one.
-    """
-    import torch
-
-    h = torch.zeros(8, 4, 2, 2)
-    mix = mixer(h, torch.Generator().manual_seed(0))
-    own = torch.arange(8)
-    if not torch.equal(mix.partners[0], own) or not all(
-        torch.equal(r.sort().values, own) for r in mix.partners
-    ):
-        raise ValueError("its partners must be permutations of the batch, and the first the batch itself")
-    total = mix.weights.sum(0)
-    if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
-        raise ValueError(f"the weights of its mixes sum to {total.mean():.3g}, they must sum to one")
-
-
-def _spec_of(part: Any, kind: str) -> dict[str, Any]:
-    """The spec that makes a part which is a frozen dataclass."""
-    if not dataclasses.is_dataclass(part) or isinstance(part, type):
-        return {"name": None}
-    return {"name": catalogue.spelled(type(part), kind), **dataclasses.asdict(part)}
-
-
-def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
-    value = reading.read_value(annotation, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        errors.append(f"{path}: Input should be a finite number; got {value}")
-        return value
-    try:  # strict where it matters: pydantic takes true for 1
-        return TypeAdapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
-    except ValidationError as error:
-        reasons = " or ".join(list(dict.fromkeys(e["msg"] for e in error.errors()))[:3])
-        errors.append(f"{path}: {reasons}; got {reading.shorten(value)}")
-        return value
-
-
-def _nearest(word: Any, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.5)  # YAML's keys may be numbers
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _is_path(name: str) -> bool:
-    return any(mark in name for mark in "/\\~") or name.endswith(".npz") or reading.exists(name)
-
-
-def _finds(ask: Callable[[Path], bool], name: str) -> bool:
-    """Ask what lies at a path: nothing where it is longer than names can be, as some settings are."""
-    try:
-        return ask(Path(name))
-    except OSError:
-        return False
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    first, dot, rest = key.partition(".")
-    return {first: _nested(rest, value) if dot else value}
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
-    for key, value in new.items():
-        old = into.get(key)
-        if isinstance(value, reading.Inline) and old is None:
-            into[key] = value
-        elif isinstance(value, Mapping):
-            if not isinstance(old, dict):
-                old = {} if old is None else {"name": old}
-            if "name" in value and old.get("name") not in (None, value["name"]):
-                old = {}
-            into[key] = old
-            _merge(old, value)
-        elif isinstance(old, dict) and value is not None:
-            into[key] = {**old, "name": value} if old.get("name") in (None, value) else value
-        else:
-            into[key] = value
-
-
-def _read_yaml(path: str) -> Mapping[str, Any]:
-    if _finds(Path.is_dir, path):
-        raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
-    if not reading.exists(path):
-        raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
-    try:
-        return reading.read_yaml(path)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error

@@ -21,6 +21,7 @@ def load(
     source: Source,
     *,
     image_size: int,
+    classes: Sequence[int] | None = None,
     train_size: int | None = None,
     labelled: int | None = None,
     attributes: Sequence[str] | None = None,
@@ -36,6 +37,7 @@ def load(
 
     Arguments:
         image_size: Side of the square images, in pixels.
+        classes: Classes whose images are kept, in all splits; labels stay what they are. All if None.
         train_size: How many training images to keep, chosen by `seed` (smaller sets nest in larger ones); all
             if None. Validation and test images do not depend on it.
         labelled: How many of them keep their label, as many of each class as can be, chosen by `seed`; the
@@ -67,6 +69,8 @@ def load(
         source=name_of(type(source)),
         found=decoded.found,
     )
+    if classes is not None:
+        data = subset.keep_classes(data, classes)
     if attributes is not None:
         data = subset.keep_attributes(data, attributes)
     if hold_out:

@@ -91,6 +91,29 @@ def has(data: Data, values: Mapping[str, Sequence[int]], split: Split) -> Tensor
     return found
 
 
+def keep_classes(data: Data, classes: Sequence[int]) -> Data:
+    """Keep the images of some classes, in all splits; labels and names of classes stay what they are.
+
+    Raises:
+        ValueError: Data without labels, or a class without images in a split.
+    """
+
+    def kept(split: Split, name: str) -> Split:
+        if split.labels is None:
+            raise ValueError(f"classes={_listed(classes)}: {data.name} has no labels to choose by")
+        for label in classes:
+            if not (split.labels == label).any():
+                raise ValueError(f"classes={label}: {data.name} has no such {name} images")
+        return split.take(torch.isin(split.labels, torch.tensor(list(classes))).nonzero().flatten())
+
+    return dataclasses.replace(
+        data,
+        train=kept(data.train, "training"),
+        valid=kept(data.valid, "validation"),
+        test=kept(data.test, "test"),
+    )
+
+
 def keep_images(data: Data, size: int, seed: int) -> Data:
     """Keep some of the training images, chosen by `seed`; smaller sets nest in larger ones.
 

@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch import Callback
 
 from latentmix.manifold.hooks import tensors
-from latentmix.manifold.manifold_mixup import ManifoldMixup, MixedPass
+from latentmix.manifold.manifold_mixup import ManifoldMixup
+from latentmix.manifold.passes import ALONE, MixedPass
 
 
 class ManifoldMixupCallback(Callback):
@@ -17,7 +18,7 @@ class ManifoldMixupCallback(Callback):
 
     In the module: ``loss = self.mix.loss(F.cross_entropy, self.model(x), y)``. The pass is open from the
     start of the training batch to its end, backward pass included, and ends with the check that it mixed
-    exactly once.
+    exactly once. A batch of one, which may end an epoch, is left as it is.
 
     Arguments:
         network: Name of the module's attribute that is the network; "" for the module itself.
@@ -43,7 +44,8 @@ class ManifoldMixupCallback(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         assert self.mixup is not None
-        pl_module.mix = self._open = self.mixup(len(next(tensors(batch)))).__enter__()
+        size = len(next(tensors(batch)))
+        pl_module.mix = self._open = self.mixup(size if size > 1 else ALONE).__enter__()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

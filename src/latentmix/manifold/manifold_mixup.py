@@ -16,22 +16,27 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+import operator
+import warnings
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.hooks import (
-    InputHook,
-    OutputHook,
-    in_backward,
-    on_gradient,
-    refuse_wrapped,
-    replace_first,
-)
-from latentmix.manifold.layers import INPUT, Layer, find_layers, inspect_layers, probabilities
+from latentmix.manifold.first_pass import examine
+from latentmix.manifold.hooks import InputHook, OutputHook, drop_inert, in_backward, refuse_wrapped, tensors
+from latentmix.manifold.inspection import INPUT, Inputs, Layer, inspect_layers
+from latentmix.manifold.layers import find_layers, inputs_of, probabilities
+from latentmix.manifold.masks import Merge, attach
+from latentmix.manifold.passes import PLAIN
+from latentmix.manifold.passes import MixedPass as MixedPass
+from latentmix.manifold.recompute import Journal
 from latentmix.mixing import Mix, Mixup
+
+_LIVING: weakref.WeakSet[ManifoldMixup] = weakref.WeakSet()
+ATTEMPTS = 3  # of looking at a network whose answers show nothing
 
 
 class ManifoldMixup:
@@ -40,28 +45,43 @@ class ManifoldMixup:
     The layer, `lam` and `perm` are drawn anew by every call, which opens the context of one forward pass.
     Outside of it, in evaluation mode, in deep copies of the model and after `remove` the network is
     untouched; its state_dict always is. Hooks must be there before the model is compiled or wrapped for
-    several devices.
+    several devices. A model may carry several of them, of which one at a time is open. A deep copy of this
+    object mixes its own copy of the model.
+
+    Before the first mixed pass the network is run on up to four samples, in evaluation mode and without
+    gradients, to see whether the layers can be mixed. An error says that a layer does not hold the batch
+    where it should, or that mixing it changes nothing; a warning, that something passes it by.
 
     Arguments:
         model: The network, not yet wrapped or compiled.
         layers: Where to mix: names as in `model.named_modules()`; a regular expression that must match whole
-            names; or "auto", the outputs of whole blocks. "input" is the first tensor of real numbers that
-            the model gets. A layer's output is mixed: the tensor, or the first tensor of real numbers in a
-            tuple, dictionary or dataclass; its first dimension must be the batch.
+            names; or "auto", the outputs of whole blocks. "input" is all tensors of real numbers of the
+            batch's length that the model gets. A layer's output is mixed: the tensor, or the first tensor of
+            real numbers in a tuple, dictionary or dataclass.
         alpha: Of the Beta distribution; the paper takes 2 for hidden layers, 1 for the input alone.
         layer_probs: Probability of each layer, in the order of `eligible()`; uniform if None.
         per: One `lam` for the whole "batch", as published, or one for each "sample".
+        layer_per: One layer for the "batch", as published, or one for each "sample", which is then mixed with
+            samples of the same layer.
         fold: Keep the larger ("max") or smaller ("min") of lam and 1 - lam; None, as published, keeps lam.
         detach: Block the gradient at the mixed layer (section 4.1). What lies below gets zeros and not None,
             so that momentum and weight decay still move it, and distributed training misses no gradient.
         generator: On the CPU; where all draws come from. Torch's own if None. For the same draws on every
             rank, give each rank a generator with the same seed.
-        example: What to run once for "auto": the model's input, or a tuple or dictionary of inputs, at least
-            two different samples. If None, images, vectors or tokens that fit the first layer are tried.
+        example: What to run once, here and now, to find and examine layers: the model's input, or a tuple or
+            dictionary of inputs, at least two different samples. If None, "auto" tries images, vectors or
+            tokens that fit the first layer.
+        batch_dim: Which dimension of inputs and hidden states is the batch: one number, or a dictionary of
+            layers (0 where it says nothing). Labels have it in front.
+        masks: How to merge padding masks: {argument: function of a sample's mask and its partner's}. Modules
+            that run after the mixed layer and take this argument get the merged mask: {"attention_mask":
+            torch.maximum} where large means seen, {"src_key_padding_mask": torch.logical_and} where True
+            means padding.
+        check: Whether to examine the network before its first mixed pass.
 
     Raises:
-        ValueError: No such layer (the nearest names are given), a model that is wrapped or carries the hooks
-            of another ManifoldMixup already, or an argument out of its range.
+        ValueError: No such layer (the nearest names are given), a model that is wrapped or compiled already,
+            or an argument out of its range.
 
     References:
         Manifold Mixup v1, section 2 and algorithm 2.
@@ -75,256 +95,267 @@ class ManifoldMixup:
         alpha: float = 2.0,
         layer_probs: Sequence[float] | None = None,
         per: Literal["batch", "sample"] = "batch",
+        layer_per: Literal["batch", "sample"] = "batch",
         fold: Literal["max", "min"] | None = None,
         detach: bool = False,
         generator: torch.Generator | None = None,
         example: Any = None,
+        batch_dim: int | Mapping[str, int] = 0,
+        masks: Mapping[str, Merge] | None = None,
+        check: bool = True,
     ) -> None:
         refuse_wrapped(model)
-        if per not in ("batch", "sample") or fold not in (None, "max", "min"):
-            raise ValueError(
-                f"per={per!r}, fold={fold!r}: take 'batch' or 'sample', and None, 'max' or 'min'"
-            )
         if generator is not None and generator.device.type != "cpu":
             raise ValueError(f"generator on {generator.device}: draws are made on the host, give one there")
-        self._mixup = Mixup(k=2, alpha=alpha, per=per)
-        self.model, self.per, self.fold, self.detach, self.generator = model, per, fold, detach, generator
-        self.layers = find_layers(model, layers, example)
+        self.model, self.detach, self.generator = model, detach, generator
+        self.alpha, self.per, self.layer_per, self.fold = alpha, per, layer_per, fold
+        self._check_options(alpha)
+        input_dim = batch_dim.get(INPUT, 0) if isinstance(batch_dim, Mapping) else batch_dim
+        self.layers = find_layers(model, layers, example, input_dim)
+        dims = batch_dim if isinstance(batch_dim, Mapping) else dict.fromkeys(self.layers, batch_dim)
+        if unknown := set(dims) - {*self.layers, INPUT}:
+            raise ValueError(
+                f"batch_dim names {', '.join(sorted(unknown))}, not among the layers {self.layers}"
+            )
+        self.batch_dims = [dims.get(name, 0) for name in self.layers]
+        self._input_dim = input_dim
         self.layer_probs = probabilities(layer_probs, self.layers)
+        self._masks = dict(masks or {})
         self._active: MixedPass | None = None
-        self._differentiated: MixedPass | None = None
-        self._handles = [
-            model.register_forward_pre_hook(InputHook(self._apply, i), with_kwargs=True)
-            if name == INPUT
-            else model.get_submodule(name).register_forward_hook(OutputHook(self._apply, i))
-            for i, name in enumerate(self.layers)
-        ]
-        self._handles.append(model.register_forward_hook(OutputHook(self._watch, -1)))
+        self._last: MixedPass | None = None
+        self._attempts, self._examined = 0 if check else ATTEMPTS, False
+        self._state: Literal["new", "attached", "removed"] = "new"
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._attach()
+        if example is not None and check:
+            self._examine(inputs_of(example, input_dim), most=None)
 
-    def __call__(self, batch_size: int) -> MixedPass:
+    def __call__(
+        self,
+        batch: SupportsIndex | Mix,
+        *,
+        layer: str | Sequence[str] | None = None,
+        alpha: float | None = None,
+    ) -> MixedPass:
         """Draw for one forward pass: ``with mm(len(x)) as m: ...``.
 
         In evaluation mode the draw is the identity: nothing is mixed, neither hidden states nor labels.
 
+        Arguments:
+            batch: The number of samples; or a `Mix` of your own, of any number of parents: chosen partners
+                and weights (`latentmix.mixing.pair`), regions or masks for the shape of the layer, or two
+                batches, one after the other in one tensor, mixed with each other.
+            layer: Where to mix, instead of a drawn layer; or one name for each sample, whose partners must
+                have the same.
+            alpha: For this pass instead of that of the constructor.
+
         Raises:
-            ValueError: Nobody to mix with, or not a number.
-            RuntimeError: Hooks were removed.
+            ValueError: Nobody to mix with, not a number, no such layer, or a setting out of its range.
+            RuntimeError: Hooks were removed, or the labels of the pass before were never mixed.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r}: give the number of samples, for example len(x)")
-        if not self._handles:
-            raise RuntimeError("this ManifoldMixup was removed from its model; make a new one")
+        size = batch.partners.shape[1] if isinstance(batch, Mix) else _number(batch)
+        self._attach()
+        self._refuse_forgotten_labels()
+        alpha = self.alpha if alpha is None else alpha
+        self._check_options(alpha)
         if not self.model.training:
-            alone = torch.arange(batch_size, device="cpu")[None].expand(2, -1)
-            weights = torch.tensor([[1.0], [0.0]], device="cpu").expand(2, batch_size)
-            return MixedPass(self, None, Mix(alone, weights))
-        if batch_size == 1:
+            alone = torch.arange(size, device="cpu")[None].expand(2, -1)
+            weights = torch.tensor([[1.0], [0.0]], device="cpu").expand(2, size)
+            return MixedPass(self, None, Mix(alone, weights), shared=True)
+        if not isinstance(batch, Mix) and size == 1:
             raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
-        k = int(torch.multinomial(self.layer_probs, 1, generator=self.generator))
-        mix = self._mixup(torch.empty(batch_size, device="cpu"), self.generator)
+        drawn = self._draw_layer(size) if layer is None else self._named(layer, size)
+        if isinstance(batch, Mix):
+            _check(batch, drawn)
+            return MixedPass(self, drawn, batch)
+        mix = Mixup(k=2, alpha=alpha, per=self.per)(torch.empty(size, device="cpu"), self.generator)
+        partners = mix.partners if len(drawn) == 1 else self._within_layers(drawn)
+        weights = mix.weights
         if self.fold is not None:
-            order = mix.weights.sort(0, descending=self.fold == "max").values
-            mix = Mix(mix.partners, order)
-        return MixedPass(self, k, mix)
+            weights = weights.sort(0, descending=self.fold == "max").values
+        return MixedPass(self, drawn, Mix(partners, weights), shared=self.per == "batch")
 
     def eligible(self, *args: Any, **kwargs: Any) -> list[Layer]:
-        """List the layers that may be drawn; given inputs, run the model on them once per layer and look.
+        """List the layers that may be drawn; given inputs, run the model on them a few times and look.
 
-        The model runs in evaluation mode and without gradients. Shapes are None and `whole` is None where no
-        inputs are given, and `whole` is None for a batch of one or of equal samples, which shows nothing.
+        The model runs in evaluation mode and without gradients. Shapes are None and `whole` and `matters` are
+        None where no inputs are given; the latter also for a batch of one or of equal samples, which show
+        nothing.
 
         Raises:
-            ValueError: A layer that the forward pass does not reach exactly once.
+            ValueError: A layer that the forward pass does not reach exactly once, or that does not hold the
+                batch where it should.
         """
-        return inspect_layers(self.model, self.layers, args, kwargs)
+        inputs = Inputs.of(args, kwargs, self._input_dim) if args or kwargs else None
+        found = inspect_layers(self.model, self.layers, inputs, dict(zip(self.layers, self.batch_dims)))
+        self._examined = self._examined or inputs is not None
+        return found
 
     def remove(self) -> None:
         """Take the hooks off; the model is as it was."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._active, self._differentiated = [], None, None
+        self._handles, self._active, self._last, self._state = [], None, None, "removed"
+        self._journal = Journal()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_handles": [], "_active": None, "_last": None, "_journal": None}
+        return state | {"_state": "new" if self._state == "attached" else self._state}
+
+    def _attach(self) -> None:
+        """Put the hooks on; a copy does so when it is used first: its model may not be complete before."""
+        if self._state == "removed":
+            raise RuntimeError("this ManifoldMixup was removed from its model; make a new one")
+        if self._state == "attached":
+            return
+        drop_inert(self.model)
+        self._journal: Journal[MixedPass] = Journal()
+        self._modules = frozenset(map(id, self.model.modules()))
+        self._handles = [
+            self.model.register_forward_pre_hook(InputHook(self._begin, -1), with_kwargs=True),
+            *(
+                self.model.get_submodule(name).register_forward_hook(OutputHook(self._apply, i))
+                for i, name in enumerate(self.layers)
+                if name != INPUT
+            ),
+            *attach(self.model, self._masks, self._current),
+            self.model.register_forward_hook(OutputHook(self._end, -1)),
+        ]
+        self._state = "attached"
+        _LIVING.add(self)
+
+    def made(self, t: Tensor) -> MixedPass | None:
+        """The pass in which a tensor was computed; None if in none, or if that cannot be told."""
+        return None if t.grad_fn is None or torch.compiler.is_compiling() else self._journal.made(t.grad_fn)
+
+    def open(self, m: MixedPass) -> None:
+        """Let a pass begin; what its context does."""
+        for other in _LIVING:
+            if other._active is not None and other._modules & self._modules:
+                raise RuntimeError("another forward pass is open; leave its context first")
+        self._active = m
+        self._journal.note(m)
+
+    def close(self, m: MixedPass) -> None:
+        """Let a pass end."""
+        self._active = None
+        self._journal.note(None)
+
+    def complete(self, m: MixedPass) -> None:
+        """A pass has ended well: its labels are expected by the next draw."""
+        self._last = m
+        if self._attempts < ATTEMPTS and m._drawn and not self._examined:
+            self._attempts = ATTEMPTS
+            warnings.warn(
+                f"layers {', '.join(self.layers)} are mixed unexamined, since the network was compiled, or "
+                "not called as a whole, before its first mixed pass: run `eligible(x)` once, or give "
+                "example=x or check=False",
+                stacklevel=3,
+            )
+
+    def _begin(self, index: int, value: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """Before the model runs: examine it once, and mix its input if that was drawn."""
+        if not self.model.training:
+            return None
+        m = self._active
+        if torch.compiler.is_compiling() or m is None:
+            pass
+        elif self._attempts < ATTEMPTS and m._drawn and not in_backward():
+            args, kwargs = value
+            self._examine(Inputs(args, kwargs, self._input_dim, m._size), most=4)
+        return self._apply(self.layers.index(INPUT), value) if INPUT in self.layers else None
 
     def _apply(self, index: int, value: Any) -> Any:
         """What layer `index` is to hold instead of `value`; None to leave it."""
         if not self.model.training:
             return None
-        if torch.compiler.is_compiling():
-            return None if self._active is None else self._active._forward(index, value)
-        if in_backward():
-            m = self._differentiated
+        if not torch.compiler.is_compiling() and in_backward():
+            m = self._journal.recomputed()
             return None if m is None else m._mixed(index, value)
-        mixed = None if self._active is None else self._active._forward(index, value)
-        if self.layers[index] != INPUT:
-            self._watch(index, value if mixed is None else mixed)
-        return mixed
+        return None if self._active is None else self._active._forward(index, value)
 
-    def _watch(self, index: int, value: Any) -> None:
-        """Learn which forward pass a backward pass differentiates, for layers that it runs again.
-
-        Activation checkpointing runs them mostly after the context has closed, and another draw than the
-        first time would give wrong gradients, silently. The nodes of one forward pass are differentiated
-        without those of others in between, and its output comes first.
-        """
+    def _end(self, index: int, output: Any) -> None:
+        """After the model: mark its outputs by the pass that made them."""
         if self.model.training and not torch.compiler.is_compiling() and not in_backward():
             m = self._active
-            on_gradient(value, lambda: setattr(self, "_differentiated", m))
+            for t in tensors(output):
+                # Parameters and inputs are no results; another ManifoldMixup may have marked these.
+                if t.grad_fn is not None and not (m is None and hasattr(t, "_mixed_by")):
+                    t._mixed_by = PLAIN if m is None else weakref.ref(m)  # type: ignore[attr-defined]
 
+    def _current(self) -> MixedPass | None:
+        return self._journal.recomputed() if in_backward() else self._active
 
-class MixedPass:
-    """One forward pass: the draw that mixes its hidden states and its labels, and the proof that it did.
-
-    Attributes:
-        lam: Weight of each sample itself: a scalar, or (B,) if drawn per sample; float32.
-        perm: Whom each sample is mixed with, shape (B,).
-        layer: Name of the layer, None if nothing is mixed (evaluation mode).
-        mix: Both as a `Mix`.
-    """
-
-    def __init__(self, owner: ManifoldMixup, index: int | None, mix: Mix) -> None:
-        self._owner, self._index, self._detach = owner, index, owner.detach
-        self._calls = [0] * len(owner.layers)
-        layer_weights = torch.zeros(len(owner.layers), *mix.weights.shape, device="cpu")
-        layer_weights[:, 0] = 1
-        if index is not None:
-            layer_weights[index] = mix.weights
-        blocked = torch.arange(len(owner.layers), device="cpu") == (-1 if index is None else index)
-        device = next(
-            (t.device for t in (*owner.model.parameters(), *owner.model.buffers())), torch.device("cpu")
-        )
-        # Without waiting: what these copies need lies on the host already.
-        self._layer_weights = layer_weights.to(device, non_blocking=True)
-        self._blocked = blocked.to(device, non_blocking=True)
-        self.mix = Mix(mix.partners.to(device, non_blocking=True), mix.weights.to(device, non_blocking=True))
-        self.layer = None if index is None else owner.layers[index]
-        self.perm = self.mix.partners[1]
-        self.lam = self.mix.weights[0] if owner.per == "sample" else self.mix.weights[0, 0]
-
-    def __enter__(self) -> MixedPass:
-        if self._owner._active is not None:
-            raise RuntimeError("another forward pass is open; leave its context first")
-        self._owner._active = self
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
-        self._owner._active = None
-        if error is None:
-            self.verify()
-
-    def loss(self, criterion: Callable[[Any, Any], Tensor], output: Any, y: Any) -> Tensor:
-        """lam criterion(output, y) + (1 - lam) criterion(output, y[perm]).
-
-        Arguments:
-            criterion: Any loss of the output and one set of labels; a scalar, or one value per sample (any
-                shape (B, ...), reduction="none"), which is averaged and which `per="sample"` needs.
-            output: Whatever the criterion takes.
-            y: Labels, a tensor with the batch in front, or a dictionary, tuple or list of them.
-
-        Raises:
-            ValueError: Labels that are not the batch's, or that the criterion refuses.
-            RuntimeError: The layer was not mixed exactly once.
-        """
-        self.verify()
-        first = _criterion(criterion, output, y)
-        if self._index is None:
-            return first.mean()
-        second = _criterion(criterion, output, self._take(y))
-        if first.ndim == 0 and self.lam.ndim:
-            raise ValueError(
-                "per='sample' weighs every sample's own loss, but the criterion returned one number; "
-                "give it reduction='none', or use `target` and a loss that takes soft labels"
+    def _examine(self, inputs: Inputs, most: int | None) -> None:
+        dims = dict(zip(self.layers, self.batch_dims))
+        conclusive = examine(self.model, self.layers, inputs, dims, most, self._masks)
+        self._attempts = ATTEMPTS if conclusive else self._attempts + 1
+        self._examined = True
+        if not conclusive and self._attempts == ATTEMPTS:
+            warnings.warn(
+                f"layers {', '.join(self.layers)} are mixed unexamined, since the network gave the same "
+                "answer for all samples that were tried: run `eligible(x)` on others, or give check=False",
+                stacklevel=2,
             )
-        lam = self.lam.to(first.device)
-        lam = lam.reshape(-1, *[1] * (first.ndim - 1)) if lam.ndim else lam
-        return (lam * first + (1 - lam) * second).mean()
 
-    def target(self, y: Tensor, num_classes: int | None = None) -> Tensor:
-        """lam y + (1 - lam) y[perm], class indices as one-hot codes: for losses that take soft labels.
+    def _draw_layer(self, size: int) -> list[int]:
+        if self.layer_per == "batch":
+            return [int(torch.multinomial(self.layer_probs, 1, generator=self.generator))]
+        return torch.multinomial(self.layer_probs, size, True, generator=self.generator).tolist()
 
-        Arguments:
-            y: Class indices (B,), which need `num_classes`; or one-hot, multi-label or real targets (B, ...).
+    def _within_layers(self, drawn: list[int]) -> Tensor:
+        """Partners, a permutation within each layer: a state mixed further below is none to mix with."""
+        partners = torch.arange(len(drawn), device="cpu")
+        layers = torch.tensor(drawn, device="cpu")
+        for i in sorted(set(drawn)):
+            rows = (layers == i).nonzero()[:, 0]
+            partners[rows] = rows[torch.randperm(len(rows), generator=self.generator, device="cpu")]
+        return torch.stack([torch.arange(len(drawn), device="cpu"), partners])
 
-        Raises:
-            ValueError: Labels that are not the batch's, or class indices without a number of classes.
-            RuntimeError: The model ran already, but the layer was not mixed exactly once.
-        """
-        if any(self._calls):
-            self.verify()
-        if num_classes is None and y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool:
-            raise ValueError("class indices need num_classes")
-        if len(y) != self.mix.partners.shape[1]:
-            raise ValueError(f"{len(y)} labels for a batch of {self.mix.partners.shape[1]}")
-        return Mix(self.mix.partners.to(y.device), self.mix.weights.to(y.device)).labels(y, num_classes)
+    def _named(self, layer: str | Sequence[str], size: int) -> list[int]:
+        names = [layer] if isinstance(layer, str) else list(layer)
+        if not isinstance(layer, str) and len(names) != size:
+            raise ValueError(f"layer has {len(names)} names for a batch of {size}")
+        if unknown := set(names) - set(self.layers):
+            raise ValueError(f"layer={sorted(unknown)[0]!r} is none of {', '.join(self.layers)}")
+        return [self.layers.index(name) for name in names]
 
-    def verify(self) -> None:
-        """Check that the drawn layer was mixed exactly once, as `loss` and leaving the context do.
+    def _check_options(self, alpha: float) -> None:
+        if self.per not in ("batch", "sample") or self.fold not in (None, "max", "min"):
+            raise ValueError(
+                f"per={self.per!r}, fold={self.fold!r}: take 'batch' or 'sample', and None, 'max' or 'min'"
+            )
+        if self.layer_per not in ("batch", "sample"):
+            raise ValueError(f"layer_per={self.layer_per!r}: take 'batch' or 'sample'")
+        Mixup(alpha=alpha)  # refuses what is not above 0
 
-        Raises:
-            RuntimeError: It was not.
-        """
-        if self._index is None or (calls := self._calls[self._index]) == 1:
-            return
-        if calls == 0:
+    def _refuse_forgotten_labels(self) -> None:
+        last, self._last = self._last, None
+        if last is not None and last._drawn and not last._labels_mixed:
             raise RuntimeError(
-                f"layer {self.layer!r} was never reached: labels would be mixed, but hidden states not. The "
-                "forward pass must run inside the context, in training mode, on the model that was given "
-                "(not a copy) and through its __call__ (not .forward); `eligible(x)` shows what it reaches"
+                f"the pass before mixed layer {last.layer!r} and never its labels: use `m.loss` or "
+                "`m.target`, or mix labels yourself by `m.perm` and `m.lam`. A model that computes its "
+                "own loss takes `m.target` for labels, or is called without labels and its outputs go into "
+                "`m.loss`"
             )
-        raise RuntimeError(
-            f"layer {self.layer!r} ran {calls} times and mixed each time: open one context for each forward "
-            "pass, and leave out layers that a forward pass uses more than once"
-        )
-
-    def _forward(self, index: int, value: Any) -> Any:
-        self._calls[index] += 1
-        return self._mixed(index, value)
-
-    def _mixed(self, index: int, value: Any) -> Any:
-        """`value` with its first tensor of real numbers mixed; None if this layer is not the drawn one."""
-        if not torch.compiler.is_compiling() and index != self._index:
-            return None
-        mixed = replace_first(value, lambda h: self._mix_at(index, h))
-        if mixed is None:
-            raise ValueError(
-                f"layer {self._owner.layers[index]!r} holds no tensor of real numbers; where it holds tokens "
-                "or class indices, mix their embedding"
-            )
-        return mixed
-
-    def _mix_at(self, index: int, h: Tensor) -> Tensor:
-        batch = self.mix.partners.shape[1]
-        if h.ndim == 0 or h.shape[0] != batch:
-            raise ValueError(
-                f"layer {self._owner.layers[index]!r} holds {tuple(h.shape)}, but the draw was for a batch "
-                f"of {batch}, which must be the first dimension"
-            )
-        mixed = Mix(self.mix.partners.to(h.device), self._layer_weights[index].to(h.device))(h)
-        if self._detach:
-            mixed = torch.where(self._blocked[index].to(h.device), mixed.detach(), mixed)
-        return mixed
-
-    def _take(self, y: Any) -> Any:
-        if isinstance(y, Mapping):
-            return {key: self._take(value) for key, value in y.items()}
-        if isinstance(y, tuple | list):
-            return type(y)(self._take(value) for value in y)
-        if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(self.perm):
-            what = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"type {type(y).__name__}"
-            raise ValueError(f"labels of {what} for a batch of {len(self.perm)}")
-        return y[self.perm.to(y.device)]
 
 
-def _criterion(criterion: Callable[[Any, Any], Tensor], output: Any, y: Any) -> Tensor:
+def _number(batch: Any) -> int:
     try:
-        return criterion(output, y)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        described = (
-            f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}"
-            if isinstance(t, Tensor)
-            else type(t).__name__
-            for t in (output, y)
-        )
-        raise ValueError(
-            "the criterion refuses outputs {} with labels {}".format(*described) + f": {error}"
-        ) from error
+        size = operator.index(batch)
+    except TypeError:
+        size = 0
+    if size < 1 or isinstance(batch, bool):
+        raise ValueError(f"batch={batch!r}: give the number of samples, for example len(x), or a Mix")
+    return size
+
+
+def _check(mix: Mix, drawn: list[int]) -> None:
+    """Refuse a mix whose first row is not the batch itself, or that mixes samples of different layers."""
+    partners = mix.partners
+    if partners.device.type != "cpu":
+        return  # reading it would make the host wait
+    if not torch.equal(partners[0], torch.arange(partners.shape[1])) or len(partners) < 2:
+        raise ValueError("a mix needs the batch itself in its first row of partners, and at least two rows")
+    if len(drawn) > 1 and any(drawn[p] != drawn[b] for row in partners.tolist() for b, p in enumerate(row)):
+        raise ValueError("a sample's partners must be mixed in the same layer as the sample")

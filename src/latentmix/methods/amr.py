@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.methods.gan_losses import (
+    at_least_float32,
+    cross_entropy,
+    draw_shares,
+    fake_real,
+    refuse_places,
+    split_at,
+)
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
@@ -28,6 +37,11 @@ class AMR(AutoencoderMethod):
         consistency: Weight of the consistency of mixes, the paper's beta (appendix); L1 where the
             reconstruction is, else the mean square. The target is not detached, as in the published code.
         reconstruction: "l1", "l2" (mean square) or "bce".
+        critic_mixes: Where the critic also learns that mixes lam real + (1 - lam) reconstruction are fakes,
+            lam as in `latentmix.methods.gan`: "pixels" or a part of the critic; "none", as published.
+
+    Raises:
+        ValueError: A place that the critic does not have.
 
     References:
         "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equation 3 and the appendix.
@@ -45,10 +59,14 @@ class AMR(AutoencoderMethod):
         lamb: float = 10.0,
         consistency: float = 0.0,
         reconstruction: Reconstruction = "l1",
+        critic_mixes: str = "none",
     ) -> None:
         super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.mixer, self.lamb, self.consistency = mixer, lamb, consistency
+        self.critic_mixes = critic_mixes
+        if critic_mixes != "none":
+            refuse_places(self.critic, (critic_mixes,))
 
     def realism(self, x: Tensor) -> Tensor:
         return self.critic(x).sigmoid()
@@ -71,4 +89,10 @@ class AMR(AutoencoderMethod):
             norm = F.l1_loss if self.reconstruction == "l1" else F.mse_loss
             values["consistency"] = norm(self.encode(x_mix), h_mix)
             loss = loss + self.consistency * values["consistency"]
-        return {"autoencoder": loss, "critic": game.judge} | self.probe_losses(h, batch), values
+        if self.critic_mixes != "none":
+            until, rest = split_at(self.critic, self.critic_mixes)
+            lam = draw_shares(len(h), 0.2, fold=True, device=h.device, generator=batch.generator)
+            mixed = fake_real(lam)(until(torch.cat([batch.x, x_hat])))[: len(h)]
+            values["critic_mixes"] = cross_entropy(at_least_float32(rest(mixed)), 0.0)
+            values["critic"] = game.judge + values["critic_mixes"]
+        return {"autoencoder": loss, "critic": values["critic"]} | self.probe_losses(h, batch), values

@@ -50,7 +50,8 @@ class Classifier(Method):
         drops: Shares of the training at which the learning rate falls tenfold.
         optimiser: "sgd" with Nesterov's momentum of 0.9, or "adam" without decay, betas (0.9, 0.999).
         decay: Weight decay of "sgd", on all weights.
-        statistics: What to normalise by: "measured", or published numbers for "cifar10", "cifar100", "svhn".
+        statistics: What to normalise by: "measured", "range" for pixels in [-1, 1] as they are, or published
+            numbers for "cifar10", "cifar100", "svhn".
 
     Raises:
         ValueError: Data without labels, layers that the network does not have, or published statistics of
@@ -81,7 +82,7 @@ class Classifier(Method):
         drops: tuple[Share, ...] = (1 / 3, 2 / 3),
         optimiser: Literal["sgd", "adam"] = "sgd",
         decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
-        statistics: Literal["measured", "cifar10", "cifar100", "svhn"] = "measured",
+        statistics: Literal["measured", "range", "cifar10", "cifar100", "svhn"] = "measured",
     ) -> None:
         if not num_classes:
             raise ValueError("method classifier needs data with labels, and these have none")
@@ -201,12 +202,14 @@ def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor,
 
     Arguments:
         images: Shape (N, C, H, W), uint8; what is measured.
-        which: "measured", or a key of `STATISTICS` for published numbers.
+        which: "measured"; "range" for 1/2 and 1/2, which leave pixels in [-1, 1]; or a key of `STATISTICS`.
 
     Raises:
         ValueError: Another number of channels than the published statistics have.
     """
-    if which != "measured":
+    if which == "range":
+        mean = std = torch.full((images.shape[1],), 0.5, device=images.device)
+    elif which != "measured":
         if images.shape[1] != 3:
             raise ValueError(f"statistics={which} are of 3 channels, the images have {images.shape[1]}")
         mean, std = torch.tensor(STATISTICS[which], device=images.device) / 255

@@ -67,8 +67,9 @@ class FactorMixing(Method):
             y = mix(y)
             x = mix(x) if self.mixing == "input" else self.draw(mix(batch.factors.double()).trunc()).to(x)
         p = self.network((x + 1) / 2)[:, 0].float().sigmoid()
-        # Not from logits: as published, logarithms are cut at -100, and autocast refuses torch's own.
-        loss = -(y * p.log().clamp_min(-100) + (1 - y) * (-p).log1p().clamp_min(-100)).mean()
+        with torch.autocast(x.device.type, enabled=False):  # which refuses this loss
+            # Of probabilities, as published: its gradient vanishes where a probability rounds to 0 or 1.
+            loss = F.binary_cross_entropy(p, y.float())
         return {"network": loss}, {}
 
     @staticmethod

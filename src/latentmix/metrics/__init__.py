@@ -1,29 +1,44 @@
-"""Metrics: what the codes and mixes of a trained method are worth; one file a question.
+"""Metrics: what a trained method is worth; one file for each question.
 
 The folder is the list: a metric called NAME is the module ``latentmix/metrics/NAME.py`` with a function
 
-    evaluate(method, data, *, seed=0, <options with types and defaults>) -> Score
+    @metric
+    def evaluate(method: ROLE, data, *, seed=0, <options with types and defaults>) -> Score
 
-whose docstring's first sentence says in plain words what the values mean. The method is in eval mode, and its
-`encode` is deterministic. A metric that does not apply raises ValueError and names what it needs. What a
-metric computes from arrays is a plain function of the same module; a module without `evaluate` is no metric.
+The first sentence of its docstring says in plain words what the values mean. ROLE is the protocol from
+`latentmix.methods.roles` that the metric needs; other methods are refused by name. A metric that does not
+apply to the data raises ValueError and names what it needs. A value that is undefined is NaN. What a metric
+computes from arrays is a plain function of the same module; what several metrics share is in a package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Annotated, NamedTuple, cast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_type_hints
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from latentmix.data import Split
+from latentmix.data.names import name_of
 from latentmix.methods.roles import Decodes, Encodes
 
 Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
+Evaluate = TypeVar("Evaluate", bound=Callable[..., "Score"])
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
+DOES = {
+    "Encodes": "encodes images",
+    "Decodes": "decodes codes",
+    "Classifies": "classifies images",
+    "Samples": "draws samples",
+}
 
 
 class Score(NamedTuple):
@@ -38,17 +53,139 @@ class Score(NamedTuple):
     protocol: dict[str, object]
 
 
-_kept: ContextVar[dict[tuple[int, int], tuple[Tensor, Tensor]] | None] = ContextVar("kept", default=None)
+def metric(evaluate: Evaluate) -> Evaluate:
+    """Decorate `evaluate(method, data, **options)` with what holds for every metric.
+
+    A method that lacks the role is refused; the method is in evaluation mode while it is measured, and in its
+    former mode afterwards; the protocol names the versions of the numerical libraries. Decorating twice
+    changes nothing.
+
+    Raises:
+        ValueError: See `missing_role`.
+    """
+    if getattr(evaluate, "_is_metric", False):
+        return evaluate
+
+    @functools.wraps(evaluate)
+    def measured(method: Any, data: Any, **options: Any) -> Score:
+        if (reason := missing_role(evaluate, method)) is not None:
+            raise ValueError(reason)
+        with evaluating(method):
+            values, protocol = evaluate(method, data, **options)
+        return Score(values, protocol | {"versions": versions()})
+
+    measured._is_metric = True  # type: ignore[attr-defined]
+    return cast(Evaluate, measured)
+
+
+def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
+    """Say in one line what a method lacks for a metric; None if it lacks nothing.
+
+    The role is the type hint of the metric's first parameter: a protocol, a union of protocols of which one
+    suffices, or a class.
+    """
+    first = next(iter(inspect.signature(evaluate).parameters), "")
+    try:
+        role = get_type_hints(evaluate).get(first)
+    except NameError:  # a hint that only a type checker can resolve
+        return None
+    choices = [
+        choice for choice in get_args(role) or (role,) if isinstance(choice, type) and choice is not Any
+    ]
+    lacking = [_lacking(choice, method) for choice in choices]
+    if not lacking or not all(lacking):
+        return None
+    name, owner = evaluate.__module__.rpartition(".")[2], name_of(type(method))
+    wanted = " or ".join(" and ".join(parts) for parts in lacking)
+    absent = dict.fromkeys(m for parts in lacking for members in parts.values() for m in members)
+    has = f"has no {', '.join(absent)}" if absent else "is none"
+    return f"{name} needs a method that {wanted}; {owner} {has}"
+
+
+def _lacking(role: type, method: object) -> dict[str, list[str]]:
+    """What a method lacks of a role, {"decodes codes (code_shape, decode)": missing members}."""
+    if not getattr(role, "_is_protocol", False):
+        return {} if isinstance(method, role) else {f"is a {role.__name__}": []}
+    lacking = {}
+    for part in role.__mro__:
+        own = {**vars(part), **vars(part).get("__annotations__", {})}
+        members = sorted(m for m in own if not m.startswith("_")) if getattr(part, "_is_protocol", 0) else []
+        if absent := [member for member in members if not hasattr(method, member)]:
+            lacking[f"{DOES.get(part.__name__, f'is a {part.__name__}')} ({', '.join(members)})"] = absent
+    return lacking
+
+
+def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The name under which a score is kept: the metric's, and every option that differs from its default.
+
+    >>> key_of("knn", {"k": 20, "temperature": 0.1}, {"k": 200, "temperature": 0.1})
+    'knn.k=20'
+
+    Arguments:
+        options: Resolved options; those without a default are always named.
+        defaults: {option: default}.
+    """
+
+    def plain(value: Any) -> Any:  # JSON turns tuples into lists, which must not make another key
+        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def spelt(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return f"[{','.join(map(spelt, value))}]"
+        return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+    other = {k: v for k, v in options.items() if k not in defaults or plain(v) != plain(defaults[k])}
+    words = ",".join(f"{option}={spelt(other[option])}" for option in sorted(other))
+    return f"{name}.{words}" if words else name
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {library: importlib.metadata.version(library) for library in LIBRARIES}
+
+
+def versions() -> dict[str, object]:
+    """The versions of the libraries that compute scores, {name: version}."""
+    return dict(_versions())
+
+
+@dataclass
+class _Kept:
+    """What the metrics of one method share: codes, by the images that they are of, and a folder."""
+
+    codes: dict[Tensor, Tensor] = field(default_factory=dict)  # tensors are looked up by identity
+    folder: Path | None = None
 
 
 @contextmanager
-def codes_kept() -> Iterator[None]:
-    """Let several metrics of the same weights encode each split once; inside, nothing may be trained."""
-    token = _kept.set({})
+def evaluating(method: nn.Module, folder: Path | None = None) -> Iterator[None]:
+    """Put a method into evaluation mode, and encode each split once, until the block ends.
+
+    Every metric does so for itself; around several metrics of one method it makes them share their codes.
+    Nothing may be trained inside. Blocks inside the block join it.
+
+    Arguments:
+        folder: Where feature networks travel with the method, such as the folder of its run; see
+            `features.classifier`.
+    """
+    if "_kept" in vars(method):
+        yield
+        return
+    modes = [(module, module.training) for module in method.modules()]
+    method.eval()
+    method._kept = _Kept(folder=folder)  # type: ignore[assignment]
     try:
         yield
     finally:
-        _kept.reset(token)
+        del method._kept
+        for module, training in modes:
+            module.training = training
+
+
+def folder_of(method: object) -> Path | None:
+    """The folder that the surrounding `evaluating` block names, None without one."""
+    kept = vars(method).get("_kept")
+    return kept.folder if kept is not None else None
 
 
 @torch.no_grad()
@@ -60,13 +197,13 @@ def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_
         batch_size: Images encoded at a time; it decides memory, not the codes.
 
     Raises:
-        ValueError: Codes that are not finite.
+        ValueError: Codes that are not finite, or no images.
     """
-    kept, key = _kept.get(), (id(method), id(split.images))
+    kept = vars(method).get("_kept")
     if index is None and kept is not None:
-        if key not in kept:  # beside its images: kept alive, their id cannot become another's
-            kept[key] = split.images, encode(method, split, torch.arange(len(split)), batch_size=batch_size)
-        return kept[key][1].clone()
+        if split.images not in kept.codes:
+            kept.codes[split.images] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)
+        return kept.codes[split.images].clone()
     index = torch.arange(len(split)) if index is None else index.cpu()
     device = device_of(method)
     codes: Tensor | None = None
@@ -83,15 +220,22 @@ def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_
 
 @torch.no_grad()
 def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU."""
+    """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU.
+
+    Raises:
+        ValueError: Images that are not finite.
+    """
     device, shape = device_of(method), method.code_shape
     parts = codes.reshape(-1, *shape).split(batch_size)
-    return torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
+    images = torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
+    require_finite(images, "decoded images")
+    return images
 
 
 def device_of(method: object) -> torch.device:
-    """Where a method's parameters are."""
-    return next(cast(nn.Module, method).parameters()).device
+    """Where a method's parameters live; the CPU if it has none."""
+    parameters = cast(nn.Module, method).parameters()
+    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def require_finite(x: Tensor, what: str) -> None:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Count, Score, require_finite
+from latentmix.metrics import Count, Score, metric, require_finite
 from latentmix.metrics.probe import labelled_codes
 
 
+@metric
 def evaluate(
     method: Encodes, data: Data, *, seed: int = 0, restarts: Count = 20, max_train: Count = 20_000
 ) -> Score:
@@ -92,6 +93,8 @@ def kmeans(
     mean = train.mean(0)
     covariance = torch.cov((train - mean).double().T).reshape(train.shape[1], -1)
     values, vectors = torch.linalg.eigh(covariance)
+    if values[-1] <= 1e-12 * mean.double().square().sum():
+        raise ValueError("the codes are all the same, and form no clusters")
     kept = values > 1e-8 * values[-1]  # directions in which the codes do not vary hold only rounding
     whiten = (vectors[:, kept] / values[kept].sqrt()).float()
     model = KMeans(clusters, init="random", n_init=restarts, max_iter=1000, random_state=seed)

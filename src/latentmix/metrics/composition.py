@@ -15,10 +15,11 @@ from torch import Tensor
 from latentmix.data import Data, Split
 from latentmix.data.subset import has
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, decode, encode
+from latentmix.metrics import Count, Score, decode, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.honesty import density
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics.walks.mixes import Path, walk
+from latentmix.metrics.walks.variety import IMAGES, measure
 from latentmix.mixing import lerp
 
 STEPS = 9  # places between two parents, neither end among them
@@ -26,6 +27,7 @@ JUDGED = 12_000  # images that the judge learns from
 FEWEST = 40  # images of the combination, for the judge and for comparison
 
 
+@metric
 def evaluate(
     method: Autoencodes,
     data: Data,
@@ -52,7 +54,7 @@ def evaluate(
         images of it (density above 0); `density` of those reached (1 for real images; NaN without any); each
         for `pixels` too. `reconstructed` is the share of real images of the combination that are still taken
         for it when encoded and decoded: no method can be expected to do better; `judge` the classifier's
-        accuracy on them.
+        accuracy on them. The values of mixes are NaN if the model is collapsed (`walks.variety`).
 
     Raises:
         ValueError: A run without `hold_out`, too few test images of the combination or of the parents, or a
@@ -73,7 +75,7 @@ def evaluate(
     g = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data.test), generator=g)
     known, fresh = order[: len(order) // 2], order[len(order) // 2 :]
-    features = classifier(shown(judged, known, g), seed, places=True)
+    features = classifier(shown(judged, known, g), seed, places=True, folder=folder_of(method))
     real = fresh[held[fresh]]
     body, p = features.describe_split(data.test, real)
     judge = float((p.argmax(1) == combination).double().mean())
@@ -98,10 +100,17 @@ def evaluate(
     rebuilt = decode(method, encode(method, data.test, real).reshape(-1, *shape))
     values["reconstructed"] = float((features.describe(rebuilt)[1].argmax(1) == combination).double().mean())
     values["judge"] = judge
+    some = fresh[:IMAGES]
+    seen = data.test.pixels(some.to(data.test.images.device)).cpu()
+    again = decode(method, encode(method, data.test, some))
+    every = max(1, len(mixes) // IMAGES)
+    variety = measure(seen, again, mixes[::every], blends[::every])
+    free = [name for name in values if name.endswith("_pixels")]
+    values = variety.gate(values, [*free, "reconstructed", "judge"])
     protocol: dict[str, object] = {"held_out": dict(data.held_out), "path": path, "pairs": len(first)}
     protocol |= {"t": [round(float(u), 2) for u in t], "real_of_the_combination": len(real), "seed": seed}
     protocol |= {"judge_valid_accuracy": features.accuracy, "fingerprint": features.fingerprint}
-    return Score(values, protocol)
+    return Score(values, protocol | variety.protocol)
 
 
 def reach(features: Features, mixes: Tensor, real: Tensor, combination: int, steps: int) -> dict[str, float]:

@@ -8,12 +8,15 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Count, Score
+from latentmix.metrics import Count, Score, metric
+from latentmix.metrics.fit import fit
 from latentmix.metrics.probe import labelled_codes, standardise
 
 CHECKS = 20  # of the validation accuracy, evenly over the steps
+BATCH = 256
 
 
+@metric
 def evaluate(
     method: Encodes, data: Data, *, seed: int = 0, hidden: Count = 256, steps: Count = 4000, lr: float = 1e-3
 ) -> Score:
@@ -44,21 +47,25 @@ def evaluate(
             nn.ReLU(),
             nn.Linear(hidden, int(y.max()) + 1),
         )
-    g = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(net.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best_step, best_valid, best_test = 0, -1.0, 0.0
-    for step in range(1, steps + 1):
-        index = torch.randint(len(y), (256,), generator=g)
-        loss = F.cross_entropy(net(h[index]), y[index])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if step % max(1, steps // CHECKS) == 0:
-            valid = _accuracy(net, h_valid, y_valid)
-            if valid > best_valid:
-                best_step, best_valid, best_test = step, valid, _accuracy(net, h_test, y_test)
+
+    def check(step: int) -> None:
+        nonlocal best_step, best_valid, best_test
+        if step % max(1, steps // CHECKS) == 0 and (valid := _accuracy(net, h_valid, y_valid)) > best_valid:
+            best_step, best_valid, best_test = step, valid, _accuracy(net, h_test, y_test)
+
+    optimiser = torch.optim.Adam(net.parameters(), lr=lr)
+    fit(
+        net,
+        lambda index: F.cross_entropy(net(h[index]), y[index]),
+        len(y),
+        steps=steps,
+        batch=BATCH,
+        optimiser=optimiser,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps),
+        seed=seed,
+        after=check,
+    )
     protocol: dict[str, object] = {"hidden": [hidden, hidden], "steps": steps, "lr": lr, "seed": seed}
     protocol |= {"best_step": best_step, "n_train": len(y), "n_valid": len(y_valid), "n_test": len(y_test)}
     return Score({"deep_accuracy": best_test, "deep_valid_accuracy": best_valid}, protocol)

@@ -22,7 +22,7 @@ from torch import Tensor
 from latentmix.data import Data, Split
 from latentmix.data.sources import sprites
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Score, encode, require_finite
+from latentmix.metrics import Score, encode, metric, require_finite
 from latentmix.metrics.factors import votes as _votes
 from latentmix.metrics.factors.sap import sap_score
 from latentmix.metrics.factors.votes import varying
@@ -46,6 +46,7 @@ class Counts(NamedTuple):
 FAST = Counts(1_000, 500, 3_000)
 
 
+@metric
 def evaluate(method: Encodes, data: Data, *, seed: int = 0, fast: bool = False) -> Score:
     """How well single units of the code follow single factors of the data, by seven scores from 0 to 1.
 
@@ -96,6 +97,8 @@ def evaluate(method: Encodes, data: Data, *, seed: int = 0, fast: bool = False) 
     protocol |= {"pool": len(codes), "votes": counts.votes, "eval_votes": counts.eval_votes, "batch": 64}
     protocol |= {"published_votes": 800, "published_batch": 800, "prune": "5 % of the largest deviation"}
     protocol |= {"n_train": used * 2 // 3, "n_test": used - used * 2 // 3, "bins": 20, "dci_trees": trees}
+    protocol |= {"explicitness": "standardised codes, at most 1,000 iterations"}
+    protocol |= {"beta_vae": "codes as they are, at most 1,000 iterations"}
     return Score(scores, protocol | {"fast": fast, "seed": seed})
 
 
@@ -217,7 +220,8 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0) -> dict[s
 
     Modularity of a unit is 1 - sum of I^2 over the other factors / ((F - 1) max I^2), 0 where it knows
     nothing; explicitness the area under the ROC curve of a logistic regression, mean over classes and
-    factors.
+    factors. The regression sees standardised codes and has up to 1,000 iterations, so that it converges;
+    disentanglement_lib gives it the codes as they are and 100 iterations.
 
     Returns:
         `modularity_score`, `explicitness_score_train`, `explicitness_score_test`.

@@ -11,10 +11,11 @@ from pydantic import Field
 from latentmix.data import Data
 from latentmix.data.subset import draw_evenly
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Count, Score
+from latentmix.metrics import Count, Score, metric
 from latentmix.metrics.probe import fit, labelled_codes, standardise
 
 
+@metric
 def evaluate(
     method: Encodes,
     data: Data,

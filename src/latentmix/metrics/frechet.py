@@ -6,6 +6,7 @@ Plain functions take features of images, shape (samples, features), from any net
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,14 +17,16 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, decode, device_of, encode
-from latentmix.metrics.features.classifier import classifier
+from latentmix.metrics import Count, Score, decode, device_of, encode, folder_of, metric
+from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
-from latentmix.metrics.mixes import Mixing, mix, mixer_of
+from latentmix.metrics.walks.mixes import Mixing, mix, mixer_of
+from latentmix.metrics.walks.variety import IMAGES, distances, measure
 
 Array = NDArray[np.float64]
 
 
+@metric
 def evaluate(
     method: Autoencodes,
     data: Data,
@@ -36,19 +39,24 @@ def evaluate(
 ) -> Score:
     """How close the decoded mixes of test images, as a set, are to real training images.
 
-    Distances are comparable only between runs whose features have the same fingerprint. For scale, the same
-    distances are given for reconstructions and for the test images.
+    Each draw of mixes is judged by a feature network of its own seed, so that the interval covers the choice
+    of the network, which matters more than the draw. All runs on the same data are judged by the same
+    networks, so that the difference between two runs is more certain than the interval of either. Distances
+    are comparable only between runs whose features have the same fingerprints. For scale, the same distances
+    are given for reconstructions and for the test images.
 
     Arguments:
         features: Those of a small classifier trained on the same data, or of Inception v3.
         mixing: The mixing function: the method's own (mixup where it has none), "mixup" or "bernoulli".
         n: How many images of each side, at most.
-        draws: Independent draws of mixes, for the 95 % interval, 2 or more.
+        draws: Independent draws of mixes for the 95 % interval, 2 or more; draw i is judged by the classifier
+            trained with `seed + i`, or by Inception.
 
     Returns:
-        `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage`, `class_score` of mixes (means over
-        the draws), `frechet_low`, `frechet_high`; `frechet_reconstruction`, `kernel_reconstruction`;
-        `frechet_real`, `kernel_real`, `class_score_real`.
+        Means over the draws: `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage`, `class_score`
+        of mixes, all NaN if the model is collapsed; `frechet_low`, `frechet_high`; `frechet_reconstruction`,
+        `kernel_reconstruction`; `frechet_real`, `kernel_real`, `class_score_real`; and the variety, see
+        `walks.variety`.
 
     Raises:
         ValueError: Too few images (2 for each feature, which Inception has 2,048 of), data without labels for
@@ -58,41 +66,47 @@ def evaluate(
 
     if draws < 2:
         raise ValueError(f"draws={draws}: an interval takes 2 or more")
-    net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
+    own = inception(device_of(method)) if features == "inception" else None
     g = torch.Generator().manual_seed(seed)
     train = torch.randperm(len(data.train), generator=g)[:n]
     test = torch.randperm(len(data.test), generator=g)[:n]
-    real, _ = net.describe_split(data.train, train)
-    held_out, p_real = net.describe_split(data.test, test)
     codes = encode(method, data.test, test)
-    rebuilt, _ = net.describe(decode(method, codes))
-
+    rebuilt = decode(method, codes)
     mixer = mixer_of(method, mixing)
     found: list[dict[str, float]] = []
-    for _ in range(draws):
-        fake, p_fake = net.describe(mix(method, codes, mixer, g))
+    nets: list[Features] = []
+    for draw in range(draws):
+        mixes = mix(method, codes, mixer, g)
+        if not nets or own is None:
+            net = own or classifier(data, seed + draw, folder=folder_of(method))
+            nets.append(net)
+            real, _ = net.describe_split(data.train, train)
+            held_out, p_real = net.describe_split(data.test, test)
+            others = {"reconstruction": net.describe(rebuilt)[0], "real": held_out}
+            fixed = {f"frechet_{name}": frechet(real, other) for name, other in others.items()}
+            fixed |= {f"kernel_{name}": kernel(real, other, seed=seed) for name, other in others.items()}
+            fixed["class_score_real"] = class_score(p_real)
+        fake, p_fake = net.describe(mixes)
         values = {"frechet": frechet(real, fake), "kernel": kernel(real, fake, seed=seed)}
-        found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)})
+        found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)} | fixed)
+    some = test[:IMAGES].to(data.test.images.device)
+    variety = measure(data.test.pixels(some).cpu(), rebuilt[:IMAGES], mixes)
     scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
-    half = (
-        float(student.ppf(0.975, draws - 1))
-        * float(np.std([v["frechet"] for v in found], ddof=1))
-        / math.sqrt(draws)
-    )
+    spread = float(np.std([v["frechet"] for v in found], ddof=1))
+    half = float(student.ppf(0.975, draws - 1)) * spread / math.sqrt(draws)
     scores |= {"frechet_low": scores["frechet"] - half, "frechet_high": scores["frechet"] + half}
-    for name, other in (("reconstruction", rebuilt), ("real", held_out)):
-        scores[f"frechet_{name}"] = frechet(real, other)
-        scores[f"kernel_{name}"] = kernel(real, other, seed=seed)
-    scores["class_score_real"] = class_score(p_real)
-    protocol = net.protocol | {
+    protocol = nets[0].protocol | {
+        "fingerprints": [net.fingerprint for net in nets],
+        "frechet_by_draw": [v["frechet"] for v in found],
         "mixer": str(mixer),
-        "n_real": len(real),
+        "n_real": len(train),
         "n_mixes": len(codes),
         "draws": draws,
         "seed": seed,
-        "interval": "95 %, t",
+        "interval": "95 %, t, over draws of mixes" + (" and feature networks" if own is None else ""),
     }
-    return Score(scores, protocol | {"real": "training images", "parents": "test images", "k": [3, 5]})
+    protocol |= {"real": "training images", "parents": "test images", "k": [3, 5]}
+    return Score(variety.gate(scores, fixed), protocol | variety.protocol)
 
 
 def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:
@@ -192,12 +206,12 @@ def precision_recall(
     if min(len(a), len(b)) <= max(k, k_density):
         raise ValueError(f"{min(len(a), len(b))} samples are too few for {max(k, k_density)} neighbours")
     x, y = torch.from_numpy(a), torch.from_numpy(b)
-    real_near, real_far, fake_near = radius(x, k), radius(x, k_density), radius(y, k)
+    (real_near, real_far), fake_near = radii(x, (k, k_density)), radii(y, (k,))[0]
     precise = density = 0.0
     recalled = torch.zeros(len(x), dtype=torch.bool)
     covered = torch.zeros(len(x), dtype=torch.bool)
     for part, near in zip(y.split(1000), fake_near.split(1000)):
-        distance = torch.cdist(part, x)
+        distance = distances(part, x)
         precise += float((distance <= real_near).any(1).sum())
         density += float((distance <= real_far).sum()) / k_density
         recalled |= (distance <= near[:, None]).any(0)
@@ -210,9 +224,10 @@ def precision_recall(
     }
 
 
-def radius(x: Tensor, k: int) -> Tensor:
-    """Distance of each sample, shape (N, D), to its k-th neighbour among the others: (N,)."""
-    return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in x.split(1000)])
+def radii(x: Tensor, ks: Sequence[int]) -> list[Tensor]:
+    """Exact distances of each sample, shape (N, D), to its k-th neighbour: (N,) for each k."""
+    found = [distances(part, x).topk(max(ks) + 1, dim=1, largest=False).values for part in x.split(1000)]
+    return [torch.cat(found)[:, k] for k in ks]
 
 
 def class_score(p: Tensor) -> float:
@@ -221,15 +236,27 @@ def class_score(p: Tensor) -> float:
     Arguments:
         p: Class probabilities, shape (N, classes).
 
+    Raises:
+        ValueError: Rows that are no probabilities, such as logits.
+
     References:
         Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
     """
-    p = p.double().clamp_min(1e-12)
+    p = p.double()
+    if p.ndim != 2 or not len(p) or not bool(((p >= 0).all(1) & ((p.sum(1) - 1).abs() < 1e-3)).all()):
+        raise ValueError(
+            "the class score takes probabilities, shape (N, classes): not negative, and each row sums "
+            "to 1; take the softmax of logits first"
+        )
+    p = p.clamp_min(1e-12)
     return float((p * (p.log() - p.mean(0).log())).sum(1).mean().exp())
 
 
 def _pair(real: Any, fake: Any) -> tuple[Array, Array]:
-    a, b = (np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64) for x in (real, fake))
+    a, b = (
+        np.asarray(x.detach().cpu().double() if isinstance(x, Tensor) else x, np.float64)
+        for x in (real, fake)
+    )
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"features need shapes (N, D) and (M, D), got {a.shape} and {b.shape}")
     for name, x in (("real", a), ("fake", b)):

@@ -1,18 +1,20 @@
-"""The honesty meter: is a mix a realistic image, a double exposure, a copy of one parent, or remembered?
+"""The honesty meter: is a mix a realistic image, a double exposure, a copy of a parent, or a memorised image?
 
-One row per mix. With parents x_j, their shares a_j, the pixel blend b = sum_j a_j x_j, and s = min_j |b -
-x_j| the distance from the blend to the nearest parent (root mean square over pixels):
+One row for each mix. With parents x_j, their shares a_j, the pixel blend b = sum_j a_j x_j, and s = min_j
+|b - x_j| the distance from the blend to the nearest parent (root mean square over pixels):
 
     ghosting = max(0, 1 - |m - b| / s)          1: the mix is the blend, a double exposure
     collapse = max(0, 1 - min_j |m - x_j| / s)  1: the mix is one of its parents
 
-A mix that is neither, an image of its own, has little of both. The parents of decoded mixes are decoded too:
-a decoder's blur is then no merit.
+A mix that is neither, an image of its own, has little of both. The parents of decoded mixes are decoded too,
+so that a decoder's blur is no merit. Where parents are decoded to nearly the same image both are undefined,
+and a model that decodes or mixes to nearly one image has no score at all (`walks.variety`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple, cast
+import itertools
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
@@ -20,15 +22,18 @@ from torch import Tensor
 
 from latentmix.data import UNLABELLED, Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, decode, device_of, encode
+from latentmix.metrics import Count, Score, decode, device_of, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
-from latentmix.metrics.frechet import radius
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics.frechet import radii
+from latentmix.metrics.walks.mixes import Path, walk
+from latentmix.metrics.walks.variety import IMAGES, distances, measure, typical_distance
 from latentmix.mixing import lerp
 
 K = 5  # neighbours of the density
+NEAR = 0.1  # share of the usual distance below which two parents count as one image
 
 
+@metric
 def evaluate(
     method: Autoencodes,
     data: Data,
@@ -39,7 +44,7 @@ def evaluate(
     n: Count = 1000,
     n_real: Count = 5000,
 ) -> Score:
-    """How realistic single mixes of test images are, and how far double exposures, copies, or remembered.
+    """How realistic mixes are, and how often they are double exposures, copies or memorised images.
 
     Pairs of test images of different classes are mixed at one point between them. The table of rows is the
     plain function `Judge.rows`; these are its means, beside those of blends of the same images, pixel by
@@ -54,16 +59,17 @@ def evaluate(
     Returns:
         Means of `density` (1 for real images), `realistic` (the share with density above 0), `ghosting`,
         `collapse`, `confidence` (largest class probability), `parent_classes` (probability of the parents'
-        classes), `memory` (distance to the nearest training image over that of test images; well below 1
-        means remembered), `critic` (probability of real, where the method has an adversary of images); the
-        same with `_pixels` for the blends; `density_real` and `critic_real` for the first parents.
+        classes), `memory` (distance to the nearest training image over that of test images; values well
+        below 1 suggest memorisation), `critic` (probability of real, where the method has an adversary of
+        images), all NaN if the model is collapsed; the same with `_pixels` for the blends; `density_real` and
+        `critic_real` for the first parents; `variety`, `variety_mixes` and `recognised`.
 
     Raises:
         ValueError: Data without labels or with one class in test; t not between 0 and 1.
     """
     if not 0 < t < 1:
         raise ValueError(f"t={t}: lies between 0 and 1, where both parents have a share")
-    features = classifier(data, seed)
+    features = classifier(data, seed, folder=folder_of(method))
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
     reference = torch.randperm(len(data.train), generator=g)[:n_real]
@@ -94,9 +100,11 @@ def evaluate(
         for name in ("density", "critic")
         if name in of_real
     }
+    variety = measure(a, parents[0], mixes, blends)
+    values = variety.gate(values, [name for name in values if name.endswith(("_pixels", "_real"))])
     protocol: dict[str, object] = {"path": path, "t": t, "n": len(mixes), "n_real": len(reference), "k": K}
     protocol |= {"parents": "test images of different classes", "seed": seed}
-    return Score(values, protocol | features.protocol)
+    return Score(values, protocol | features.protocol | variety.protocol)
 
 
 IDENTITIES = ("class", "nearest")
@@ -106,7 +114,7 @@ class Judge(NamedTuple):
     """Measures mixes against a data set.
 
     Arguments:
-        method: Whose adversary, if it has one, is asked.
+        method: Its adversary, if it has one, is asked.
         data: Where the real images are.
         features: The feature network.
         real: Features of the images that stand for what is real, shape (R, D).
@@ -136,7 +144,9 @@ class Judge(NamedTuple):
         """
         mixes, parents = mixes.cpu(), parents.cpu()
         found, p = self.features.describe(mixes)
-        ghosting, collapse = exposures(mixes, parents, shares)
+        some = self.data.test.pixels(slice(IMAGES)).cpu().flatten(1)
+        typical = typical_distance(some) / some.shape[1] ** 0.5
+        ghosting, collapse = exposures(mixes, parents, shares, typical=typical)
         memory, nearest = nearest_training(mixes, self.data)
         columns = {
             "density": density(self.real, found),
@@ -155,13 +165,18 @@ class Judge(NamedTuple):
         return columns
 
 
-def exposures(mixes: Tensor, parents: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Ghosting and collapse of each mix, shapes (N,), in 0..1; NaN where the parents are the same image.
+def exposures(
+    mixes: Tensor, parents: Tensor, shares: Tensor, *, typical: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Ghosting and collapse of each mix, shapes (N,), in 0..1; NaN where the parents are nearly one image.
+
+    That is where no two parents are further apart than a tenth of `typical`, or than rounding.
 
     Arguments:
         mixes: Images (N, C, H, W).
         parents: Images (K, N, C, H, W).
         shares: How much of each parent, (K, N), summing to one over K.
+        typical: Root mean square distance of two real images.
 
     Raises:
         ValueError: Shapes that do not fit.
@@ -176,7 +191,9 @@ def exposures(mixes: Tensor, parents: Tensor, shares: Tensor) -> tuple[Tensor, T
     scale = (blend - x).square().mean(2).sqrt().min(0).values
     to_blend = (m - blend).square().mean(1).sqrt()
     to_parent = (m - x).square().mean(2).sqrt().min(0).values
-    apart = scale > 1e-9
+    far = torch.stack([(u - v).square().mean(1).sqrt() for u, v in itertools.combinations(x, 2)]).amax(0)
+    rounding = 1e-5 * x.square().mean(2).sqrt().amax(0)
+    apart = (far > NEAR * typical) & (far > rounding) & (scale > 1e-6 * far)
     scale = torch.where(apart, scale, torch.nan)
     return tuple((1 - d / scale).clamp_min(0) for d in (to_blend, to_parent))  # type: ignore[return-value]
 
@@ -189,18 +206,24 @@ def density(real: Tensor, fake: Tensor, k: int = K) -> Tensor:
     """
     if len(real) <= k:
         raise ValueError(f"{len(real)} real images are too few for {k} neighbours")
-    near = radius(real, k)
-    return torch.cat([(torch.cdist(part, real) <= near).double().sum(1) / k for part in fake.split(1000)])
+    near = radii(real, (k,))[0]
+    return torch.cat([(distances(part, real) <= near).double().sum(1) / k for part in fake.split(1000)])
 
 
 def nearest_training(images: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-    """Root mean square distance to the nearest training image, and its index: shapes (N,), (N,)."""
+    """Root mean square distance to the nearest training image, and its index: shapes (N,), (N,).
+
+    A matrix product finds the four nearest of each 5,000 images, differences decide among them.
+    """
     flat = images.cpu().flatten(1)
     best = torch.full((len(flat),), torch.inf)
     index = torch.zeros(len(flat), dtype=torch.long)
     for start in range(0, len(data.train), 5000):
         part = data.train.pixels(slice(start, start + 5000)).cpu().flatten(1)
-        distance, found = torch.cdist(flat, part).min(1)
+        four = torch.cdist(flat, part).topk(min(4, len(part)), dim=1, largest=False).indices
+        exact = torch.stack([(flat - part[i]).norm(dim=1) for i in four.T])
+        distance, which = exact.min(0)
+        found = four.gather(1, which[:, None])[:, 0]
         closer = distance < best
         best = torch.where(closer, distance, best)
         index = torch.where(closer, found + start, index)
@@ -227,7 +250,8 @@ def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def _opinion(method: Autoencodes, images: Tensor) -> Tensor | None:
+def _opinion(method: object, images: Tensor) -> Tensor | None:
     device = device_of(method)
-    found = [cast(Any, method).realism(part.to(device)) for part in images.split(500)]
+    realism = getattr(method, "realism", lambda images: None)
+    found = [realism(part.to(device)) for part in images.split(500)]
     return torch.cat([p.cpu() for p in found if p is not None]) if found[0] is not None else None

@@ -1,4 +1,4 @@
-"""How a classifier does between two images: its loss on mixed hidden states, the labels mixed alike.
+"""Interpolation: how does a classifier do between two images, the labels mixed alike?
 
 References:
     Manifold Mixup v1, figure 1; the code published with it takes cross-entropy and 51 weights from 0 to 1.
@@ -6,15 +6,67 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Annotated, Any, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.data import Data
 from latentmix.manifold.layers import INPUT, find_layers
+from latentmix.methods.roles import Classifies
+from latentmix.metrics import Count, Score, device_of, metric
+from latentmix.metrics.classification import known, measures, predictions
 from latentmix.mixing import Mix
+
+
+@metric
+def evaluate(
+    method: Classifies,
+    data: Data,
+    *,
+    seed: int = 0,
+    layer: str = "input",
+    steps: Annotated[int, Field(ge=3)] = 21,
+    n: Count = 1000,
+) -> Score:
+    """The classifier's loss between pairs of test images, on mixed images or hidden states and mixed labels.
+
+    Arguments:
+        layer: Whose output is mixed, as in `method.named_modules()`, such as "network.layer1"; or "input".
+        steps: Weights of the first image, evenly from 0 to 1.
+        n: Test images, at most, chosen by the seed.
+
+    Returns:
+        In nats: `nll_ends`, of the images themselves; `nll_mean` over all weights; `nll_largest`. The curve
+        is in the protocol.
+
+    Raises:
+        ValueError: Test images without labels, labels beyond the classes of the method, or a layer
+            that cannot be mixed.
+    """
+    split = known(data.test, "test")
+    g = torch.Generator().manual_seed(seed)
+    split = split.take(torch.randperm(len(split), generator=g)[:n].to(split.images.device))
+    measures(*predictions(method, split))  # refuses labels and logits that it cannot judge
+    assert split.labels is not None
+    device = device_of(method)
+    lams = torch.linspace(0, 1, steps, dtype=torch.float64).tolist()
+    curve = nll_along_interpolations(
+        cast(nn.Module, method),
+        split.pixels().to(device),
+        split.labels.to(device),
+        layer,
+        lams,
+        generator=g,
+        forward=method.classify,
+    )
+    values = {"nll_ends": (curve[0] + curve[-1]) / 2, "nll_mean": fmean(curve), "nll_largest": max(curve)}
+    protocol: dict[str, object] = {"layer": layer, "n": len(split), "seed": seed}
+    return Score(values, protocol | {"lams": lams, "nll": curve})
 
 
 @torch.no_grad()
@@ -27,6 +79,7 @@ def nll_along_interpolations(
     *,
     batch_size: int = 128,
     generator: torch.Generator | None = None,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> list[float]:
     """Mean of lam l(g(h), y) + (1 - lam) l(g(h), y'), h = lam h(x) + (1 - lam) h(x'), l cross-entropy.
 
@@ -39,6 +92,7 @@ def nll_along_interpolations(
         layer: Whose output h is, a tensor: a name as in `network.named_modules()`; or "input".
         lams: Weights of the first of two images, from 0 to 1.
         generator: On the CPU.
+        forward: How images become logits; `network` itself if None.
 
     Returns:
         One value for each of `lams`, in nats.
@@ -49,14 +103,22 @@ def nll_along_interpolations(
     if network.training:
         raise ValueError("the network is in training mode, where batch norm mixes too; call .eval() first")
     find_layers(network, [layer])
+    forward = forward or network
     order = torch.randperm(len(x), generator=generator).to(x.device)
     return [
-        sum(_summed(network, x[rows], y[rows], layer, lam) for rows in order.split(batch_size)) / len(x)
+        sum(_summed(network, forward, x[i], y[i], layer, lam) for i in order.split(batch_size)) / len(x)
         for lam in lams
     ]
 
 
-def _summed(network: nn.Module, x: Tensor, y: Tensor, layer: str, lam: float) -> float:
+def _summed(
+    network: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    layer: str,
+    lam: float,
+) -> float:
     """The loss summed over a batch in which each image is mixed with the one before."""
     itself = torch.arange(len(x), device=x.device)
     weights = torch.tensor([lam, 1 - lam], device=x.device, dtype=x.dtype)[:, None].expand(2, len(x))
@@ -68,11 +130,11 @@ def _summed(network: nn.Module, x: Tensor, y: Tensor, layer: str, lam: float) ->
         return mix(output)
 
     if layer == INPUT:
-        logits = network(mix(x))
+        logits = forward(mix(x))
     else:
         hook = network.get_submodule(layer).register_forward_hook(mixed)
         try:
-            logits = network(x)
+            logits = forward(x)
         finally:
             hook.remove()
         if runs != 1:

@@ -8,10 +8,11 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Count, Score
+from latentmix.metrics import Count, Score, metric, require_finite
 from latentmix.metrics.probe import labelled_codes
 
 
+@metric
 def evaluate(
     method: Encodes, data: Data, *, seed: int = 0, k: Count = 200, temperature: float = 0.1
 ) -> Score:
@@ -21,22 +22,25 @@ def evaluate(
     temperature 0.1 the protocol of Wu et al. (2018) as kept by lightly; k = 20 and 0.07 is solo-learn's.
 
     Arguments:
-        k: Number of neighbours that vote.
+        k: Number of neighbours that vote. With fewer training images all of them vote, and the protocol says
+            so.
         temperature: A neighbour of cosine c votes with exp(c / temperature).
 
     Returns:
         `knn_accuracy` on test and `knn_valid_accuracy`.
 
     Raises:
-        ValueError: Data without labels or with one class; k larger than the number of training images.
+        ValueError: Data without labels or with one class; temperature not above 0.
     """
     (h, y), (h_valid, y_valid), (h_test, y_test) = labelled_codes(method, data)
+    asked, k = k, min(k, len(y))
     values = {
         "knn_accuracy": accuracy(h, y, h_test, y_test, k=k, temperature=temperature),
         "knn_valid_accuracy": accuracy(h, y, h_valid, y_valid, k=k, temperature=temperature),
     }
     protocol: dict[str, object] = {
         "k": k,
+        "k_asked": asked,
         "temperature": temperature,
         "distance": "cosine, codes not centred",
     }
@@ -54,8 +58,10 @@ def accuracy(
         test_codes, test_labels: Who asks, shapes (M, D) and (M,).
 
     Raises:
-        ValueError: k not in 1..N, or temperature not above 0.
+        ValueError: k not in 1..N, temperature not above 0, or codes that are not finite.
     """
+    require_finite(codes, "codes")
+    require_finite(test_codes, "test codes")
     if not 1 <= k <= len(codes):
         raise ValueError(f"k={k} neighbours asked of {len(codes)} training codes")
     if not temperature > 0:

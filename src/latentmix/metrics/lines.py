@@ -21,13 +21,15 @@ from latentmix.data import Data
 from latentmix.data.sources.lines import draw as draw
 from latentmix.data.sources.one_parameter import FAMILIES
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Score, decode, device_of, require_finite
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics import Score, decode, device_of, metric, require_finite
+from latentmix.metrics.walks.mixes import Path, walk
+from latentmix.metrics.walks.variety import measure
 
 Name = Literal["lines", "squares", "discs", "hues"]
 PAIRS, STEPS, REFERENCES = 256, 16, 10_000  # ACAI's evaluation
 
 
+@metric
 def evaluate(
     method: Autoencodes,
     data: Data,
@@ -46,7 +48,8 @@ def evaluate(
         path: The walk: a straight line, a great circle, or nested random masks (for Bernoulli mixup).
 
     Returns:
-        `mean_distance`, `mean_smoothness`, `mean_smoothness_published` and `undefined`; see `score`.
+        `mean_distance`, `mean_smoothness`, `mean_smoothness_published` and `undefined`; see `score`. All are
+        NaN if the model is collapsed (`walks.variety`): a single line for every code has distance 0.
 
     Raises:
         ValueError: Data of none of the families, or a method for images of another shape.
@@ -67,7 +70,13 @@ def evaluate(
     protocol: dict[str, object] = {"family": family, "path": path, "pairs": PAIRS, "steps": STEPS}
     protocol |= {"references": REFERENCES, "seed": seed}
     protocol |= {"undefined": "walks without smoothness are left out, but count as 0 in the published one"}
-    return Score(score(decoded, family=family), protocol)
+    variety = measure(
+        images[:PAIRS],
+        decoded[:, 0],
+        decoded[:, STEPS // 2],
+        (images[:PAIRS] + images[PAIRS:]) / 2,
+    )
+    return Score(variety.gate(score(decoded, family=family)), protocol | variety.protocol)
 
 
 def score(images: Tensor, *, family: Name = "lines") -> dict[str, float]:

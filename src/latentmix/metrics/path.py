@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, decode, encode
+from latentmix.metrics import Count, Score, decode, encode, folder_of, metric
 from latentmix.metrics.features.classifier import classifier
 from latentmix.metrics.honesty import pairs
-from latentmix.metrics.mixes import Path, walk
+from latentmix.metrics.walks.mixes import Path, walk
+from latentmix.metrics.walks.variety import IMAGES, measure
+
+VALUES = ("length", "peak", "peak_position", "asymmetry")
 
 
+@metric
 def evaluate(
     method: Autoencodes,
     data: Data,
@@ -38,26 +43,37 @@ def evaluate(
     Returns:
         `length` of the walk over the distance of its ends; `peak`, the fastest step over the mean one;
         `peak_position`, where it is, 0 to 1; `asymmetry`, by how much the first half differs from the second
-        as a share of the length. Means over pairs; the mean profile, step by step, is in the protocol.
+        as a share of the length. Means over pairs, NaN if the model is collapsed (`walks.variety`); the mean
+        profile, step by step, is in the protocol.
 
     Raises:
         ValueError: Data without labels or with one class; fewer than 3 steps.
     """
     if steps < 3:
         raise ValueError(f"steps={steps}: a profile takes 3 or more")
-    features = classifier(data, seed)
+    features = classifier(data, seed, folder=folder_of(method))
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
     shape = method.code_shape
     h1, h2 = (encode(method, data.test, i).reshape(-1, *shape) for i in (first, second))
     t = torch.linspace(0, 1, steps)
-    found = []
+    found, starts, middles = list[Tensor](), list[Tensor](), list[Tensor]()
     for a, b in zip(h1.split(100), h2.split(100)):
         images = decode(method, walk(path, a, b, t, g).flatten(0, 1))
         found.append(features.describe(images)[0].unflatten(0, (len(a), steps)))
-    values, speed = profile(torch.cat(found))
+        if len(starts) * 100 < IMAGES:
+            starts.append(images[::steps].clone())
+            middles.append(images[steps // 2 :: steps].clone())
+    start = torch.cat(starts)
+    a, b = (data.test.pixels(i[: len(start)].to(data.test.images.device)).cpu() for i in (first, second))
+    variety = measure(a, start, torch.cat(middles), (a + b) / 2)
+    walks = torch.cat(found)
     protocol: dict[str, object] = {"path": path, "n": n, "steps": steps, "seed": seed}
-    return Score(values, protocol | features.protocol | {"profile": speed.tolist()})
+    protocol |= features.protocol | variety.protocol
+    if variety.reason is not None:
+        return Score(variety.gate(dict.fromkeys(VALUES, math.nan)), protocol)
+    values, speed = profile(walks)
+    return Score(variety.gate(values), protocol | {"profile": speed.tolist()})
 
 
 def profile(features: Tensor) -> tuple[dict[str, float], Tensor]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Encodes
-from latentmix.metrics import Score, device_of, encode
+from latentmix.metrics import Score, device_of, encode, metric
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
+@metric
 def evaluate(
     method: Encodes,
     data: Data,
@@ -124,7 +125,6 @@ def standardise(train: Tensor, *others: Tensor) -> None:
 
 
 @torch.no_grad()
-def _online(method: Encodes, h: Tensor, y: Tensor) -> float:
-    probe = cast(nn.Module, getattr(method, "probe", None))
-    logits = torch.cat([probe(part.to(device_of(method))).cpu() for part in h.split(500)])
+def _online(method: Any, h: Tensor, y: Tensor) -> float:
+    logits = torch.cat([method.probe(part.to(device_of(method))).cpu() for part in h.split(500)])
     return float((logits.argmax(1) == y).double().mean())

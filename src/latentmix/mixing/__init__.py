@@ -6,6 +6,7 @@ from latentmix.mixing.draws import Mixer as Mixer
 from latentmix.mixing.draws import Mixup as Mixup
 from latentmix.mixing.draws import dirichlet as dirichlet
 from latentmix.mixing.draws import draw_partners as draw_partners
+from latentmix.mixing.draws import pair as pair
 from latentmix.mixing.paths import crossover as crossover
 from latentmix.mixing.paths import lerp as lerp
 from latentmix.mixing.paths import simplex_grid as simplex_grid

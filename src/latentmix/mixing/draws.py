@@ -10,7 +10,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -22,49 +22,163 @@ class Mix:
     """One draw of a mixture: ``mix(h)[b] = sum_j weights[j, b] * h[partners[j, b]]``.
 
     Arguments:
-        partners: Indices into the batch, shape (K, B). Row 0 is the batch itself, every row a permutation.
+        partners: Indices into the batch, integers of shape (K, B). Row 0 is the batch itself; the mixers of
+            this package draw every row as a permutation.
         weights: Shape (K, B) or (K, B, ...), summing to one over K, and non-negative unless a mixer says
             otherwise; broadcast over what `h` has beyond it, so (K, B) weighs whole samples and (K, B, C)
             feature maps or units.
+
+    Raises:
+        ValueError: Shapes that contradict each other. For tensors on the CPU also: weights that do not sum to
+            one (within 1e-5, or eight units of rounding of their type if that is more; NaN passes), or
+            partners outside of the batch. Tensors on another device are not read, since that would make every
+            training step wait for it.
     """
 
     partners: Tensor
     weights: Tensor
 
+    def __post_init__(self) -> None:
+        partners, weights = self.partners, self.weights
+        if partners.ndim != 2 or partners.is_floating_point() or partners.dtype == torch.bool:
+            raise ValueError(
+                f"partners must be integers of shape (K, B), got {partners.dtype} {tuple(partners.shape)}"
+            )
+        if weights.shape[:2] != partners.shape:
+            raise ValueError(
+                f"weights of shape {tuple(weights.shape)} do not belong to partners of shape "
+                f"{tuple(partners.shape)}: both begin with (K, B)"
+            )
+        if torch.compiler.is_compiling() or not weights.numel():
+            return
+        if weights.device.type == "cpu":
+            sums = weights.detach().sum(0)
+            rounding = torch.finfo(weights.dtype).eps if weights.is_floating_point() else 0.0
+            wrong = (sums - 1).abs() > max(1e-5, 8 * rounding)
+            if wrong.any():
+                raise ValueError(
+                    f"the weights of a mix must sum to one over its {len(weights)} parents, and sum to "
+                    f"{float(sums[wrong][0]):.6g}"
+                )
+        if partners.device.type == "cpu" and (partners.min() < 0 or partners.max() >= partners.shape[1]):
+            raise ValueError(f"partners must lie in 0..{partners.shape[1] - 1}, the rows of the batch")
+
     def __call__(self, h: Tensor) -> Tensor:
         """Mix pixels, hidden states or codes of shape (B, ...).
+
+        Returns:
+            The shape and type of `h`; integers are mixed in the floating-point type of the weights.
 
         Raises:
             ValueError: `h` has another batch size, or fewer or other dimensions than the weights need.
         """
-        if h.shape[0] != self.partners.shape[1]:
-            raise ValueError(f"drawn for a batch of {self.partners.shape[1]}, got {tuple(h.shape)}")
-        inner = tuple(self.weights.shape[2:])
-        if len(inner) >= h.ndim or any(w not in (1, s) for w, s in zip(inner, h.shape[1:])):
-            raise ValueError(f"weights of shape {tuple(self.weights.shape)} do not fit {tuple(h.shape)}")
-        w = self.weights.reshape(*self.weights.shape, *[1] * (h.ndim + 1 - self.weights.ndim)).to(h.dtype)
-        mixed = w[0] * h[self.partners[0]]
-        for j in range(1, len(w)):  # K small terms rather than one K times larger tensor
-            mixed = mixed + w[j] * h[self.partners[j]]
-        return mixed
+        return combine(self.partners, self.weights, h)
+
+    def to(self, device: torch.device | str) -> Mix:
+        """The same draw on another device, without waiting for it."""
+        if self.partners.device == self.weights.device == torch.device(device):
+            return self
+        moved = [t.to(device, non_blocking=True) for t in (self.partners, self.weights)]
+        return replace(self, partners=moved[0], weights=moved[1])
 
     def shares(self) -> Tensor:
         """How much of each sample comes from each parent, shape (K, B): `weights`, averaged over units."""
         return self.weights.flatten(2).mean(2) if self.weights.ndim > 2 else self.weights
 
-    def labels(self, y: Tensor, num_classes: int | None = None) -> Tensor:
+    def labels(self, y: Tensor, num_classes: int | None = None, ignore_index: int = -100) -> Tensor:
         """Mix labels by the same draw, each parent counted by its share.
 
         Arguments:
-            y: Class indices, shape (B,) of integers; or one-hot, multi-label or real targets, (B, ...).
-            num_classes: Width of the one-hot code for class indices; the largest index + 1 if None.
+            y: Class indices, integers: (B,), (B, 1), or one for each place, (B, ...); or one-hot, multi-label
+                or real targets, (B, ...), as floating point or bool.
+            num_classes: Width of the one-hot code for class indices; for shape (B,) the largest index + 1 if
+                None.
+            ignore_index: The class index of no class: its one-hot code is zero.
 
         Returns:
-            (B, num_classes) for class indices, else the shape of `y`; floating point.
+            For class indices (B, num_classes), or (B, num_classes, ...) where every place has one; else the
+            shape of `y`. Floating point. The sum over classes is the share of parents that have a label.
+
+        Raises:
+            ValueError: Class indices of more than one dimension without `num_classes`, or, on the CPU,
+                outside of 0..num_classes - 1.
         """
-        if y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool:
-            y = torch.nn.functional.one_hot(y.long(), -1 if num_classes is None else num_classes)
-        return Mix(self.partners, self.shares())(y if y.is_floating_point() else y.to(self.weights.dtype))
+        if not y.is_floating_point() and y.dtype != torch.bool:
+            y = one_hot(y, num_classes, ignore_index)
+        return combine(self.partners, self.shares(), y)
+
+
+def combine(partners: Tensor, weights: Tensor, h: Tensor) -> Tensor:
+    """sum_j weights[j, b] * h[partners[j, b]] for any weights, also those that do not sum to one.
+
+    Raises:
+        ValueError: `h` has another batch size, or fewer or other dimensions than the weights need.
+    """
+    if h.ndim == 0 or h.shape[0] != partners.shape[1]:
+        raise ValueError(f"drawn for a batch of {partners.shape[1]}, got {tuple(h.shape)}")
+    inner = tuple(weights.shape[2:])
+    if len(inner) >= h.ndim or any(w not in (1, s) for w, s in zip(inner, h.shape[1:])):
+        raise ValueError(f"weights of shape {tuple(weights.shape)} do not fit {tuple(h.shape)}")
+    if not (h.is_floating_point() or h.is_complex()):
+        h = h.to(weights.dtype if weights.is_floating_point() else torch.get_default_dtype())
+    w = weights.reshape(*weights.shape, *[1] * (h.ndim + 1 - weights.ndim)).to(h.dtype)
+    mixed = w[0] * h[partners[0]]
+    for j in range(1, len(w)):  # K small terms rather than one K times larger tensor
+        mixed = mixed + w[j] * h[partners[j]]
+    return mixed
+
+
+def one_hot(y: Tensor, num_classes: int | None = None, ignore_index: int = -100) -> Tensor:
+    """Code class indices as `Mix.labels` does, which see: (B,) or (B, 1) as (B, C), (B, ...) as (B, C, ...).
+
+    Returns:
+        Integers, 0 and 1; zeros for `ignore_index`.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if num_classes is None and y.ndim > 1:
+        raise ValueError(
+            f"integer labels of shape {tuple(y.shape)} are class indices and need num_classes; give "
+            "multi-label or real targets as floating point, y.float()"
+        )
+    if y.ndim == 2 and 2 < y.shape[1] == num_classes and y.device.type == "cpu" and bool((y // 2 == 0).all()):
+        raise ValueError(
+            f"integer labels of shape {tuple(y.shape)}, all 0 or 1, look like {num_classes} labels for each "
+            "sample and not like class indices: give multi-label targets as floating point, y.float()"
+        )
+    ignored = y == ignore_index
+    y = torch.where(ignored, 0, y).long()
+    if y.device.type == "cpu" and y.numel() and not torch.compiler.is_compiling():
+        classes = num_classes if num_classes is not None else int(y.max()) + 1
+        if int(y.min()) < 0 or int(y.max()) >= classes:
+            raise ValueError(
+                f"class indices from {int(y.min())} to {int(y.max())} do not fit {classes} classes; is one "
+                "of them the label of no class? Then give it as ignore_index"
+            )
+    code = torch.nn.functional.one_hot(y, -1 if num_classes is None else num_classes)
+    return code.masked_fill(ignored[..., None], 0).movedim(-1, 1)
+
+
+def pair(partners: Tensor, lam: float | Tensor) -> Mix:
+    """The mix of two parents that you chose yourself: lam h + (1 - lam) h[partners].
+
+    Arguments:
+        partners: Index of each sample's partner, shape (B,); partners may repeat, as in C-Mixup, which draws
+            them by the distance of their labels.
+        lam: Weight of the sample itself: a number, or shape (B,).
+
+    Raises:
+        ValueError: Shapes that do not fit, or, on the CPU, partners outside of the batch.
+    """
+    if partners.ndim != 1:
+        raise ValueError(f"partners must have shape (B,), got {tuple(partners.shape)}")
+    batch = len(partners)
+    weight = torch.as_tensor(lam, dtype=torch.float32, device=partners.device)
+    if weight.ndim > 1 or (weight.ndim == 1 and len(weight) not in (1, batch)):
+        raise ValueError(f"lam of shape {tuple(weight.shape)} does not fit a batch of {batch}")
+    weight = weight.expand(batch)
+    itself = torch.arange(batch, device=partners.device)
+    return Mix(torch.stack([itself, partners]), torch.stack([weight, 1 - weight]))
 
 
 class Mixer(Protocol):

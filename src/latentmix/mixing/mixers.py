@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from latentmix.mixing.draws import Mix, dirichlet, draw_partners
+from latentmix.mixing.draws import Mix, combine, dirichlet, draw_partners
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,14 @@ class Arc(Mix):
     """
 
     def __call__(self, h: Tensor) -> Tensor:
-        exact = h.to(
-            torch.promote_types(h.dtype, torch.float32)
-        )  # bfloat16 knows nothing between 0.996 and 1
+        exact = h.to(torch.promote_types(h.dtype, torch.float32))  # bfloat16 has nothing between 0.996 and 1
         first, second = exact[self.partners[0]], exact[self.partners[1]]
         cos = torch.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-12)
         # Short of +-1, where the derivative of the arc cosine is infinite.
         w = cos.clamp(-1 + 1e-7, 1 - 1e-7).acos()
         a = self.weights.to(exact.dtype)
         weights = torch.where(w.sin() > 1e-3, torch.sin(a * w) / w.sin(), a)
-        return Mix(self.partners, weights)(h)
+        return combine(self.partners, weights, h)  # sines, which do not sum to one
 
 
 @dataclass(frozen=True)

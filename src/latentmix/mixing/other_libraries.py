@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentmix.mixing.draws import Mix
+from latentmix.mixing.draws import Mix, pair
 
 
 def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
@@ -37,14 +37,9 @@ def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
     if perm.ndim != 1 or not torch.equal(perm.sort().values, torch.arange(batch, device=perm.device)):
         raise ValueError(f"perm of shape {tuple(perm.shape)} is no permutation of 0..{batch - 1}")
     weight = torch.as_tensor(lam, dtype=torch.float32, device=perm.device)
-    if weight.ndim > 1 or (weight.ndim == 1 and len(weight) not in (1, batch)):
-        raise ValueError(f"lam of shape {tuple(weight.shape)} does not fit a batch of {batch}")
     if not ((weight >= 0) & (weight <= 1)).all():
         raise ValueError(f"lam={lam}: a weight lies in 0..1")
-    weight = weight.expand(batch)
-    return Mix(
-        torch.stack([torch.arange(batch, device=perm.device), perm]), torch.stack([weight, 1 - weight])
-    )
+    return pair(perm, weight)
 
 
 def from_timm(lam: float | Tensor, batch: int) -> Mix:

@@ -1,7 +1,7 @@
 """Architectures: one file per family. A *network* builds the modules that a method asks for.
 
 A network is a frozen dataclass (its fields are its configuration) with some of the methods `autoencoder`,
-`critic` and `classifier`; a method's type hint says which of them it needs.
+`critic`, `classifier` and `generator`; a method's type hint says which of them it needs.
 """
 
 from __future__ import annotations
@@ -66,3 +66,11 @@ class ClassifyingNetwork(Protocol):
     """An architecture of which a method wants the classifier, images (B, C, H, W) to logits (B, K)."""
 
     def classifier(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module: ...
+
+
+class GenerativeNetwork(Protocol):
+    """An architecture of which a method wants generator, (B, d_z) to images, and critic."""
+
+    def generator(self, shape: tuple[int, int, int], d_z: int) -> nn.Module: ...
+
+    def critic(self, shape: tuple[int, int, int]) -> nn.Module: ...

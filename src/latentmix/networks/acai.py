@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.folded_stem import FoldedStem
+from latentmix.networks.narrow_conv import NarrowConv2d
 
 SLOPE = 0.2  # of the leaky ReLU; not AMR's 0.01
 
@@ -76,7 +78,7 @@ class _Mean(nn.Module):
 
 
 def _conv(c_in: int, c_out: int, size: int = 3) -> nn.Conv2d:
-    conv = nn.Conv2d(c_in, c_out, size, padding=size // 2)
+    conv = NarrowConv2d(c_in, c_out) if size == 3 else nn.Conv2d(c_in, c_out, size, padding=size // 2)
     nn.init.normal_(conv.weight, std=1 / math.sqrt((1 + SLOPE**2) * c_in * size**2))
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv
@@ -93,7 +95,7 @@ def _encoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential
         c_out = depth * 2**scale
         layers += [*_block(c_in, c_out), *_block(c_out, c_out), nn.AvgPool2d(2)]
         c_in = c_out
-    return nn.Sequential(*layers, *_block(c_in, 2 * c_in), _conv(2 * c_in, maps))
+    return FoldedStem(*layers, *_block(c_in, 2 * c_in), _conv(2 * c_in, maps))
 
 
 def _decoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential:

@@ -6,7 +6,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+from latentmix.networks.spectral_norm import spectral_norm
 
 
 class ClassifyingCritic(nn.Module):

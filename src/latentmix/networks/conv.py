@@ -9,10 +9,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
+from latentmix.networks.narrow_conv import NarrowConv2d
+from latentmix.networks.spectral_norm import spectral_norm
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
 SLOPE = 0.01  # of the leaky ReLU; not ACAI's 0.2
@@ -111,7 +113,7 @@ def _encoder(channels: int, maps: int, scales: int, width: int, activation: Acti
         layers += [*_conv3(c_in, c_out, activation), *_conv3(c_out, c_out, activation), nn.AvgPool2d(2)]
         c_in = c_out
     layers += [*_conv3(c_in, 2 * c_in, activation), nn.Conv2d(2 * c_in, maps, 3, padding=1)]
-    return nn.Sequential(*layers)
+    return FoldedStem(*layers)
 
 
 def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential:
@@ -125,7 +127,7 @@ def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential
             nn.Upsample(scale_factor=2),
         ]
         c_in = c_out
-    layers += [*_conv3(c_in, c_in, _normed_leaky), nn.Conv2d(c_in, channels, 3, padding=1)]
+    layers += [*_conv3(c_in, c_in, _normed_leaky), NarrowConv2d(c_in, channels)]
     return nn.Sequential(*layers)
 
 

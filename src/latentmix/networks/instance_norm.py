@@ -1,8 +1,8 @@
-"""Instance norm and leaky ReLU in one, fast on a processor where PyTorch's own norms are slow.
+"""Instance norm and activation in one, fast on a processor where PyTorch's own norms are slow.
 
 With channels last and few channels, PyTorch's group norm and instance norm take longer than the convolutions
-beside them. Written as sums over the places of a (B, places, C) view, norm and activation together keep the
-layout and make a training step a fifth faster (benchmarks/RESULTS.md).
+beside them, in bfloat16 eight times as long. Written as sums over the places of a (B, places, C) view, norm
+and activation together keep the layout (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.networks import forms, norm_kernel
+
 EPS = 1e-5
 
 
 class InstanceNormLeakyReLU(nn.Module):
     """y = leaky_relu(gain (x - mean) / sqrt(var + 1e-5) + bias), moments over the places of each map.
 
-    No running statistics: training and evaluation are the same.
+    No running statistics: training and evaluation are the same. Moments are float32 at least, whatever the
+    type of x. Derivatives of derivatives and the transforms of `torch.func` go through `reference`.
 
     Arguments:
         channels: Number of maps; `weight` (gain, from 1) and `bias` (from 0) have this shape.
-        slope: Of the leaky ReLU below zero.
+        slope: Of the leaky ReLU below zero; 0 is ReLU, 1 is the identity.
 
     References:
         Ulyanov et al., "Instance normalization: the missing ingredient for fast stylization", 2016.
@@ -35,36 +38,111 @@ class InstanceNormLeakyReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.slope = slope
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, H, W) to maps of the same shape."""
-        if x.device.type == "cpu" and x.dtype == self.weight.dtype:
-            y: Tensor = _Fused.apply(x, self.weight, self.bias, self.slope)
-            return y
-        y = F.group_norm(x, len(self.weight), self.weight, self.bias, EPS)
-        return F.leaky_relu(y, self.slope)
+    def forward(self, x: Tensor, pool: bool = False) -> Tensor:
+        """Maps (B, C, H, W) to maps of the same shape and type; with `pool`, averaged over squares of 2x2."""
+        return normed_activation(x, self.weight, self.bias, self.slope, pool)
+
+
+def normed_activation(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+) -> Tensor:
+    """The fastest form of `reference` for this tensor; without weights the activation alone."""
+    if forms.transformed():
+        return reference(x, weight, bias, slope, pool)
+    if norm_kernel.takes(x, weight):
+        y: Tensor = _Compiled.apply(x, weight, bias, slope, pool)
+        return y
+    if weight is None:
+        return reference(x, weight, bias, slope, pool)
+    if x.device.type == "cpu":
+        y = _Fused.apply(x, weight, bias, slope)
+    else:
+        y = F.leaky_relu(F.group_norm(x, len(weight), weight, bias, EPS), slope)
+    return F.avg_pool2d(y, 2) if pool else y
+
+
+def reference(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+) -> Tensor:
+    """The same written out; on any device, under any transform, differentiable as often as one likes."""
+    y = x
+    if weight is not None and bias is not None:
+        y = x.to(_wide(weight))
+        variance, mean = torch.var_mean(y, (2, 3), correction=0, keepdim=True)
+        y = (y - mean) * torch.rsqrt(variance + EPS) * weight[:, None, None] + bias[:, None, None]
+    y = F.leaky_relu(y, slope).to(x.dtype)
+    return F.avg_pool2d(y, 2) if pool else y
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
+    ) -> Tensor:
+        last = x.contiguous(memory_format=torch.channels_last)
+        y, moments = norm_kernel.forward(last, weight, bias, slope, pool)
+        ctx.save_for_backward(x, weight, bias, moments)
+        ctx.slope, ctx.pool = slope, pool
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        x, weight, bias, moments = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
+        x = x.contiguous(memory_format=torch.channels_last)
+        on_x, on_weights = norm_kernel.backward(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
+        on_weight, on_bias = (None, None) if weight is None else on_weights.sum(1)
+        return on_x, on_weight, on_bias, None, None
+
+
+def _differentiable(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool, upstream: Tensor
+) -> list[Tensor | None]:
+    """Gradients with respect to x, weight and bias that can be differentiated again (create_graph)."""
+    y = reference(x, weight, bias, slope, pool)
+    inputs = [x] if weight is None or bias is None else [x, weight, bias]
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, upstream, create_graph=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias)]
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
-        places = _places(x)
-        centred = places - places.mean(1, keepdim=True)
+        wide = _wide(weight)
+        places = _places(x).to(wide)
+        mean = places.mean(1, keepdim=True)
+        centred = places - mean
         scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + EPS)
-        normed = centred.mul_(scale)
-        y = F.leaky_relu_(torch.addcmul(bias, normed, weight), slope)
-        ctx.save_for_backward(normed, scale, weight, y)
+        y = torch.addcmul(bias.to(wide), centred.mul_(scale), weight.to(wide))
+        y = _maps((y if slope == 1 else F.leaky_relu_(y, slope)).to(x.dtype), x.shape)
+        # x and not the normed maps: as large, and derivatives of derivatives need it.
+        ctx.save_for_backward(x, weight, bias, mean, scale, y)
         ctx.slope = slope
-        return _maps(y, x.shape)
+        return y
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        normed, scale, weight, y = ctx.saved_tensors
-        g = torch.ops.aten.leaky_relu_backward(_places(upstream), y, ctx.slope, True)
+        x, weight, bias, mean, scale, y = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiable(x, weight, bias, ctx.slope, False, upstream), None
+        wide = mean.dtype
+        g = _places(upstream).to(wide)
+        if ctx.slope != 1:
+            g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(wide), ctx.slope, True)
+        normed = (_places(x).to(wide) - mean).mul_(scale)
         g_bias, g_weight = g.sum(1, keepdim=True), (g * normed).sum(1, keepdim=True)
         # d x = scale weight (g - mean(g) - normed mean(g normed)), means over the places
-        gain, n = scale * weight, y.shape[1]
+        gain, n = scale * weight.to(wide), normed.shape[1]
         g_x = torch.addcmul(torch.addcmul(-g_bias * gain / n, g, gain), normed, -g_weight * gain / n)
-        return _maps(g_x, upstream.shape), g_weight.sum((0, 1)), g_bias.sum((0, 1)), None
+        on_weights = (t.sum((0, 1)).to(weight.dtype) for t in (g_weight, g_bias))
+        return _maps(g_x.to(x.dtype), upstream.shape), *on_weights, None
+
+
+def _wide(weight: Tensor) -> torch.dtype:
+    """The type that moments are computed in."""
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def _places(x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.spectral_norm import spectral_norm
 
 
 @dataclass(frozen=True)

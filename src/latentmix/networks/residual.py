@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.instance_norm import InstanceNormLeakyReLU
+from latentmix.networks.spectral_norm import spectral_norm
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Residual:
 
 
 def _normed(channels: int) -> list[nn.Module]:
-    return [nn.GroupNorm(channels, channels), nn.ReLU(inplace=True)]  # one channel a group: instance norm
+    # The second layer does nothing: it keeps the numbers of the layers behind, and so the parameters' names.
+    return [InstanceNormLeakyReLU(channels, slope=0), nn.Identity()]
 
 
 class _Block(nn.Module):
@@ -107,7 +109,7 @@ class _Block(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             *_normed(channels),
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
-            nn.GroupNorm(channels, channels),
+            InstanceNormLeakyReLU(channels, slope=1),
         )
 
     def forward(self, h: Tensor) -> Tensor:

@@ -27,55 +27,11 @@ from latentmix import runs
 from latentmix.config import catalogue
 from latentmix.data import name_of_path
 from latentmix.pictures import figures
+from latentmix.report.texts import FIGURES, HONESTY, MEANINGS
 from latentmix.runs import checkpoints
 
 BASELINES = "baselines.json"  # in the folder of the figures, which show them too
 SCALE = 1.4  # pixels of a figure to one of the page, so that it stays sharp on dense screens
-FIGURES = {
-    "interpolations": (
-        "Mixup of codes",
-        "Each block walks from the real image at its left to the one at its right. In every row the two "
-        "codes are blended in equal steps and decoded; the top row blends the pixels instead. Look at the "
-        "middle columns: two shapes laid over each other, as in the pixels, are a failure; one sharp, "
-        "plausible shape is what the critic asks for. At the ends stand reconstructions, beside the images.",
-    ),
-    "bernoulli": (
-        "Crossover of codes",
-        "The same pairs, mixed by exchange instead of blending: from left to right ever more whole feature "
-        "maps come from the right image. A code of few maps has few distinct steps. Look for features that "
-        "change one at a time.",
-    ),
-    "triangle": (
-        "Mixes of three",
-        "Every cell is decoded from a mix of three codes, each weighing more the nearer its corner; outside "
-        "the corners stand the real images. Look for smooth change in all directions, and for shapes that "
-        "hold together at the centre.",
-    ),
-    "reconstructions": (
-        "Reconstructions",
-        "Real test images and what comes back from their codes. What a row loses here, its mixes lose too.",
-    ),
-    "learning_curves": (
-        "Learning curves",
-        "Reconstruction error and probe accuracy on validation images, adversarial terms on training "
-        "batches. A critic whose loss goes to zero has won and teaches nothing more; terms that neither "
-        "vanish nor run away are a healthy game.",
-    ),
-}
-HONESTY = {
-    "density": "how many balls of real images a mix lies in, about 1 for real ones",
-    "realistic": "the share that lies in any",
-    "ghosting": "1 for a double exposure, the blend of its parents",
-    "collapse": "1 for a copy of one parent",
-    "confidence": "how sure a classifier is of some class",
-    "parent_classes": "how sure it is of those of the parents",
-    "critic": "the probability of being real that the method's own adversary gives",
-    "memory": "distance to the nearest training image, over that of test images; well below 1 is remembered",
-}
-MEANINGS = {
-    "training": "What the method measured of validation and test images while it trained, in its best and "
-    "in its last epoch. A probe is a linear classifier of the codes that is trained along without influence.",
-}
 
 
 def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
@@ -194,8 +150,10 @@ def _scores(run: _Facts) -> str:
             f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
             for key, value in score.get("protocol", {}).items()
         )
+        why = score.get("protocol", {}).get("collapsed_because")
+        warning = f"<p><strong>Warning: {escape(why)}.</strong></p>\n" if why else ""
         blocks.append(
-            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n"
+            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
             f"<details><summary>Protocol</summary><dl>{protocol}</dl></details>"
         )

@@ -29,7 +29,7 @@ REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taki
 
 
 class Loaded(NamedTuple):
-    """A checkpoint that is complete: its name, weights, description, resume state and the weights' SHA-256."""
+    """A complete checkpoint: its name, weights, description, resume state, and SHA-256 of the weights."""
 
     name: str
     weights: dict[str, Tensor]
@@ -137,6 +137,11 @@ def load(
     if damaged:
         raise RunError(f"{folder}: " + "; ".join(damaged) + "; no whole checkpoint is left")
     return None
+
+
+def exist(folder: Path) -> bool:
+    """Whether a run has checkpoints to continue from, good or damaged."""
+    return any((folder / "checkpoints" / name).is_dir() for name in ("last", "previous"))
 
 
 def tidy(folder: Path) -> None:

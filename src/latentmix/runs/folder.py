@@ -23,11 +23,11 @@ from typing import Any
 import torch
 import yaml
 
-from latentmix.runs import checkpoints
 import latentmix
 from latentmix import config
 from latentmix.data import Data
 from latentmix.methods import Method
+from latentmix.runs import checkpoints
 from latentmix.runs.checkpoints import RunError as RunError
 
 fcntl: ModuleType | None
@@ -50,19 +50,19 @@ class OpenRun:
         method: In eval mode, on the device.
         shape: Shape of an image, (C, H, W).
         checkpoint: Name of the checkpoint that was read.
-        epoch: Number of epochs that it was trained for.
         weights_sha256: Of its weights file.
+        epoch: Number of epochs that it was trained for.
         description: What the method was built from.
     """
 
     folder: Path
     config: dict[str, Any]
-    method: Method
+    method: Any
     shape: tuple[int, int, int]
     checkpoint: str
-    epoch: int
     weights_sha256: str
-    description: Mapping[str, Any]
+    epoch: int = 0
+    description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def which(self) -> str:
@@ -283,9 +283,8 @@ def open_run(
     if loaded is None:
         which = f" {checkpoint!r}" if checkpoint else ""
         raise RunError(f"{folder} has no checkpoint{which} yet; `latentmix train` writes one after an epoch")
-    if loaded.name != "best" and checkpoint is None and loaded.description.get("best_epoch", 0) > 0:
-        if loaded.description.get("best"):
-            warn(f"{folder}: its best checkpoint is gone; using {loaded.name!r}")
+    if checkpoint is None and loaded.name != "best" and loaded.description.get("best"):
+        warn(f"{folder}: its best checkpoint is gone; using {loaded.name!r}")
     try:
         method = make_method(loaded.description)
     except (ValueError, TypeError, KeyError) as error:
@@ -302,8 +301,8 @@ def open_run(
         method,
         tuple(loaded.description["shape"]),
         loaded.name,
-        loaded.description.get("epoch", 0),
         loaded.weights_sha256,
+        loaded.description.get("epoch", 0),
         loaded.description,
     )
 

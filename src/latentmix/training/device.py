@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import latentmix
+from latentmix.training.precision import choose, warning
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -23,7 +24,7 @@ class Runtime:
 
     Arguments:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32", or "bf16": mixed precision by autocast, weights and losses in fp32.
+        precision: "fp32", or "bf16": mixed precision by autocast, weights and losses in fp32; or "auto".
         local: Number of the GPU that "auto" and "cuda" take: a rank's own.
 
     Raises:
@@ -31,12 +32,19 @@ class Runtime:
     """
 
     def __init__(self, device: str = "auto", precision: str = "fp32", local: int = 0) -> None:
-        self.device, self.precision = find_device(device, local), precision
+        self.device = find_device(device, local)
+        self.precision, self.reason = choose(precision, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-            repeat_on_gpus(precision)
+            repeat_on_gpus(self.precision)
+
+    def remark(self, asked: str) -> str | None:
+        """What to tell the user about the precision: the choice that "auto" made, or that bf16 is slow here."""
+        if asked == "auto":
+            return f"precision={self.precision}: {self.reason}"
+        return warning(self.precision, self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """A new context for losses to be computed in."""
@@ -105,9 +113,9 @@ def gpu_settings() -> dict[str, Any]:
     }
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(runtime: Runtime) -> dict[str, Any]:
     """Versions, device and, in a checkout, the git commit that a run was made with."""
-    here = Path(__file__).parent
+    here, device = Path(__file__).parent, runtime.device
     git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
@@ -122,5 +130,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": cuda or f"{device.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
+        "precision": f"{runtime.precision}: {runtime.reason}",
         **(gpu_settings() if device.type == "cuda" else {}),
     }

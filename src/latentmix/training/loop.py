@@ -32,6 +32,7 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
+from latentmix.training.samples import keep_samples
 from latentmix.training.step import make_optimisers, step
 from latentmix.training.streams import Stream, host_generator
 
@@ -87,9 +88,12 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     ranks = Ranks()
     runtime = Runtime(run.device, run.precision, ranks.local)
     ranks.join(runtime.device)
+    if progress and ranks.first and (text := runtime.remark(run.precision)):
+        progress.say(text)
     data = load_data(
         config.build("data", run.data),
         image_size=run.image_size,
+        classes=run.classes,
         train_size=run.train_size,
         labelled=run.labelled,
         attributes=run.attributes,
@@ -144,17 +148,18 @@ class Trainer:
         # Ranks draw apart from each other; a rank of its own draws as a process alone does.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
-        self.record = Record(self.method, self.players, self.ranks)
+        self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done."""
+        if not checkpoints.exist(self.folder):
+            split = self.data.train
+            self.method.begin(split.images, split.labels)  # refuses data before anything is written
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
-                runs.prepare(self.run, environment(self.runtime.device))
+                runs.prepare(self.run, environment(self.runtime))
             self.ranks.wait()
-            if not restore(self):
-                split = self.data.train
-                self.method.begin(split.images, split.labels)
+            restore(self)
             self._fit(stop)
         self.ranks.wait()
         return self.folder
@@ -211,11 +216,13 @@ class Trainer:
         part, ranks = run.batch_size // self.ranks.count, self.ranks.count
         if run.batch_size % ranks or part < 2:
             raise ValueError(
-                f"batch_size={run.batch_size} does not give each of {ranks} ranks the same 2 or more"
+                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, 2 images or more each"
             )
         k = getattr(getattr(self.method, "mixer", None), "k", 1)
         if k > part:
-            raise ValueError(f"method.mixer.k={k} parents cannot come from batches of {part} images")
+            raise ValueError(
+                f"method.mixer.k={k} parents cannot come from {part} images: batch_size={run.batch_size}"
+            )
 
     def _streams(self) -> list[Stream]:
         """One stream of rows, or for methods that train on "both" those with a label and then all."""
@@ -301,6 +308,7 @@ class Trainer:
         better = merit >= state.best_value  # equal epochs: the later one
         if better or state.step == self.total:
             values |= {f"test_{key}": value for key, value in self.evaluate(self.data.test).items()}
+        keep_samples(self.folder, self.method, state.step)
         self._log("valid", epoch, values)
         self.progress.epoch(epoch, self.epochs, values)
         if not math.isfinite(merit):

@@ -45,7 +45,7 @@ class Ranks:
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Average tensors over all ranks, in place, in one message for each type."""
-        for dtype in {t.dtype for t in tensors}:
+        for dtype in dict.fromkeys(t.dtype for t in tensors):  # in the same order on every rank
             mine = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.reshape(-1) for t in mine])
             dist.all_reduce(flat)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentmix import runs
 from latentmix.data import Data
@@ -25,12 +25,13 @@ class Record:
     """Sums of losses and values since the last record of the log, kept on the device without waiting for it.
 
     Arguments:
-        method, players: What is trained; the state is checked with the losses.
+        method: What is trained; its weights and buffers are checked with the losses.
         ranks: Means are taken over all of them; the first writes.
+        steps_per_epoch: For messages.
     """
 
-    def __init__(self, method: Method, players: Mapping[str, list[nn.Parameter]], ranks: Ranks) -> None:
-        self.method, self.players, self.ranks = method, players, ranks
+    def __init__(self, method: Method, ranks: Ranks, steps_per_epoch: int) -> None:
+        self.method, self.ranks, self.steps_per_epoch = method, ranks, steps_per_epoch
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.first_bad: dict[str, Tensor] = {}  # player -> first step with a loss that is not finite, or -1
@@ -98,7 +99,8 @@ class Record:
         (anywhere,) = self.ranks.any(bool(bad))
         if bad:
             name = min(bad, key=lambda name: bad[name])
-            raise NonFinite(f"{what} of {name} not finite at step {bad[name]}; {remedy()}")
+            epoch = bad[name] // self.steps_per_epoch
+            raise NonFinite(f"{what} of {name} not finite at step {bad[name]} (epoch {epoch}); {remedy()}")
         if anywhere:
             raise NonFinite(f"another rank has numbers that are not finite; {remedy()}")
 

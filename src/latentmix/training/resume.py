@@ -66,6 +66,7 @@ def resume_state(training: Training) -> dict[str, Any]:
         "ranks": training.ranks.gather(own),
         "device": device.type,
         "threads": torch.get_num_threads(),
+        "precision": training.runtime.precision,
         "data": training.data.fingerprint,
         "total": training.total,
     }
@@ -96,6 +97,9 @@ def restore(training: Training) -> bool:
             f"{folder} was begun for {resume['total']} steps, and its learning rates or losses depend on the "
             f"share that is done: it cannot be trained for {training.total} steps; choose another out=FOLDER"
         )
+    if resume["precision"] != training.runtime.precision:
+        training.progress.say(f"{folder} goes on in precision={resume['precision']}, in which it was begun")
+        training.runtime.precision = resume["precision"]
     checkpoints.fill(training.method, weights, folder)
     for name, optimiser in training.optimisers.items():
         optimiser.load_state_dict(resume["optimisers"][name])

@@ -103,7 +103,8 @@ def _descend(
     for name in stepping:
         for group in optimisers[name].param_groups:
             share = rates.get(name, 1.0)
-            group["lr"] = group["initial_lr"] * (share * pace if pace != 1 else share)
+            full = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = full * (share * pace if pace != 1 else share)
         optimisers[name].step()
 
 

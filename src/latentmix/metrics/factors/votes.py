@@ -149,6 +149,7 @@ def beta_vae(
     """beta-VAE score of codes (N, D): accuracy of a linear classifier that guesses which factor pairs share.
 
     An example is the mean of |h - h'| over `batch` pairs that share one factor, each pair at its own value.
+    The classifier, a logistic regression, has up to 1,000 iterations where disentanglement_lib's has 100.
 
     Returns:
         `eval_accuracy` (the score) on fresh examples, and `train_accuracy`.

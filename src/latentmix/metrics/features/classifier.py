@@ -1,26 +1,34 @@
 """The default feature network of metrics that compare sets of images: a small classifier of the same data.
 
 It is trained by seed on the training images, needs no download, and is identified by a fingerprint: numbers
-made with different fingerprints, or with Inception, are not comparable. The same seed gives the same network
-on the same machine with the same number of threads.
+made with different fingerprints, or with Inception, are not comparable. A network is trained once for each
+data and seed and then read from disk: from the folder of the run that is measured, where it travels with the
+run, or from the cache. The same seed gives the same network on the same machine, with any number of threads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.data import Data, Split
+from latentmix.data import Data, Split, store
+from latentmix.metrics.fit import fit
 
 UNITS = 64  # of the features
 STEPS, BATCH = 600, 128
-
-_trained: dict[tuple[str, int, int, str, bool], Classifier] = {}
+FORMAT = 1  # raise when the network or its training changes, so that nobody keeps one of the older kind
 
 
 class Classifier(nn.Module):
@@ -99,11 +107,13 @@ class Features(NamedTuple):
         return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
 
 
-def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
-    """Train a small classifier on the labelled training images: 600 steps of 128, Adam; then kept.
+def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path | None = None) -> Features:
+    """A small classifier trained on the labelled training images: 600 steps of 128, Adam; read if it exists.
 
     Arguments:
         places: Whether its features should know where things are.
+        folder: Where to look first and to leave a copy, such as the folder of the run that is measured, so
+            that another machine measures by the same network. The cache is asked next.
 
     Raises:
         ValueError: Data without labels, or with a single class.
@@ -111,29 +121,36 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False) -> Features:
     split = data.train.labelled()
     if split.labels is None or len(torch.unique(split.labels)) < 2:
         raise ValueError("the feature network is trained on labels; the data have no two classes")
+    outputs = max(len(data.class_names), int(split.labels.max()) + 1)
     rows = hashlib.sha256(split.images.cpu().contiguous().numpy().data)
     rows.update(split.labels.cpu().contiguous().numpy().data)
-    outputs = max(len(data.class_names), int(split.labels.max()) + 1)
-    key = (rows.hexdigest(), outputs, seed, str(split.images.device), places)
-    if key not in _trained:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
-            side = split.images.shape[2] if places else None
-            net = Classifier(split.images.shape[1], outputs, side)
-        _train(net.to(split.images.device), split, torch.Generator().manual_seed(seed))
-        while len(_trained) > 3:
-            del _trained[next(iter(_trained))]
-        _trained[key] = net
-    net = _trained[key]
+    made_by = (
+        f"{FORMAT} {rows.hexdigest()} {list(split.images.shape)} {outputs} {seed} {places} {STEPS} {BATCH}"
+    )
+    name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:24]}.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
+        net = Classifier(split.images.shape[1], outputs, split.images.shape[2] if places else None)
+    files = [f / name for f in (folder, store.folder() / "features") if f is not None]
+    found = next((i for i, file in enumerate(files) if file.is_file() and _read(file, net)), len(files))
+    net.to(split.images.device).eval()
+    if found == len(files):
+        _train(net, split, seed)
+    for file in files[:found]:  # never from a run's folder into the cache: it may be a stranger's
+        _write(file, net)
     features = Features("classifier of the same data", net.body, net.head, fingerprint(net), None)
     return features._replace(accuracy=_accuracy(features, data.valid))
 
 
 def fingerprint(net: nn.Module) -> str:
     """SHA-256 of a network's weights and buffers, first 16 digits."""
+    return _digest(net.state_dict())
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in net.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
+    for tensor in state.values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -145,17 +162,50 @@ def _accuracy(features: Features, split: Split) -> float | None:
     return float((p.argmax(1) == split.labels.cpu()).double().mean())
 
 
-def _train(net: Classifier, split: Split, generator: torch.Generator) -> None:
-    assert split.labels is not None
+def _train(net: Classifier, split: Split, seed: int) -> None:
+    labels = split.labels
+    assert labels is not None
+
+    def loss(index: Tensor) -> Tensor:
+        index = index.to(labels.device)
+        return F.cross_entropy(net(split.pixels(index)), labels[index])
+
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
-    net.train()
-    for _ in range(STEPS):
-        index = torch.randint(len(split), (min(BATCH, len(split)),), generator=generator)
-        index = index.to(split.images.device)
-        loss = F.cross_entropy(net(split.pixels(index)), split.labels[index])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    net.eval()
+    batch = min(BATCH, len(split))
+    fit(net, loss, len(split), steps=STEPS, batch=batch, optimiser=optimiser, schedule=schedule, seed=seed)
+
+
+def _read(file: Path, net: Classifier) -> bool:
+    """Load weights that are what was written; a damaged file costs a warning and changes nothing."""
+    try:
+        with safe_open(file, "pt") as stored:
+            mark = (stored.metadata() or {}).get("fingerprint")
+            state = {key: stored.get_tensor(key) for key in net.state_dict()}
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"{file} is damaged, the feature network is trained again: {error}", stacklevel=4)
+        return False
+    same = all(state[key].shape == tensor.shape for key, tensor in net.state_dict().items())
+    if not same or mark != _digest(state):
+        warnings.warn(f"{file} is not what was written, the feature network is trained again", stacklevel=4)
+        return False
+    net.load_state_dict(state)
+    return True
+
+
+def _write(file: Path, net: Classifier) -> None:
+    """Write the weights whole or not at all; a folder that cannot be written costs a warning."""
+    state = {key: tensor.cpu().contiguous() for key, tensor in net.state_dict().items()}
+    temporary: str | None = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
+        with os.fdopen(handle, "wb") as out:
+            out.write(save(state, {"fingerprint": fingerprint(net)}))
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).replace(file)
+    except OSError as error:
+        warnings.warn(f"the feature network is not kept, {file.parent} refuses: {error}", stacklevel=4)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Parts for latentmix that live outside of it."""

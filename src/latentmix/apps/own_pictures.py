@@ -1,0 +1,300 @@
+"""Pictures that are not from the training set: adapted to it where that is plain, and judged against it.
+
+Distances between pictures x and y are shares of the range from black to white: sqrt(mean((x - y)^2)) / 2 for
+pixels in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.data.decoding.images import fit
+from latentmix.metrics import decode, device_of
+
+STEP = 38  # grey levels, 15 % of the range: what differs from the background by more is ink
+SAME = 0.8  # share of the border that has to be background
+INK = 0.35  # share of the ink's contrast from which on a pixel belongs to the drawing
+FAINT = 0.6  # share of the usual contrast below which contrast is stretched
+BLURS = 12  # at most, of one pixel each
+LARGE = 512  # pixels; larger pictures are reduced before they are examined
+TESTED = 250  # test images that set what is usual
+REMEMBERED, NUMBERS = 5000, 40_000_000  # training images searched for the nearest, and their pixels, at most
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What drawings on a plain background have in common, in a data set of grey images.
+
+    Arguments:
+        background, ink: Grey levels, 0 to 255.
+        side: 1st percentile, median and 99th percentile of the longer side of the drawing's box, as a share
+            of the picture's side.
+        centre: Median place of the box's centre, (x, y), as shares of the side.
+        wander: 99th percentile of a centre's distance from it along one axis.
+        sharpness: Median and 99th percentile of the squared differences of neighbours over the squared
+            differences from the background.
+    """
+
+    background: float
+    ink: float
+    side: tuple[float, float, float]
+    centre: tuple[float, float]
+    wander: float
+    sharpness: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is usual for a model: measured on its own test images.
+
+    Arguments:
+        training: Training images that distances are measured to, (M, C, H, W), uint8.
+        of: Number of training images that they were taken from.
+        error: Median and 99th percentile of the test images' reconstruction error.
+        nearest: Median and 99th percentile of their distance to the nearest of `training`.
+        drawings: What the data have in common, if they are drawings on a plain background.
+    """
+
+    training: Tensor
+    of: int
+    error: tuple[float, float]
+    nearest: tuple[float, float]
+    drawings: Drawings | None
+
+
+class Likeness(NamedTuple):
+    """How a model takes one picture.
+
+    Arguments:
+        error: Distance from the picture to its reconstruction.
+        nearest: Distance to the nearest training image.
+        unlike: Why the picture is unlike what the model knows; empty where it is not.
+    """
+
+    error: float
+    nearest: float
+    unlike: str
+
+
+def know(method: Any, data: Data, remembered: int | None = None) -> Known:
+    """Measure what is usual for a model.
+
+    Arguments:
+        remembered: Maximum number of training images to keep, evenly spaced; by default 5000, and fewer where
+            they are large.
+    """
+    if remembered is None:
+        remembered = max(1, min(REMEMBERED, NUMBERS // math.prod(data.shape)))
+    training = _spread(data.train.images.cpu(), remembered)
+    test = _spread(data.test.images.cpu(), TESTED)
+    x = as_pixels(test)
+    errors = distance(x, reconstruct(method, x))
+    return Known(
+        training,
+        len(data.train),
+        _usual(errors),
+        _usual(nearest(x, as_pixels(training))),
+        drawings_of(training[:1000].numpy()) if training.shape[1] == 1 else None,
+    )
+
+
+def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
+    """Compare pictures (N, C, H, W) in [-1, 1] with what is usual for the model's test images."""
+    errors = distance(x, reconstruct(method, x))
+    away = nearest(x, as_pixels(known.training))
+    return [Likeness(e, d, _unlike(e, d, known)) for e, d in zip(errors.tolist(), away.tolist(), strict=True)]
+
+
+def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Image.Image, list[str]]:
+    """Bring a picture to `size` x `size` pixels, and a drawing to the colours, size and place of the data.
+
+    A drawing on a plain background is inverted where the data are light on dark and it is not (or the other
+    way round), its contrast is stretched where it is faint, it is cut out and centred where its size or place
+    is unusual, and softened where it is sharper than the data. A picture that is like the data already, or is
+    no drawing, is only resized.
+
+    Returns:
+        The picture, mode L where `drawings` are given, and what was done, in words.
+    """
+    if drawings is None:
+        return fit(image, size), []
+    grey = image.convert("L")
+    if max(grey.size) > LARGE:
+        ratio = LARGE / max(grey.size)
+        extent = (max(1, round(grey.width * ratio)), max(1, round(grey.height * ratio)))
+        grey = grey.resize(extent, Image.Resampling.BILINEAR)
+    pixels = np.asarray(grey, dtype=np.float64)
+    found = _examine(pixels)
+    if found is None:
+        return fit(grey, size), []
+    background, ink = found
+    done = []
+    usual = drawings.ink - drawings.background
+    inverted = (ink - background) * usual < 0
+    faint = abs(ink - background) < FAINT * abs(usual)
+    if inverted or faint or abs(background - drawings.background) > STEP:
+        share = np.clip((pixels - background) / (ink - background), 0, 1)
+        pixels = np.clip(drawings.background + share * usual, 0, 255)
+        done.append("inverted" if inverted else "contrast stretched")
+        background, ink = drawings.background, drawings.ink
+    left, top, right, bottom = _box(pixels, background, ink)
+    height, width = pixels.shape
+    middle, longer = ((left + right) / 2, (top + bottom) / 2), max(right - left, bottom - top)
+    side, low, high = min(width, height), drawings.side[0] - 0.06, drawings.side[2] + 0.06
+    offset = [m - (n - side) / 2 for m, n in zip(middle, (width, height))]
+    astray = max(abs(o / side - c) for o, c in zip(offset, drawings.centre)) > drawings.wander + 0.04
+    cut = side < max(width, height) and (longer > side or astray)
+    if cut or astray or not low <= longer / side <= high:
+        side_of_cut = longer / drawings.side[1]
+        corner = [m - c * side_of_cut for m, c in zip(middle, drawings.centre)]
+        pixels = _window(pixels, corner[0], corner[1], side_of_cut, background)
+        done.append("cut out and centred")
+    small = fit(Image.fromarray(np.rint(pixels).astype(np.uint8)), size)
+    soft = _softened(np.asarray(small, dtype=np.float64), drawings)
+    return (small, done) if soft is None else (Image.fromarray(soft), [*done, "softened"])
+
+
+def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:
+    """What grey images (N, 1, S, S) have in common as drawings; None where 1 in 10 are no drawings."""
+    size = images.shape[-1]
+    rows = []
+    for image in images[:, 0].astype(np.float64):
+        found = _examine(image)
+        if found is not None:
+            left, top, right, bottom = _box(image, *found)
+            longer = max(right - left, bottom - top)
+            centre = ((left + right) / 2 / size, (top + bottom) / 2 / size)
+            rows.append((*found, longer / size, *centre, _sharpness(image, found[0])))
+    if len(rows) < 0.9 * len(images):
+        return None
+    table = np.array(rows)
+    background, ink = np.median(table[:, 0]), np.median(table[:, 1])
+    alike = np.abs(table[:, 0] - background) <= STEP
+    if alike.mean() < 0.9:
+        return None
+    side = np.percentile(table[:, 2], [1, 50, 99])
+    middle = np.median(table[:, 3:5], axis=0)
+    wander = np.percentile(np.abs(table[:, 3:5] - middle), 99)
+    sharpness = np.percentile(table[:, 5], [50, 99])
+    return Drawings(
+        float(background),
+        float(ink),
+        (float(side[0]), float(side[1]), float(side[2])),
+        (float(middle[0]), float(middle[1])),
+        float(wander),
+        (float(sharpness[0]), float(sharpness[1])),
+    )
+
+
+def distance(x: Tensor, y: Tensor) -> Tensor:
+    """sqrt(mean((x - y)^2)) / 2 of each pair of pictures (N, ...) in [-1, 1]: shape (N,), in 0..1."""
+    return (x - y).flatten(1).square().mean(1).sqrt() / 2
+
+
+def nearest(x: Tensor, others: Tensor) -> Tensor:
+    """Distance of each picture (N, C, H, W) to the nearest of others (M, C, H, W): shape (N,), in 0..1."""
+    a, b = x.flatten(1), others.flatten(1)
+    return torch.cat([torch.cdist(part, b).min(1).values for part in a.split(100)]) / a.shape[1] ** 0.5 / 2
+
+
+@torch.no_grad()
+def reconstruct(method: Any, x: Tensor) -> Tensor:
+    """g(f(x)) for pictures (N, C, H, W), clipped to [-1, 1], on the CPU."""
+    codes = torch.cat([method.encode(part.to(device_of(method))) for part in x.split(100)])
+    return decode(method, codes).clamp(-1, 1)
+
+
+def as_pixels(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def _unlike(error: float, away: float, known: Known) -> str:
+    if error > known.error[1]:
+        return (
+            f"its reconstruction is off by {error:.1%} of the pixel range "
+            f"(test images: {known.error[0]:.1%}, 99 in 100 below {known.error[1]:.1%})"
+        )
+    if away > known.nearest[1]:
+        return (
+            f"it is {away:.1%} of the pixel range away from the nearest training image "
+            f"(test images: {known.nearest[0]:.1%}, 99 in 100 below {known.nearest[1]:.1%})"
+        )
+    return ""
+
+
+def _usual(values: Tensor) -> tuple[float, float]:
+    return float(values.quantile(0.5)), float(values.quantile(0.99))
+
+
+def _spread(images: Tensor, count: int) -> Tensor:
+    """At most `count` images, evenly spaced."""
+    return images if len(images) <= count else images[torch.linspace(0, len(images) - 1, count).long()]
+
+
+def _examine(pixels: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Grey levels of background and ink of a drawing (H, W), or None for no drawing."""
+    height, width = pixels.shape
+    edge = max(1, min(height, width) // 20)
+    ring = np.ones(pixels.shape, bool)
+    ring[edge : height - edge, edge : width - edge] = False
+    border = pixels[ring]
+    background = float(np.median(border))
+    if (np.abs(border - background) <= STEP).mean() < SAME:
+        return None
+    away = pixels - background
+    sign = 1 if away[away > STEP].sum() >= -away[away < -STEP].sum() else -1
+    strokes = sign * away[sign * away > STEP]
+    if not len(strokes):
+        return None
+    return background, background + sign * float(np.percentile(strokes, 90))
+
+
+def _box(pixels: NDArray[np.float64], background: float, ink: float) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the drawing, in pixels; right and bottom are exclusive."""
+    inked = (pixels - background) / (ink - background) > INK
+    columns, rows = np.flatnonzero(inked.any(0)), np.flatnonzero(inked.any(1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _sharpness(x: NDArray[np.float64], background: float) -> float:
+    steps = np.square(np.diff(x, axis=0)).sum() + np.square(np.diff(x, axis=1)).sum()
+    return float(steps / max(1.0, np.square(x - background).sum()))
+
+
+def _softened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.uint8] | None:
+    """Blur a drawing that is sharper than 99 in 100 of the data down to their median; None if it is not."""
+    if _sharpness(x, drawings.background) <= drawings.sharpness[1] * 1.02:
+        return None
+    for _ in range(BLURS):
+        x = np.pad(x, 1, mode="edge")
+        x = (x[:-2] + 2 * x[1:-1] + x[2:]) / 4
+        x = (x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]) / 4
+        if _sharpness(x, drawings.background) <= drawings.sharpness[0]:
+            break
+    found = _examine(x)
+    if found is not None:
+        share = (x - found[0]) / (found[1] - found[0])
+        x = drawings.background + share * (drawings.ink - drawings.background)
+    return np.rint(np.clip(x, 0, 255)).astype(np.uint8)
+
+
+def _window(
+    pixels: NDArray[np.float64], left: float, top: float, side: float, background: float
+) -> NDArray[np.float64]:
+    """A square of the picture, to the pixel, with background beyond its edges."""
+    n, x, y = max(1, round(side)), round(left), round(top)
+    window = np.full((n, n), background)
+    height, width = pixels.shape
+    rows, columns = slice(max(y, 0), min(y + n, height)), slice(max(x, 0), min(x + n, width))
+    window[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = pixels[rows, columns]
+    return window

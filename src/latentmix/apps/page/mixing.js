@@ -1,0 +1,54 @@
+"use strict";
+/* Paths between codes, and what a mix is worth: as latentmix.mixing.paths and latentmix.metrics.honesty. */
+const Mixing = (() => {
+  function lerp(a, b, t) { return a.map((v, i) => (1 - t) * v + t * b[i]); }
+
+  function slerp(a, b, t) {
+    const norm = (x) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0)) || 1, na = norm(a), nb = norm(b);
+    let minus = 0, plus = 0;
+    for (let i = 0; i < a.length; i++) { minus += (a[i] / na - b[i] / nb) ** 2; plus += (a[i] / na + b[i] / nb) ** 2; }
+    const w = 2 * Math.atan2(Math.sqrt(minus), Math.sqrt(plus)), s = Math.sin(w);
+    if (s <= 1e-4) return lerp(a, b, t);
+    return a.map((v, i) => (Math.sin((1 - t) * w) * v + Math.sin(t * w) * b[i]) / s);
+  }
+
+  /* The first round(t units) feature maps of b, the others of a; halves go to the even number, as in torch. */
+  function crossover(a, b, t, units) {
+    const each = a.length / units, count = Pictures.even(t * units);
+    return a.map((v, i) => (Math.floor(i / each) < count ? b[i] : v));
+  }
+
+  const weighted = (codes, weights) => codes[0].map((_, i) => codes.reduce((sum, h, k) => sum + weights[k] * h[i], 0));
+
+  /* Root mean square difference of pixels in [-1, 1], as a share of the range. */
+  function distance(x, y) {
+    let sum = 0;
+    for (let i = 0; i < x.length; i++) sum += (x[i] - y[i]) ** 2;
+    return Math.sqrt(sum / x.length) / 2;
+  }
+
+  /* The nearest of many pictures, given as bytes one behind the other. */
+  function nearest(pixels, pictures) {
+    const n = pixels.length, x = Float32Array.from(pixels, (v) => (Math.min(1, Math.max(-1, v)) + 1) * 127.5);
+    let best = Infinity, index = 0;
+    for (let k = 0; k * n < pictures.length; k++) {
+      let sum = 0;
+      for (let i = 0, j = k * n; i < n && sum < best; i++, j++) sum += (x[i] - pictures[j]) ** 2;
+      if (sum < best) { best = sum; index = k; }
+    }
+    return { distance: Math.sqrt(best / n) / 255, index };
+  }
+
+  /* Ghosting and collapse of a mix of decoded parents by their shares; null where nothing was mixed. */
+  function exposures(pixels, copies, shares) {
+    const used = copies.map((copy, i) => ({ copy, share: shares[i] })).filter((p) => p.share > 1e-9);
+    const blend = new Float32Array(pixels.length);
+    used.forEach(({ copy, share }) => copy.forEach((v, i) => { blend[i] += share * v; }));
+    const scale = Math.min(...used.map(({ copy }) => distance(blend, copy)));
+    const toParent = Math.min(...used.map(({ copy }) => distance(pixels, copy)));
+    const share = (d) => (used.length > 1 && scale > 1e-6 ? Math.max(0, 1 - d / scale) : null);
+    return { ghosting: share(distance(pixels, blend)), collapse: share(toParent) };
+  }
+
+  return { lerp, slerp, crossover, weighted, distance, nearest, exposures };
+})();

@@ -1,0 +1,169 @@
+"""Commands for people with a trained run: mix, export, explore; and parts, which lists what there is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from latentmix.cli.app import app, device_of
+
+
+@app.command
+def mix(
+    run: Path,
+    *images: Path,
+    steps: int = 9,
+    out: Path = Path("mix.png"),
+    layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
+    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    checkpoint: Literal["best", "last"] | None = None,
+    as_is: Annotated[bool, Parameter(negative=())] = False,
+    refine: int = 0,
+    device: str = "auto",
+    allow: tuple[str, ...] = (),
+) -> None:
+    """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    images
+        Two or more image files, of any size and mode.
+    steps
+        Images along each path, ends included.
+    out
+        Where the picture goes; its suffix chooses the format.
+    layout
+        By default a strip for two images, a triangle for three, a chain of strips for more.
+    path
+        Straight line, great circle, or crossover of feature maps.
+    checkpoint
+        Which weights to mix by; by default the best epoch, as the method declares it.
+    as_is
+        Leave drawings as they are: by default they are inverted, cut out and centred where the training
+        images are drawings of another kind.
+    refine
+        Steps by which the model is fitted to the images first, so that pictures of another kind are kept.
+    device
+        auto, cpu, cuda, ...
+    allow
+        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
+    """
+    from latentmix import runs
+    from latentmix.apps import mix_images
+    from latentmix.config import catalogue
+
+    catalogue.trust(allow)
+    opened = runs.open_run(run, device_of(device), checkpoint, lambda text: print(text, file=sys.stderr))
+    known = mix_images.known_of(opened)
+    receipt = mix_images.resynthesise(
+        opened,
+        images,
+        steps=steps,
+        out=out,
+        layout=layout,
+        path=path,
+        known=known,
+        as_is=as_is,
+        refined=refine,
+    )
+    if known is None:
+        print(f"the data of {run} are not at hand: pictures were neither adapted nor judged", file=sys.stderr)
+    for line in mix_images.remarks(receipt):
+        print(line, file=sys.stderr)
+    print(f"{out}\n{out}.json")
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    to: Literal["html", "onnx", "pt2", "hub"] = "html",
+    out: Path | None = None,
+) -> None:
+    """Write a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    to
+        html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
+        the decoder. hub: a folder to upload, with a model card; it opens as a run.
+    out
+        File or folder to write; by default named after the run.
+    """
+    from latentmix import runs
+    from latentmix.apps.export import export as write
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, warn=lambda text: print(text, file=sys.stderr))
+    name = run.resolve().name
+    print(
+        write(
+            opened,
+            to,
+            out or Path(f"{name}.html" if to == "html" else f"{name}-{to}"),
+            lambda: data_of(opened),
+        )
+    )
+
+
+@app.command
+def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
+    """Mix in the browser, live: serves the page of a trained run to this computer alone, until interrupted.
+
+    Parameters
+    ----------
+    run
+        The run's folder; its model may be too large for a page of its own.
+    port
+        Port on 127.0.0.1; 0 takes a free one.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix import runs
+    from latentmix.apps import explore as live
+    from latentmix.evaluate import data_of
+
+    opened = runs.open_run(run, device_of(device), warn=lambda text: print(text, file=sys.stderr))
+    live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
+
+
+@app.command
+def parts(
+    kind: Annotated[Literal["method", "mixer", "network", "data", "metric"] | None, Parameter()] = None,
+) -> None:
+    """List every method, mixer, network, data set and metric, one line each.
+
+    Parameters
+    ----------
+    kind
+        Only these.
+    """
+    import inspect
+
+    from latentmix.config import catalogue
+
+    for each in [kind] if kind else list(catalogue.FOLDERS):
+        print(f"{each}s" if each != "data" else "data sets (or the path of a folder or .npz file)")
+        for part in catalogue.find(each).values():
+            print(f"  {part.name:16} {part.summary}")
+            shown = [
+                name if default is inspect.Parameter.empty else f"{name}={_short(default)}"
+                for name, (_, default) in part.options.items()
+            ]
+            if shown:
+                print(f"  {'':16} {', '.join(shown)}")
+
+
+def _short(default: object) -> str:
+    import dataclasses
+
+    from latentmix.data.names import name_of
+
+    return name_of(type(default)) if dataclasses.is_dataclass(default) else str(default)

@@ -1,0 +1,191 @@
+"""Commands that make and judge runs: demo, train, inspect, evaluate, reproduce."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from latentmix.cli.app import app, device_of, fail, print_scores
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
+    """Train AE, AE+GAN and AMR on real handwritten digits, compare them, write a report; about three minutes.
+
+    Parameters
+    ----------
+    out
+        Folder for the three runs.
+    seed
+        Of initialisation, order of the data and mixing.
+    """
+    from latentmix.experiments import demo as experiment
+
+    experiment.run(out, seed)
+
+
+@app.command
+def train(*arguments: str) -> None:
+    """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
+
+    Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
+    epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every,
+    start_from, seed, precision, device and out; options of parts follow with dots: method=amr
+    method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of
+    your own are my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues
+    where it stopped.
+    On several devices: torchrun --nproc-per-node N -m latentmix train ...
+
+    Parameters
+    ----------
+    arguments
+        YAML files and key=value settings; later ones override earlier ones.
+    """
+    from latentmix import config, training
+    from latentmix.config import catalogue
+    from latentmix.report.exhibit import exhibit
+    from latentmix.training import progress
+    from latentmix.training.ranks import Ranks
+
+    catalogue.trust(arguments)
+    run = config.load(arguments)
+    try:
+        with progress.progress() as shown:
+            folder = training.train(run, shown)
+    except training.Interrupted:
+        again = shlex.join(["latentmix", "train", *arguments])
+        print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
+        sys.exit(130)
+    if not Ranks().first:  # another rank writes the report
+        return
+    page = exhibit(folder, device=device_of(run.device))
+    print_scores(folder)
+    print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {shlex.quote(str(folder))}")
+
+
+@app.command
+def inspect(data: str, *settings: str) -> None:
+    """Say what lies at a path: images of each split and class, and what is left out; nothing is trained.
+
+    Parameters
+    ----------
+    data
+        A path or the name of a data set, as in data=.
+    settings
+        Options of the data set, and image_size: data.skip_bad=true image_size=64.
+    """
+    from latentmix import config
+    from latentmix.data.summary import inspect as summarise
+
+    run = config.load([f"data={data}", *settings])
+    print(summarise(config.build("data", run.data), image_size=run.image_size))
+
+
+@app.command
+def evaluate(
+    run: Path,
+    *metrics: str,
+    seed: int = 0,
+    checkpoint: Literal["best", "last"] | None = None,
+    device: str = "auto",
+    allow: tuple[str, ...] = (),
+) -> None:
+    """Score a trained run; each metric is computed once and kept in scores.json with its protocol.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    metrics
+        Names and options, as `latentmix parts metric` lists them: probe knn.k=20
+        disentanglement.fast=true. Defaults to probe.
+    seed
+        Seed for metrics that sample.
+    checkpoint
+        Which weights to score; by default the best epoch, as the method declares it.
+    device
+        auto, cpu, cuda, ...
+    allow
+        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
+    """
+    from latentmix import report
+    from latentmix.config import catalogue
+    from latentmix.evaluate import evaluate as score
+    from latentmix.training import progress
+
+    catalogue.trust([*metrics, *allow])
+    with progress.waiting() as say:
+        scores, failures = score(
+            run,
+            metrics or ("probe",),
+            seed=seed,
+            checkpoint=checkpoint,
+            device=device_of(device),
+            say=say,
+        )
+    for name in scores:
+        print_scores(run, name)
+    report.write(run)
+    if failures:
+        fail("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
+@app.command
+def reproduce(
+    name: str | None = None,
+    *,
+    scale: Literal["smoke", "short", "paper"] = "short",
+    plan: bool = False,
+    only: tuple[str, ...] = (),
+    seeds: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    out: Path = Path("runs/tables"),
+    data: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Make a table or figure of the papers, ours beside theirs; without NAME, list all with their cost.
+
+    The same command again reads what is finished and continues what was stopped. Several commands, also on
+    several machines, may share one folder.
+
+    Parameters
+    ----------
+    name
+        Such as amr-table1 or manifold-figure5.
+    scale
+        paper: as published. short: the same question at the budget that the list states. smoke: two steps of
+        each training, to see that everything runs.
+    plan
+        Print what would be trained and how it stands, and train nothing.
+    only
+        Names of cells, or patterns such as "MNIST: *".
+    seeds
+        Trainings of each cell, in the place of the table's own number.
+    jobs
+        Trainings at the same time, one thread each; by default as many as cores.
+    out
+        Folder of the trainings, one folder each; the tables are written to OUT/tables.
+    data
+        Folder with one folder for each data set, named as data= takes them: mnist, cifar10, svhn, ...; by
+        default $LATENTMIX_DATA. What is not there is downloaded.
+    device
+        cpu, cuda, ... of every training.
+    """
+    from latentmix.experiments import reproduce as experiment
+
+    if name is None:
+        print(experiment.listing())
+    elif plan:
+        print(experiment.planned(name, scale, seeds=seeds, only=only, out=out, data=data))
+    else:
+        done, paths = experiment.reproduce(
+            name, scale, seeds=seeds, only=only, out=out, data=data, jobs=jobs, device=device
+        )
+        for path in paths:
+            print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
+        if not done:
+            fail("not all trainings are finished; the table says why", code=1)

@@ -1,0 +1,128 @@
+"""`protocol=paper`: what the published code ran, as far as it is known, in one place.
+
+Settings that a user gives stay as they are; `deviations` names those that differ from the protocol.
+`protocol=clean`, the default, changes nothing. What cannot be set: subsets are drawn by the seed (published:
+the first images, for every seed), and the pixel-summed cross-entropy of AMR's table 4 is `reconstruction=bce`
+with lambda times the number of pixels.
+
+References:
+    The code published with "On Adversarial Mixup Resynthesis" and with "Manifold Mixup", first version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Settings = Mapping[str, Any]
+AMR = ("ae_gan", "amr", "acai_of_amr", "amr_classes", "amr_labels", "amr_learned")
+MANIFOLD_LAYERS = ("input", "layer1", "layer2")
+
+
+def filled(settings: Settings) -> dict[str, Any]:
+    """Settings with those of their protocol beneath them; unchanged but for protocol=paper.
+
+    Arguments:
+        settings: Nested, as a user gives them; "method" is a name or {"name": ..., option: value}.
+    """
+    if settings.get("protocol") != "paper":
+        return dict(settings)
+    return _beneath(settings, of_paper(settings))
+
+
+def of_paper(settings: Settings) -> dict[str, Any]:
+    """What protocol=paper sets for the method, mixer, network and data of these settings."""
+    method = _spec(settings.get("method", "amr"))
+    name = method.get("name", "amr")
+    if name in AMR:
+        return _amr(method)
+    rule: Callable[[Settings, str], dict[str, Any]] | None = OTHERS.get(name)
+    data = _spec(settings.get("data", "digits"))
+    return {} if rule is None else rule(method, Path(str(data.get("path") or data.get("name", ""))).name)
+
+
+def deviations(run: Settings) -> list[str]:
+    """Settings of a resolved run with protocol=paper that differ from it: "lr: 0.001 (paper: 0.0001)"."""
+    if run.get("protocol") != "paper":
+        return []
+    wanted, found = _flat(of_paper(run)), _flat(run)
+    return [
+        f"{key}: {found.get(key)} (paper: {value})"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+
+
+def _amr(method: Settings) -> dict[str, Any]:
+    """One step of the autoencoder in five, L1, the odd initialisation, one p for a batch of masks."""
+    options: dict[str, Any] = {"reconstruction": "l1"}
+    if _spec(method.get("network", "conv")).get("name", "conv") == "conv":
+        options["network"] = {"variant": "paper"}
+    mixer = _spec(method.get("mixer", {}))
+    if mixer.get("name") == "bernoulli":
+        # Published masks of more parents take each parent with the same probability.
+        options["mixer"] = {"p": "batch" if mixer.get("k", 2) == 2 else "unit"}
+    return {**_ADAM, "every": {"autoencoder": 5}, "method": options}
+
+
+def _vae(method: Settings, data: str) -> dict[str, Any]:
+    return {**_ADAM, "method": {"variant": "paper"}}
+
+
+def _classifier(method: Settings, data: str) -> dict[str, Any]:
+    """Table 1: 1,200 epochs, crops by 4; mixed networks learn by another loss than plain ones."""
+    layers = method.get("layers", MANIFOLD_LAYERS)
+    plain = layers in ("none", [], ()) or list(layers) == ["none"]
+    options: dict[str, Any] = {"loss": "cross_entropy" if plain else "bce_on_softmax"}
+    if data in ("cifar10", "cifar100", "svhn"):
+        options["statistics"] = data
+    sgd = {"batch_size": 128, "lr": 0.1, "keep_last": True}
+    return {**sgd, "crop": 4, "flip": data != "svhn", "method": options}
+
+
+def _semi_supervised(method: Settings, data: str) -> dict[str, Any]:
+    """Appendix C, and the forms of the published code."""
+    cifar = data == "cifar10"
+    options = {"form": "paper", "zca": cifar, "weight": 1.0 if cifar else 2.0}
+    return {"batch_size": 100, "lr": 0.1, "crop": 2, "flip": cifar, "method": options}
+
+
+def _factor_mixing(method: Settings, data: str) -> dict[str, Any]:
+    return {"batch_size": 128, "lr": 1e-4, "image_size": 64}
+
+
+def _hidden_decoder(method: Settings, data: str) -> dict[str, Any]:
+    return {"batch_size": 32, "lr": 1e-4, "keep_last": True}
+
+
+_ADAM: dict[str, Any] = {"batch_size": 64, "lr": 1e-4, "keep_last": True, "validate_every": 1}
+OTHERS: dict[str, Callable[[Settings, str], dict[str, Any]]] = {
+    "vae": _vae,
+    "classifier": _classifier,
+    "semi_supervised": _semi_supervised,
+    "factor_mixing": _factor_mixing,
+    "hidden_decoder": _hidden_decoder,
+}
+
+
+def _spec(part: Any) -> dict[str, Any]:
+    return dict(part) if isinstance(part, Mapping) else {"name": part} if part else {}
+
+
+def _beneath(given: Settings, defaults: Settings) -> dict[str, Any]:
+    """`given`, filled up by `defaults`, deeply; a part given by its name alone keeps it."""
+    result = dict(given)
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and key in result and key != "every":
+            result[key] = _beneath(_spec(result[key]), value)
+        else:
+            result.setdefault(key, value)
+    return result
+
+
+def _flat(tree: Settings, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

@@ -1,0 +1,6 @@
+"""AMR, figure 10: walks between faces by masks, by AE+GAN and AMR with Bernoulli mixes."""
+
+from latentmix.experiments.amr.walks import BERNOULLI, system, table
+
+METHODS = {"AE+GAN": system("ae_gan"), "AMR Bern 2": system("amr", mixer=BERNOULLI, consistency=50.0)}
+TABLE = table(10, "walks between faces by masks", "celeba", METHODS, "bernoulli")

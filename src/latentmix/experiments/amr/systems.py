@@ -1,0 +1,69 @@
+"""The systems of AMR's tables as settings of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentmix.tables.table import SMOKE, Cell, Column, Published, Scale
+
+# The papers report the best validation accuracy of all epochs; the test accuracy of that epoch is ours.
+COLUMNS = (
+    Column("accuracy", "training", "valid_probe_accuracy", "%"),
+    Column("test accuracy", "training", "test_probe_accuracy", "%"),
+)
+TINY = Scale({**SMOKE, "method": {"network": {"width": 4}}}, seeds=1)
+ROWS = {
+    "AE+GAN": ("ae_gan", "", 0),
+    "AMR mixup 2": ("amr", "mixup", 2),
+    "AMR Bern 2": ("amr", "bernoulli", 2),
+    "AMR mixup 3": ("amr", "mixup", 3),
+    "AMR Bern 3": ("amr", "bernoulli", 3),
+    "AMR mixup 4": ("amr", "mixup", 4),
+    "AMR mixup 6": ("amr", "mixup", 6),
+    "AMR mixup 8": ("amr", "mixup", 8),
+    "ACAI": ("acai_of_amr", "mixup", 2),
+}
+
+
+def method(row: str, lamb: float, d_h: int = 32) -> dict[str, Any]:
+    """The method of a row of the tables, with its lambda and size of the code."""
+    name, mixer, k = ROWS[row]
+    mixing = {"mixer": {"name": mixer, "k": k}} if mixer else {}
+    return {"name": name, **mixing, "lamb": lamb, "network": {"name": "conv", "d_h": d_h}}
+
+
+def cell(
+    group: str,
+    row: str,
+    data: str,
+    lamb: float,
+    epochs: int,
+    mean: float | None = None,
+    deviation: float | None = None,
+    *,
+    d_h: int = 32,
+    train_size: int | None = None,
+    caption: int | None = None,
+    note: str = "",
+) -> Cell:
+    """A cell of tables 1 to 3.
+
+    Arguments:
+        group: What the column of the paper is called.
+        epochs: Of the published script.
+        mean, deviation: As published, in percent, over three runs.
+        caption: Epochs that the table's caption names, where they are others.
+    """
+    size = {} if train_size is None else {"train_size": train_size}
+    settings = {"protocol": "paper", "method": method(row, lamb, d_h), "data": data, "epochs": epochs, **size}
+    notes = [note] if note else []
+    if caption is not None and caption != epochs:
+        notes.append(f"the caption has {caption} epochs, the published script {epochs}")
+    published = {} if mean is None else {"accuracy": Published(mean, deviation, 3)}
+    return Cell(f"{group}: {row}", settings, published, note="; ".join(notes))
+
+
+def cited(group: str, mean: float, deviation: float) -> Cell:
+    """The accuracy that ACAI's own paper reports, which AMR's tables cite."""
+    note = "from ACAI's paper, in another set-up: median of the last 20 epochs, over 5 seeds"
+    return Cell(f"{group}: ACAI, its own paper", None, {"accuracy": Published(mean, deviation, 5)}, note=note)

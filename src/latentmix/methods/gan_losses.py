@@ -1,0 +1,118 @@
+"""What the players of a GAN minimise: losses of logits, mixes of real and generated images, a penalty.
+
+References:
+    Manifold Mixup v1, section 4.4, equations 1 to 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.mixing import Mix, dirichlet
+
+Loss = Literal["non_saturating", "hinge"]
+PIXELS = "pixels"  # the place in front of the critic
+
+
+def cross_entropy(s: Tensor, t: Tensor | float) -> Tensor:
+    """Mean of -t log sigmoid(s) - (1 - t) log(1 - sigmoid(s)), for logits s (B,) and labels t in [0, 1]."""
+    return (t * F.softplus(-s) + (1 - t) * F.softplus(s)).mean()
+
+
+def hinge(s: Tensor, t: Tensor | float) -> Tensor:
+    """Mean of t relu(1 - s) + (1 - t) relu(1 + s), for logits s (B,) and labels t in [0, 1]."""
+    return (t * F.relu(1 - s) + (1 - t) * F.relu(1 + s)).mean()
+
+
+def linear(s: Tensor, t: Tensor | float) -> Tensor:
+    """Mean of (1 - 2 t) s: the generator's side of the hinge loss, -s for images that are to pass as real."""
+    return ((1 - 2 * t) * s).mean()
+
+
+# {loss: (of the critic, of the generator)}: functions of logits and labels, 1 for what should count as real.
+LOSSES: dict[str, tuple[Callable[[Tensor, Tensor | float], Tensor], ...]] = {
+    "non_saturating": (cross_entropy, cross_entropy),
+    "hinge": (hinge, linear),
+}
+
+
+def draw_shares(
+    batch: int, alpha: float, *, fold: bool, device: torch.device, generator: torch.Generator | None
+) -> Tensor:
+    """Draw lam ~ Beta(alpha, alpha) for each sample, shape (B,); folded: min(lam, 1 - lam)."""
+    pair = dirichlet((batch,), 2, alpha, device=device, generator=generator)
+    return pair.amin(0) if fold else pair[0]
+
+
+def fake_real(lam: Tensor) -> Mix:
+    """Mixes of the i-th real and the i-th generated image of a batch ``cat([real, fake])``, shape (2B, ...).
+
+    The first half of the result is lam real + (1 - lam) fake, as in equation 2; the second half is the same.
+
+    Arguments:
+        lam: Weight of the real image, shape (B,).
+    """
+    batch = len(lam)
+    own = torch.arange(2 * batch, device=lam.device)
+    first = torch.cat([lam, 1 - lam])
+    return Mix(torch.stack([own, own.roll(batch)]), torch.stack([first, 1 - first]))
+
+
+def fake_fake(lam: Tensor, generator: torch.Generator | None = None) -> Mix:
+    """Mixes lam fake + (1 - lam) fake' with a random permutation of the batch, as in equation 3."""
+    batch, device = len(lam), lam.device
+    others = torch.randperm(batch, generator=generator, device=device)
+    return Mix(torch.stack([torch.arange(batch, device=device), others]), torch.stack([lam, 1 - lam]))
+
+
+def gradient_penalty(critic: nn.Module, x: Tensor, *, of_probability: bool) -> Tensor:
+    """Mean over images of |grad_x D(x)|^2: zero-centred, summed over pixels.
+
+    Arguments:
+        critic: Images (B, C, H, W) to logits (B,); it must treat images independently.
+        x: Real images, shape (B, C, H, W).
+        of_probability: Whether D is the sigmoid of the logit, as published, or the logit itself.
+
+    References:
+        Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018, equation 9 (of
+        the logit); the code published with Manifold Mixup v1 (of the sigmoid).
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        s = at_least_float32(critic(x))
+        (gradient,) = torch.autograd.grad((s.sigmoid() if of_probability else s).sum(), x, create_graph=True)
+        return gradient.flatten(1).square().sum(1).mean()
+
+
+def places_of(critic: nn.Module) -> list[str]:
+    """Where a critic can mix: "pixels", and the outputs of its named parts but the last, if it has parts."""
+    parts = [name for name, _ in critic.named_children()] if isinstance(critic, nn.Sequential) else []
+    return [PIXELS, *parts[:-1]]
+
+
+def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
+    """Raise ValueError if there are no places, or one that the critic does not have."""
+    known = places_of(critic)
+    if not places:
+        raise ValueError(f"places is empty; there are {', '.join(known)}")
+    if unknown := [place for place in places if place not in known]:
+        raise ValueError(f"the critic has no {', '.join(unknown)}; its places are {', '.join(known)}")
+
+
+def split_at(critic: nn.Module, place: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """The critic up to and including the part called `place`, and the rest of it: h_k and d_k."""
+    if place == PIXELS:
+        return nn.Identity(), critic
+    parts = list(critic.children())
+    k = places_of(critic).index(place)
+    return nn.Sequential(*parts[:k]), nn.Sequential(*parts[k:])
+
+
+def at_least_float32(s: Tensor) -> Tensor:
+    """Logits in the precision that losses need."""
+    return s.to(torch.promote_types(s.dtype, torch.float32))

@@ -1,0 +1,33 @@
+"""Whether a decoded mix of codes is more than the blend of two decoded images."""
+
+from __future__ import annotations
+
+import torch
+
+from latentmix.data import Data
+from latentmix.methods.roles import Autoencodes
+from latentmix.metrics import Count, Score, device_of
+
+
+@torch.no_grad()
+def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000) -> Score:
+    """How far decoded mixes of two codes, half and half, are from blends of the two decoded images.
+
+    Each of the first n test images is mixed with the one before it in its batch of 50.
+
+    Returns:
+        `apart_from_blend`, the mean square difference, pixels in [-1, 1]: 0 if mixing codes were mixing
+            pixels; `error`, the mean square error of decoded test images.
+    """
+    device = device_of(method)
+    rows = torch.arange(min(n, len(data.test)), device=data.test.images.device)
+    error = apart = 0.0
+    for part in rows.split(50):
+        x = data.test.pixels(part).to(device)
+        h = method.encode(x)
+        decoded = method.decode(h)
+        error += (decoded - x).square().flatten(1).mean(1).sum().item()
+        middle = method.decode((h + h.roll(1, 0)) / 2) - (decoded + decoded.roll(1, 0)) / 2
+        apart += middle.square().flatten(1).mean(1).sum().item()
+    values = {"apart_from_blend": apart / len(rows), "error": error / len(rows)}
+    return Score(values, {"n": len(rows), "seed": seed})

@@ -1,0 +1,63 @@
+"""Whether decoded mixes of points of the spiral lie on the spiral."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.data.sources import spiral
+from latentmix.methods.roles import Autoencodes
+from latentmix.metrics import Count, Score, device_of
+from latentmix.metrics.walks.mixes import mixer_of
+from latentmix.mixing import Mixup
+
+WITHIN = 0.05  # five deviations of the data, an eighth of the way to the next arm
+
+
+@torch.no_grad()
+def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000) -> Score:
+    """How many decoded mixes of new points of the spiral lie within 0.05 of it, from 0 to 1.
+
+    Arguments:
+        n: Points, each mixed with another one.
+
+    Returns:
+        `mixes_on_spiral` and `reconstructions_on_spiral`, shares; `mix_distance`, the mean distance of mixes;
+        `inconsistency`, the mean distance of a mixed code from its re-encoding, in deviations of the codes;
+        `blends_on_spiral`, the share of mixes of the points themselves: chance.
+
+    Raises:
+        ValueError: Other data than data=spiral.
+
+    References:
+        AMR, appendix, figure 12.
+    """
+    if data.source != "spiral":
+        raise ValueError("on_spiral needs data=spiral")
+    x, h, h_mix = points_and_codes(method, n, seed)
+    x_mix = method.decode(h_mix)
+    away = spiral.distance(x_mix)
+    again = (method.encode(x_mix) - h_mix).norm(dim=1).mean() / h.std(0).norm()
+    blends = Mixup()(x, torch.Generator().manual_seed(1000 + seed))(x)
+    values = {
+        "mixes_on_spiral": _share(x_mix),
+        "reconstructions_on_spiral": _share(method.decode(h)),
+        "mix_distance": away.mean().item(),
+        "inconsistency": again.item(),
+        "blends_on_spiral": _share(blends),
+    }
+    return Score(values, {"n": n, "within": WITHIN, "seed": seed})
+
+
+@torch.no_grad()
+def points_and_codes(method: Autoencodes, n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """New points (n, 2, 1, 1), their codes, and codes mixed as the method mixes them."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    x = spiral.draw(n, generator=generator).to(device_of(method))
+    h = method.encode(x)
+    return x, h, mixer_of(method, "own")(h, generator)(h)
+
+
+def _share(points: Tensor) -> float:
+    return (spiral.distance(points) < WITHIN).float().mean().item()

@@ -1,0 +1,140 @@
+"""Realism and variety of generated images: are they distributed as real ones are, and do they repeat?"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentmix.data import Data
+from latentmix.methods.roles import Samples, require
+from latentmix.metrics import Count, Score, device_of, require_finite
+from latentmix.metrics.features.classifier import Features, classifier
+from latentmix.metrics.features.inception import inception
+from latentmix.metrics.frechet import class_score, frechet, precision_recall, radii
+
+LEAST = 0.5  # of each measure of variety, where real images have 1
+NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
+
+
+def evaluate(
+    method: Samples,
+    data: Data,
+    *,
+    seed: int = 0,
+    features: Literal["classifier", "inception"] = "classifier",
+    n: Count = 10_000,
+    splits: Annotated[int, Field(ge=2)] = 10,
+) -> Score:
+    """How close generated images, as a set, are to real ones, and how much they vary.
+
+    Distances are comparable only between runs whose features have the same fingerprint and that draw as many
+    images. Samples are rounded to the 256 levels of a file first.
+
+    Arguments:
+        features: Those of a small classifier trained on the same data, or of Inception v3.
+        n: How many images to generate, and to compare with at most of the training and of the test images.
+        splits: Parts of the samples over which the class score is averaged, as published.
+
+    Returns:
+        `frechet_train`, `frechet_test`: distance of samples to each split. `class_score`,
+        `class_score_deviation`: mean and deviation over the splits. `precision`, `recall`, `density`,
+        `coverage` against training images, on 2,000 of each side at most. `variety`, `variety_nearest`,
+        `variety_classes`: see `variety`. For scale, of test images in the place of samples:
+        `frechet_real`, `class_score_real`, `coverage_real`.
+
+    Raises:
+        ValueError: A method that draws no samples, too few images (2 for each feature), samples that are not
+            finite, data without labels for the classifier, or no Inception at hand.
+    """
+    method = require(method, Samples, "samples")
+    if n < splits:
+        raise ValueError(f"n={n} samples make no {splits} splits")
+    net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
+    g = torch.Generator().manual_seed(seed)
+    (train, p_train), (test, p_test) = (
+        net.describe_split(split, torch.randperm(len(split), generator=g)[:n])
+        for split in (data.train, data.test)
+    )
+    fake, p_fake = describe_samples(method, net, n, g)
+    parts = [class_score(p) for p in p_fake.chunk(splits)]
+    near = precision_recall(train[:NEAR], fake[:NEAR])
+    varied = variety(train, p_train, fake, p_fake)
+    values = {
+        "frechet_train": frechet(train, fake),
+        "frechet_test": frechet(test, fake),
+        "class_score": float(np.mean(parts)),
+        "class_score_deviation": float(np.std(parts)),
+        **near,
+        **varied,
+        "frechet_real": frechet(train, test),
+        "class_score_real": float(np.mean([class_score(p) for p in p_test.chunk(splits)])),
+        "coverage_real": precision_recall(train[:NEAR], test[:NEAR])["coverage"],
+    }
+    protocol = net.protocol | {
+        "n_samples": len(fake),
+        "n_train_images": len(train),
+        "n_test_images": len(test),
+        "n_coverage": min(NEAR, len(train), len(fake)),
+        "splits": splits,
+        "k": [3, 5],
+        "seed": seed,
+    }
+    return Score(values, protocol | collapse(varied))
+
+
+def describe_samples(
+    method: Samples, net: Features, n: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Features (n, D) and class probabilities (n, classes) of n samples, rounded to 256 levels."""
+    described = []
+    for start in range(0, n, 500):
+        images = method.sample(min(500, n - start), generator).float()
+        require_finite(images, "samples")
+        described.append(net.describe((images.clamp(-1, 1) + 1).mul(127.5).round().div(127.5).sub(1)))
+    return torch.cat([a for a, _ in described]), torch.cat([b for _, b in described])
+
+
+def variety(real: Tensor, p_real: Tensor, fake: Tensor, p_fake: Tensor) -> dict[str, float]:
+    """How much samples vary, each number as a ratio to that of as many real images: 1 is as it should be.
+
+    Arguments:
+        real, fake: Features, shapes (N, D) and (M, D).
+        p_real, p_fake: Class probabilities, shapes (N, K) and (M, K).
+
+    Returns:
+        `variety`: root of the total variance of the features, 0 if all samples are alike. `variety_nearest`:
+        median distance of a sample to the nearest other one, 0 if few images are repeated again and again.
+        `variety_classes`: exp of the entropy of the mean class probabilities, 1 / K if only one class is
+        drawn.
+    """
+    size = min(NEAR, len(real), len(fake))
+
+    def spread(x: Tensor) -> float:
+        return math.sqrt(float(x.double().var(0).sum()))
+
+    def nearest(x: Tensor) -> float:
+        return float(radii(x[:size].double(), [1])[0].median())
+
+    def classes(p: Tensor) -> float:
+        mean = p.double().mean(0)
+        return float(torch.special.entr(mean).sum().exp())
+
+    return {
+        "variety": spread(fake) / spread(real),
+        "variety_nearest": nearest(fake) / nearest(real),
+        "variety_classes": classes(p_fake) / classes(p_real),
+    }
+
+
+def collapse(varied: dict[str, float]) -> dict[str, object]:
+    """What the protocol says of collapse: "collapsed", and "collapsed_because" where it is true."""
+    low = [f"{name} {value:.2f}" for name, value in varied.items() if not value >= LEAST]
+    if not low:
+        return {"collapsed": False}
+    why = f"samples vary too little: {', '.join(low)}; real images have 1, and {LEAST} is the least"
+    return {"collapsed": True, "collapsed_because": why}

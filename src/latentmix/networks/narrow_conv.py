@@ -1,0 +1,103 @@
+"""3x3 convolutions to or from a single map: a matrix product and nine shifted sums.
+
+A processor's convolution works on sixteen maps at a time, so to compute one map costs as much as sixteen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentmix.networks import forms
+
+
+class NarrowConv2d(nn.Conv2d):
+    """`nn.Conv2d(c_in, c_out, 3, padding=1)`, the same parameters and values, faster where c_out is 1."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, c_in, H, W) to (B, c_out, H, W)."""
+        if self.out_channels > 1 or x.device.type != "cpu" or not forms.fast():
+            return super().forward(x)
+        y: Tensor = _ToOneMap.apply(*_cast(x, self.weight, self.bias))
+        return y
+
+
+def from_one_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.conv2d(x, weight, bias, padding=1)`, whose gradient with respect to the one map x is the faster.
+
+    A weight for two maps takes a map of ones as the second. Maps (B, 1, H, W) to (B, O, H, W).
+    """
+    y: Tensor = _FromOneMap.apply(*_cast(x, weight, bias))
+    return y
+
+
+def joined(x: Tensor, channels: int) -> Tensor:
+    """Maps x (B, C, H, W), and maps of ones up to the given number of channels; channels last."""
+    if missing := channels - x.shape[1]:
+        x = torch.cat([x, x.new_ones(()).expand(len(x), missing, *x.shape[2:])], 1)
+    return x if forms.transformed() else x.contiguous(memory_format=torch.channels_last)
+
+
+def shifted_sums(x: Tensor, weight: Tensor) -> Tensor:
+    """F.conv2d(x, weight, padding=1), weight (O, C, 3, 3), as nine products that are shifted and added."""
+    images, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    products = weight.permute(2, 3, 0, 1).reshape(-1, channels) @ rows.t()
+    products = products.view(3, 3, len(weight), images, height, width)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = torch.zeros(len(weight), images, height + 2, width + 2, dtype=wide, device=x.device)
+    for i in range(3):
+        for j in range(3):
+            y[:, :, 2 - i : 2 - i + height, 2 - j : 2 - j + width] += products[i, j]
+    return y[:, :, 1:-1, 1:-1].transpose(0, 1).to(x.dtype)
+
+
+class _ToOneMap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return shifted_sums(x, weight) + bias[:, None, None]
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        return _gradients(upstream, x, weight, (*ctx.needs_input_grad[:2], True))
+
+
+class _FromOneMap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return F.conv2d(joined(x, weight.shape[1]), weight, bias, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        wanted = (False, ctx.needs_input_grad[1], ctx.biased)
+        _, on_weight, on_bias = _gradients(upstream, joined(x, weight.shape[1]), weight, wanted)
+        on_x = None
+        if ctx.needs_input_grad[0]:
+            on_x = shifted_sums(upstream, weight[:, :1].flip(2, 3).transpose(0, 1))
+        return on_x, on_weight, on_bias
+
+
+def _gradients(upstream: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    """Gradients of F.conv2d(x, weight, bias, padding=1) with respect to x, weight and bias."""
+    sizes = [[len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1]
+    found: tuple[Any, ...] = torch.ops.aten.convolution_backward(upstream, x, weight, *sizes, list(wanted))
+    return found
+
+
+def _cast(*tensors: Tensor | None) -> list[Tensor | None]:
+    """What autocast would make of the inputs of a convolution."""
+    if not torch.is_autocast_enabled("cpu"):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype("cpu")
+    return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]

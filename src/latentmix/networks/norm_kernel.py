@@ -1,0 +1,146 @@
+"""Builds and calls `norm_kernel.cpp`: norm, activation and pooling in one pass, where a compiler is.
+
+The first call compiles it, in about a second, into the cache folder; later processes only load it. Nothing
+needs it: without a compiler, after a failure, or with LATENTMIX_KERNEL=0, the PyTorch form does the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentmix.data import store
+from latentmix.networks import forms
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+FLAGS = (
+    "-std=c++17 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp -fPIC"
+)
+
+
+def takes(x: Tensor, weight: Tensor | None) -> bool:
+    """Whether the kernel is there and serves such tensors: x float32 or bfloat16, on a processor."""
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
+    fits = fits and (weight is None or (weight.dtype == torch.float32 and weight.is_contiguous()))
+    allowed = forms.fast() and os.environ.get("LATENTMIX_KERNEL") != "0"
+    return fits and allowed and _function() is not None
+
+
+def forward(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
+) -> tuple[Tensor, Tensor]:
+    """leaky_relu(norm(x)), pooled if asked for, and mean and scale of each map, (2, B, C); 0 is their size
+    without weights, when the result is leaky_relu(x).
+
+    Maps x (B, C, H, W), channels last in memory, to maps of the same type.
+    """
+    _, _, height, width = x.shape
+    y = _maps(x, (height // 2, width // 2) if pool else (height, width))
+    moments = _each_map(x, weight)
+    _call(0, x, weight, bias, slope, pool, moments, y, None, moments)
+    return y, moments
+
+
+def backward(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    pool: bool,
+    moments: Tensor,
+    upstream: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Gradients with respect to x, and to weight and bias for each image, (2, B, C)."""
+    upstream = upstream.to(x.dtype).contiguous(memory_format=torch.channels_last)
+    on_x, on_weights = _maps(x, tuple(x.shape[2:])), _each_map(x, weight)
+    _call(1, x, weight, bias, slope, pool, moments, on_x, upstream, on_weights)
+    return on_x, on_weights
+
+
+def _maps(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    return torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
+
+
+def _each_map(x: Tensor, weight: Tensor | None) -> Tensor:
+    return torch.empty(2, *x.shape[:2]) if weight is not None else torch.empty(2, 0)
+
+
+def _call(
+    back: int,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    pool: bool,
+    moments: Tensor,
+    y: Tensor,
+    upstream: Tensor | None,
+    on_weights: Tensor,
+) -> None:
+    numbers = [x.dtype == torch.bfloat16, back, *(x.shape[i] for i in (0, 2, 3, 1)), slope]
+    numbers += [pool, weight is not None, torch.get_num_threads()]
+    function = _function()
+    assert function is not None
+    tensors = (x, weight, bias, *moments, y, upstream, *on_weights)
+    function(*numbers, *(None if t is None else t.data_ptr() for t in tensors))
+
+
+@functools.cache
+def _function() -> Any:
+    """The compiled function, None where there is none; asked once in a process."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+    if compiler is None or os.name != "posix":
+        return None
+    try:
+        function = ctypes.CDLL(str(_built(compiler))).latentmix_norm
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        line = next((s for s in reason.splitlines() if "error" in s), reason.strip().split("\n")[0])
+        warnings.warn(f"the compiled norm is left out, PyTorch's form goes on: {line}", stacklevel=4)
+        return None
+    long, pointer = ctypes.c_int64, ctypes.c_void_p
+    function.argtypes = (
+        [ctypes.c_int] * 2 + [long] * 4 + [ctypes.c_float] + [ctypes.c_int] * 3 + [pointer] * 9
+    )
+    function.restype = None
+    return function
+
+
+def _built(compiler: str) -> Path:
+    """The shared library for this source, compiler and processor; compiled if it is not in the cache."""
+    mark = hashlib.sha256(f"{SOURCE.read_text()}{FLAGS}{compiler}{_processor()}".encode()).hexdigest()[:24]
+    library = store.folder() / f"norm_kernel-{mark}.so"
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        object_file, finished = Path(folder, "kernel.o"), Path(folder, "kernel.so")
+        # Linked without -fopenmp: its threads are those of the OpenMP that torch has loaded already.
+        for command in (
+            [compiler, *FLAGS.split(), "-c", str(SOURCE), "-o", str(object_file)],
+            [compiler, "-shared", str(object_file), "-o", str(finished)],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        finished.replace(library)
+    return library
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.platform()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "") + platform.machine()

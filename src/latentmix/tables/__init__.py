@@ -1,0 +1,1 @@
+"""Tables and figures of papers: what is run for each cell, what came out, and what was printed."""

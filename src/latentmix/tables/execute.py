@@ -1,0 +1,194 @@
+"""Make the trainings of a table, each once: any number of processes and machines share one folder.
+
+Each worker goes through all tasks and takes those that nobody has finished and nobody works on. What is
+finished is read, what was interrupted continues, what fails keeps its reason while the others finish.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import latentmix
+from latentmix import runs
+from latentmix.evaluate import evaluate
+from latentmix.tables import lease, result
+from latentmix.tables.plan import Task
+from latentmix.tables.result import Result
+from latentmix.training.loop import Interrupted, train
+
+PAUSE = 1.0  # seconds before looking again at what others work on
+Say = Callable[[str], None]
+
+
+def execute(tasks: Sequence[Task], out: Path, *, jobs: int | None = None, device: str = "cpu") -> bool:
+    """Make all tasks by local processes of one thread each.
+
+    Arguments:
+        out: Folder of all trainings; may be shared with other machines.
+        jobs: Number of processes; as many as cores if None.
+        device: Where they train.
+
+    Returns:
+        Whether all are finished; what failed has its reason in its folder.
+
+    Raises:
+        KeyboardInterrupt: The command was stopped; every training has a checkpoint.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    todo = [task for task in tasks if result.read(out, task) is None]
+    result.forgive(out, todo)
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in todo}))
+    workers = _Workers(todo, out, device)
+    stop = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        workers.run(jobs)
+    finally:
+        signal.signal(signal.SIGTERM, stop)
+        workers.stop()
+    return all(result.read(out, task) is not None for task in tasks)
+
+
+class _Workers:
+    """Processes that make tasks; one that is killed is replaced, and its task has the reason."""
+
+    def __init__(self, tasks: Sequence[Task], out: Path, device: str) -> None:
+        self.tasks, self.out, self.device = tasks, out, device
+        self.processes: list[multiprocessing.process.BaseProcess] = []
+
+    def run(self, count: int) -> None:
+        """Start `count` processes, and wait until all have ended."""
+        self.processes = [self._start() for _ in range(count)]
+        while self.processes:
+            multiprocessing.connection.wait([process.sentinel for process in self.processes])
+            for process in [p for p in self.processes if not p.is_alive()]:
+                process.join()
+                self.processes.remove(process)
+                if process.exitcode == lease.LOST or self._blamed(process):
+                    self.processes.append(self._start())
+
+    def stop(self) -> None:
+        """Ask all processes to save and end, and wait for them."""
+        for process in self.processes:
+            if process.is_alive() and process.pid:
+                os.kill(process.pid, signal.SIGTERM)
+        for process in self.processes:
+            process.join()
+
+    def _start(self) -> multiprocessing.process.BaseProcess:
+        # A fresh interpreter for each: forked threads of torch hang. One thread: as many trainings as cores
+        # are faster than one training on all of them.
+        threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        os.environ |= dict.fromkeys(threads, "1")
+        try:
+            process = multiprocessing.get_context("spawn").Process(
+                target=work, args=(self.tasks, self.out, self.device, os.getpid())
+            )
+            process.start()
+        finally:
+            for name, value in threads.items():
+                os.environ.pop(name)
+                os.environ |= {} if value is None else {name: value}
+        return process
+
+    def _blamed(self, process: multiprocessing.process.BaseProcess) -> bool:
+        """Whether a process was killed at a task, which is noted there: it is not tried again at once."""
+        if process.exitcode is None or process.exitcode >= 0:
+            return False
+        name = signal.Signals(-process.exitcode).name
+        hint = " (is the memory full?)" if name == "SIGKILL" else ""
+        held = [t for t in self.tasks if lease.holder(result.folder_of(self.out, t.key)) == process.pid]
+        for task in held:
+            result.fail(self.out, task, f"its process was ended by {name}{hint}")
+        return bool(held)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | None = None) -> None:
+    """Make tasks until every one is finished or has failed, here or elsewhere.
+
+    Arguments:
+        parent: The process that started this one; when it is gone, this one ends.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    say = say or (lambda text: print(text, flush=True))
+    waiting = list({task.key + repr(task.metrics): task for task in tasks}.values())
+    try:
+        while waiting:
+            left = [task for task in waiting if not _done(task, out, device, say)]
+            if parent != os.getpid() and os.getppid() != parent:
+                return
+            if len(left) == len(waiting):
+                time.sleep(PAUSE)
+            waiting = left
+    except (Interrupted, KeyboardInterrupt):
+        if parent != os.getpid():
+            sys.exit(130)
+        raise
+
+
+def _done(task: Task, out: Path, device: str, say: Say) -> bool:
+    """Make a task if it is free; whether it is finished or has failed."""
+    if result.read(out, task) is not None or result.reason(out, task.key) is not None:
+        return True
+    if task.start and result.read_any(out, task.start) is None:
+        why = result.reason(out, task.start)
+        if why is not None:
+            result.fail(out, task, f"the run that it builds on failed: {why}")
+        return why is not None
+    held = lease.take(result.folder_of(out, task.key))
+    if held is None:
+        return False
+    with held:
+        if result.read(out, task) is not None:  # finished between the two looks
+            return True
+        say(f"{task.name}: begins")
+        started = time.monotonic()
+        try:
+            _make(task, out, device)
+        except Interrupted:
+            raise
+        except Exception as error:  # whatever it is, the other trainings are not to be lost
+            reason = str(error) if isinstance(error, ValueError | OSError | ArithmeticError) else repr(error)
+            if isinstance(error, FileNotFoundError):
+                reason += f"; `--data DIR` names a folder with the data in DIR/{task.data}"
+            say(f"{task.name}: failed: {reason}")
+            result.fail(out, task, reason)
+        else:
+            say(f"{task.name}: finished in {(time.monotonic() - started) / 60:.1f} minutes")
+    return True
+
+
+def _make(task: Task, out: Path, device: str) -> None:
+    folder = result.run_of(out, task.key)
+    before = result.read_any(out, task.key)
+    settings = task.run.as_dict() | {"out": "", "device": ""}
+    if before is None:
+        result.remove_empty(out, task.key)
+        start = str(result.run_of(out, task.start).resolve()) if task.start else ""
+        train(dataclasses.replace(task.run, out=str(folder), device=device, start_from=start))
+    kept = before.metrics if before is not None and before.checkpoint == task.checkpoint else ()
+    missing = [metric for metric in task.metrics if metric not in kept]
+    failures: dict[str, str] = {}
+    if missing:  # all of the task: options of one metric may be spread over several words
+        quiet = {"device": device, "seed": 0, "checkpoint": task.checkpoint}
+        _, failures = evaluate(folder, task.metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
+    if failures:
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in failures.items()))
+    scores = runs.read_scores(folder)
+    seconds = scores.get("training", {}).get("seconds")
+    measured = tuple(dict.fromkeys((*kept, *task.metrics)))
+    found = Result(folder, scores, settings, measured, seconds, latentmix.__version__, task.checkpoint)
+    result.write(out, task, found, settings)

@@ -1,0 +1,164 @@
+"""Who works on a folder: leases with a heartbeat, which hold on file systems where locks do not.
+
+A lease is a file ``lease.N`` that its holder created exclusively and touches every few seconds. One that is
+not touched any more is stale, and whoever creates ``lease.N+1`` exclusively takes over: two who find the
+same stale lease try to create the same file, and the file system lets one of them. A holder that was
+suspended finds a lease above its own, and its process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+BEAT, STALE = 5.0, 60.0  # seconds between touches, and until a lease that is not touched is stale
+ORPHAN = 1.0  # seconds between looks at the parent process
+LOST = 75  # exit code of a process that has lost its lease
+
+
+class Lease:
+    """A folder that this process works on alone; a context that gives it back.
+
+    Arguments:
+        folder: An existing folder.
+        number: N of the lease that was created.
+        content: What was written into it.
+        beat: Seconds between touches.
+    """
+
+    def __init__(self, folder: Path, number: int, content: str, beat: float) -> None:
+        self.path, self.number, self.content, self.beat = folder / f"lease.{number}", number, content, beat
+        self._end = threading.Event()
+        self._parent = os.getppid()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {folder.name}")
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+        if self.held():
+            self.path.unlink(missing_ok=True)
+
+    def held(self) -> bool:
+        """Whether this lease is still the last one of its folder."""
+        try:
+            return _last(self.path.parent) == self.number and self.path.read_text() == self.content
+        except OSError:
+            return False
+
+    def _keep(self) -> None:
+        touched = time.monotonic()
+        while not self._end.wait(min(ORPHAN, self.beat)):
+            if os.getppid() != self._parent:
+                os._exit(LOST)  # the command that started this process was killed
+            if time.monotonic() - touched < self.beat:
+                continue
+            if not self.held():
+                os._exit(LOST)  # another process has taken over and may be writing
+            os.utime(self.path)
+            touched = time.monotonic()
+
+
+def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | None:
+    """The lease of a folder, if nobody holds it or its holder is gone; None if somebody works there.
+
+    Arguments:
+        beat: Seconds between touches.
+        stale: Seconds after which a lease that is not touched may be taken over. A holder on this machine
+            whose process is gone needs no waiting.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    last = _last(folder)
+    if last is not None and not _abandoned(folder / f"lease.{last}", folder, stale):
+        return None
+    number = 0 if last is None else last + 1
+    content = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex})
+    try:
+        descriptor = os.open(folder / f"lease.{number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return None  # somebody was faster
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    own = folder / f"lease.{number}"
+    others = [path for path in folder.glob("lease.*") if path != own]
+    if not all(_abandoned(path, folder, stale) for path in others):
+        own.unlink(
+            missing_ok=True
+        )  # what was seen above is out of date: somebody else has begun in the meantime
+        return None
+    for path in others:
+        path.unlink(missing_ok=True)
+    return Lease(folder, number, content, beat)
+
+
+def busy(folder: Path, *, stale: float = STALE) -> bool:
+    """Whether somebody works on a folder."""
+    last = _last(folder)
+    return last is not None and not _abandoned(folder / f"lease.{last}", folder, stale)
+
+
+def holder(folder: Path) -> int | None:
+    """Process id of who holds the lease of a folder, alive or not, if it is one of this machine."""
+    last = _last(folder)
+    if last is None:
+        return None
+    try:
+        content = json.loads((folder / f"lease.{last}").read_text())
+    except (OSError, ValueError):
+        return None
+    return content["pid"] if content["host"] == socket.gethostname() else None
+
+
+def _last(folder: Path) -> int | None:
+    numbers = [int(path.name[6:]) for path in folder.glob("lease.*") if path.name[6:].isdigit()]
+    return max(numbers, default=None)
+
+
+def _abandoned(path: Path, folder: Path, stale: float) -> bool:
+    try:
+        touched, content = path.stat().st_mtime, path.read_text()
+    except FileNotFoundError:
+        return True  # given back while we looked
+    try:
+        holder = json.loads(content)
+    except ValueError:
+        holder = {}  # its holder has created it and not written it yet
+    if holder.get("host") == socket.gethostname() and not _alive(holder["pid"]):
+        return True
+    return _now(folder) - touched > stale
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:  # ended, but nobody has asked how: some containers have no process that does
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+def _now(folder: Path) -> float:
+    """The time of the file system's clock, which may be another machine's."""
+    probe = folder / f".clock-{uuid.uuid4().hex}"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

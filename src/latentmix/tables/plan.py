@@ -1,0 +1,213 @@
+"""From a table to the trainings that it takes: data in their place, settings resolved, each with a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from latentmix import config
+from latentmix.config import catalogue
+from latentmix.metrics import key_of as key_of_score
+from latentmix.tables.table import Cell, Table
+
+# Training images of data sets with published splits, for the cost of a plan that has not read them.
+SIZES = {
+    "mnist": 50_000,
+    "kmnist": 50_000,
+    "fashion_mnist": 50_000,
+    "svhn": 65_931,
+    "cifar10": 40_000,
+    "cifar100": 40_000,
+    "celeba": 162_770,
+    "zappos": 32_020,
+    "digits": 1_151,
+}
+# What takes the place of data that are not at hand at the scale "smoke": built in, or drawn.
+STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "dsprites": {"name": "sprites", "images": 600},
+    "sprites": {"name": "sprites", "images": 600},
+    "spiral": {"name": "spiral", "points": 200},
+    "turned_glyphs": {"name": "turned_glyphs", "images": 64, "test_images": 32},
+}
+OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
+LOCAL = ("dsprites", "zappos", "parquet")  # nowhere to download from: a local copy is named
+KEY = 16  # characters of a key
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of a cell.
+
+    Arguments:
+        cell: Whose it is.
+        key: Hash of the resolved configuration without folder and device; the name of its folder.
+        run: The resolved configuration, without folder and device: {"out": "", ...}.
+        metrics: What is measured besides what the training measures.
+        start: Key of the training that this one builds on; "" for none.
+        stand_in: What is used in the place of data that are not at hand; "" if they are the cell's own.
+        checkpoint: Which weights the metrics judge; None for those that the method declares.
+    """
+
+    cell: Cell
+    key: str
+    run: config.Run
+    metrics: tuple[str, ...]
+    start: str = ""
+    stand_in: str = ""
+    checkpoint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The cell and the seed, for messages."""
+        return f"{self.cell.name}, seed {self.run.seed}"
+
+    @property
+    def data(self) -> str:
+        """Name of the data set that the cell asks for."""
+        given = (self.cell.settings or {}).get("data", "digits")
+        return str(given.get("name")) if isinstance(given, Mapping) else str(given)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """What the scores that are asked for are called in scores.json."""
+        return ("training", *_keys(self.metrics))
+
+    @property
+    def images(self) -> int | None:
+        """Training images that are seen, those of each epoch counted anew; None if it is not known yet."""
+        run = self.run
+        if run.steps:
+            return run.steps * run.batch_size
+        data = run.data
+        known = data.get("images") or data.get("points") or SIZES.get(data["name"])
+        known = known or SIZES.get(Path(str(data.get("path", ""))).name)
+        size = run.train_size or known
+        return None if size is None else size * (run.epochs or 0)
+
+
+def plan(
+    table: Table,
+    scale: str,
+    *,
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+    data: Path | None = None,
+) -> list[Task]:
+    """The trainings of a table, seed by seed, those that others build on before them.
+
+    Arguments:
+        seeds: In the place of the scale's.
+        only: Patterns of names of cells; those that they build on are added. All cells if empty.
+        data: A folder with one folder for each data set, named as `data=` takes them.
+
+    Raises:
+        ValueError: No such scale, no cell that matches a pattern, or settings that are wrong.
+    """
+    here = table.at(scale)
+    cells = [cell for cell in table.scaled(scale) if cell.settings is not None]
+    chosen = _chosen(table, cells, only)
+    metrics = here.metrics if here.metrics is not None else table.metrics
+    tasks: list[Task] = []
+    resolved = {cell.name: _resolve(cell, scale, data) for cell in chosen}
+    for seed in range(here.seeds if seeds is None else seeds):
+        keys: dict[str, str] = {}
+        for cell in chosen:
+            run, stand_in = resolved[cell.name]
+            run = dataclasses.replace(run, seed=seed, start_from=keys.get(cell.start, ""))
+            keys[cell.name] = key_of(run)
+            asked = metrics if here.metrics is not None else (*metrics, *cell.metrics)
+            start = keys.get(cell.start, "")
+            tasks.append(Task(cell, keys[cell.name], run, asked, start, stand_in, table.checkpoint))
+    return tasks
+
+
+def key_of(run: config.Run) -> str:
+    """Hash of what decides a run's numbers: everything but folder and device."""
+    settings = vars(run) | {"out": "", "device": ""}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:KEY]
+
+
+def _chosen(table: Table, cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    names = [cell.name for cell in cells]
+    for pattern in only:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{table.name} has no cell {pattern!r} at this scale{hint}")
+    wanted = {name for name in names if not only or any(fnmatchcase(name, p) for p in only)}
+    while more := {cell.start for cell in cells if cell.name in wanted and cell.start} - wanted:
+        wanted |= more
+    chosen = [cell for cell in cells if cell.name in wanted]
+    return sorted(chosen, key=lambda cell: bool(cell.start))  # stable: whom others build on comes first
+
+
+def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str]:
+    assert cell.settings is not None
+    settings, stand_in = placed(cell.settings, scale, data)
+    try:
+        return dataclasses.replace(config.resolve({**settings, "out": "-"}), out=""), stand_in
+    except ValueError as error:
+        raise ValueError(f"{cell.name}: {error}") from error
+
+
+def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[dict[str, Any], str]:
+    """Settings whose data are those at hand, and what stands in for them ("" for nothing).
+
+    A folder DATA/NAME is taken in the place of the data set NAME. At the scale "smoke" data that are neither
+    there nor drawn by the project are replaced: digits for images, sprites for dSprites.
+    """
+    given = settings.get("data", "digits")
+    spec = dict(given) if isinstance(given, Mapping) else {"name": given}
+    name = spec.get("name", "digits")
+    folder = at_hand(name, data)
+    options = {k: v for k, v in spec.items() if k != "name"}
+    if folder is not None and name not in OWN:
+        return {**settings, "data": _layout(str(folder)) | options}, ""
+    if scale != "smoke" or name == "digits":
+        if name not in catalogue.find("data"):
+            spec["name"] = "parquet"
+        elsewhere = {"path": str(Path(data or "data") / name)}  # where it should be
+        return {**settings, "data": (elsewhere if spec["name"] in LOCAL else {}) | spec}, ""
+    replaced = dict(STAND_INS.get(name, {"name": "digits"}))
+    kept = {k: v for k, v in spec.items() if name == replaced["name"] and k not in replaced}
+    others = {k: v for k, v in settings.items() if name in OWN or k not in ("attributes", "hold_out")}
+    return {**others, "data": {**replaced, **kept}}, "" if name in OWN else f"{replaced['name']} for {name}"
+
+
+def at_hand(name: str, data: Path | None) -> Path | None:
+    """DATA/NAME, by default $LATENTMIX_DATA/NAME, if there is such a folder or file."""
+    root = data or (Path(os.environ["LATENTMIX_DATA"]) if os.environ.get("LATENTMIX_DATA") else None)
+    return root / name if root is not None and (root / name).exists() else None
+
+
+@cache
+def _layout(path: str) -> dict[str, Any]:
+    """How a folder is read, such as {"name": "parquet", "path": ...}."""
+    return config.resolve({"data": path, "out": "-"}).data
+
+
+@cache
+def _keys(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for name, options in config.metrics(metrics).items():
+        part = catalogue.get("metric", name)
+        assert part is not None, "config.metrics knows it"
+        defaults = {key: default for key, (_, default) in part.options.items()}
+        found.append(key_of_score(name, options, defaults))
+    return tuple(found)
+
+
+def images_of(tasks: Iterable[Task]) -> int | None:
+    """Images that all different trainings see; None if that of one is not known."""
+    counts = {task.key: task.images for task in tasks}
+    known = [count for count in counts.values() if count is not None]
+    return sum(known) if len(known) == len(counts) else None

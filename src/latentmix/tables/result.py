@@ -1,0 +1,136 @@
+"""What is kept of each training: its scores, or the reason why it failed; and how it stands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from latentmix.runs.folder import write_atomically
+from latentmix.tables import lease
+from latentmix.tables.plan import Task
+
+RESULT, FAILED, RUN = "result.json", "failed.json", "run"
+State = Literal["finished", "failed", "running", "interrupted", "to do"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of a finished training.
+
+    Arguments:
+        folder: Of the run, with its report and log.
+        scores: {metric: {"values", "protocol", "seconds"}}, as in scores.json.
+        settings: The resolved configuration.
+        metrics: What was asked for.
+        seconds: The training took.
+        version: Of latentmix.
+        checkpoint: Which weights the metrics judge, as it was asked for.
+    """
+
+    folder: Path
+    scores: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    metrics: tuple[str, ...]
+    seconds: float | None
+    version: str
+    checkpoint: str | None = None
+
+
+def folder_of(out: Path, key: str) -> Path:
+    """Where a training lives, below the folder of all: its lease, its result, and the run itself in `run`."""
+    return out / key
+
+
+def run_of(out: Path, key: str) -> Path:
+    """The folder of the run."""
+    return folder_of(out, key) / RUN
+
+
+def read(out: Path, task: Task) -> Result | None:
+    """The result of a task, if it is finished and everything that is asked for was measured."""
+    found = read_any(out, task.key)
+    if found is None or not set(task.metrics) <= set(found.metrics):
+        return None
+    if task.metrics and found.checkpoint != task.checkpoint:
+        return None
+    return replace(found, scores={key: s for key, s in found.scores.items() if key in task.scores})
+
+
+def read_any(out: Path, key: str) -> Result | None:
+    """The result of a training, whatever was measured; None if it is not finished or its file is damaged."""
+    path = folder_of(out, key) / RESULT
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Result(
+            run_of(out, key),
+            kept["scores"],
+            kept["settings"],
+            tuple(kept["metrics"]),
+            kept["seconds"],
+            kept["version"],
+            kept["checkpoint"],
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) -> None:
+    """Keep a result; from here on the training is finished."""
+    content = {
+        "cell": task.cell.name,
+        "settings": dict(settings),
+        "metrics": list(result.metrics),
+        "scores": dict(result.scores),
+        "seconds": result.seconds,
+        "version": result.version,
+        "checkpoint": result.checkpoint,
+    }
+    folder = folder_of(out, task.key)
+    write_atomically(folder / RESULT, json.dumps(content, indent=1) + "\n")
+    (folder / FAILED).unlink(missing_ok=True)
+
+
+def fail(out: Path, task: Task, reason: str) -> None:
+    """Keep the reason why a training failed."""
+    folder = folder_of(out, task.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / FAILED, json.dumps({"cell": task.name, "reason": reason}, indent=1) + "\n")
+
+
+def reason(out: Path, key: str) -> str | None:
+    """Why a training failed; None if it did not."""
+    try:
+        return json.loads((folder_of(out, key) / FAILED).read_text(encoding="utf-8"))["reason"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def forgive(out: Path, tasks: list[Task]) -> None:
+    """Forget why trainings failed, so that they are tried again."""
+    for task in tasks:
+        (folder_of(out, task.key) / FAILED).unlink(missing_ok=True)
+
+
+def state(out: Path, task: Task) -> State:
+    """How a task stands."""
+    folder = folder_of(out, task.key)
+    if not folder.is_dir():
+        return "to do"
+    if read(out, task) is not None:
+        return "finished"
+    if reason(out, task.key) is not None:
+        return "failed"
+    if lease.busy(folder):
+        return "running"
+    return "interrupted" if (folder / RUN).exists() else "to do"
+
+
+def remove_empty(out: Path, key: str) -> None:
+    """Remove what a killed process left in a run's folder before it was a run."""
+    folder = run_of(out, key)
+    if folder.is_dir() and not (folder / "config.yaml").exists():
+        shutil.rmtree(folder)

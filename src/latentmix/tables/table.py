@@ -1,0 +1,175 @@
+"""A table or figure as a value: cells, each a training and what is read from it, beside what was printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+ScaleName = Literal["smoke", "short", "paper"]
+# Two steps of small images: whether everything runs, and nothing else.
+SMOKE: Mapping[str, Any] = {"image_size": 16, "train_size": 64, "batch_size": 16, "steps": 2}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number as the paper prints it, in the unit of its column.
+
+    Arguments:
+        mean, deviation: Over `n` trainings; the deviation is None where the paper has none.
+        n: Number of trainings.
+    """
+
+    mean: float
+    deviation: float | None = None
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a training.
+
+    Arguments:
+        title: What it is called in the table.
+        score: "training" for what the training itself measures, or a metric.
+        value: Its name in the score.
+        unit: "%" prints a share of 1 in percent, "error %" prints 1 - share in percent, "" the number itself.
+    """
+
+    title: str
+    score: str
+    value: str
+    unit: Literal["", "%", "error %"] = ""
+
+    def printed(self, value: float) -> float:
+        """The value in the unit that is printed."""
+        return {"": value, "%": 100 * value, "error %": 100 * (1 - value)}[self.unit]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table: a training, repeated over seeds.
+
+    Arguments:
+        name: Unique in its table.
+        settings: Of the run, without seed, device and folder, as the paper has them; None for a number that
+            the paper cites, which is not run.
+        published: {title of a column: what the paper prints}.
+        start: Name of the cell whose run this one builds on (`start_from`).
+        metrics: What is measured besides the metrics of the table: names and options, as `latentmix evaluate`
+            takes them.
+        note: What a reader must know about the published number.
+    """
+
+    name: str
+    settings: Mapping[str, Any] | None
+    published: Mapping[str, Published] = field(default_factory=dict)
+    start: str = ""
+    metrics: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of a table is run.
+
+    Arguments:
+        change: Settings that replace those of every cell.
+        each: {pattern of names of cells: settings that replace those of these cells}, after `change`.
+        only: Patterns of names of cells; all of them if empty.
+        seeds: Number of trainings of each cell, with seeds from 0.
+        metrics: Metrics in the place of those of the table and its cells.
+        minutes: Processor minutes of one training, where they were measured.
+        note: What is reduced, in words.
+    """
+
+    change: Mapping[str, Any] = field(default_factory=dict)
+    each: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    seeds: int = 3
+    metrics: tuple[str, ...] | None = None
+    minutes: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or figure of a paper.
+
+    Arguments:
+        name: How `latentmix reproduce` calls it.
+        title: One line: what it shows.
+        paper: Where it is, such as "AMR, table 1".
+        cells: As published.
+        columns: What is read from each training.
+        scales: {"paper": ..., "short": ..., "smoke": ...}; a scale that is left out does not exist.
+        metrics: What `evaluate` computes of each training, besides what the training itself measures.
+        checkpoint: Which weights the metrics judge: "best", as the method declares it, or "last".
+        draw: Draws the figure, given {cell: folders of its finished runs, by seed} and where to write it.
+    """
+
+    name: str
+    title: str
+    paper: str
+    cells: tuple[Cell, ...] = ()
+    columns: tuple[Column, ...] = ()
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    checkpoint: Literal["best", "last"] | None = None
+    draw: Callable[[Mapping[str, Sequence[Path]], Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        names = [cell.name for cell in self.cells]
+        titles = {column.title for column in self.columns}
+        for cell in self.cells:
+            if names.count(cell.name) > 1:
+                raise ValueError(f"{self.name}: two cells are called {cell.name!r}")
+            if unknown := set(cell.published) - titles:
+                raise ValueError(f"{self.name}: {cell.name} has numbers of no column: {', '.join(unknown)}")
+            if cell.start and cell.start not in names:
+                raise ValueError(f"{self.name}: {cell.name} builds on {cell.start!r}, which is no cell")
+
+    def at(self, scale: str) -> Scale:
+        """The scale of this name.
+
+        Raises:
+            ValueError: This table has no such scale; names those that it has.
+        """
+        if scale not in self.scales:
+            raise ValueError(f"{self.name} has no scale {scale!r}; it has {', '.join(self.scales)}")
+        return self.scales[scale]
+
+    def scaled(self, scale: str) -> tuple[Cell, ...]:
+        """The cells of a scale, with its changes made."""
+        here, cells = self.at(scale), []
+        for cell in self.cells:
+            if here.only and not any(fnmatchcase(cell.name, pattern) for pattern in here.only):
+                continue
+            settings = cell.settings
+            if settings is not None:
+                settings = merged(settings, here.change)
+                for pattern, change in here.each.items():
+                    settings = merged(settings, change) if fnmatchcase(cell.name, pattern) else settings
+            cells.append(replace(cell, settings=settings))
+        return tuple(cells)
+
+
+def merged(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a change made, deeply; a part that gets another name loses its options.
+
+    `steps` takes the place of `epochs`, and `epochs` that of `steps`.
+    """
+    result: dict[str, Any] = dict(settings)
+    for length, other in (("steps", "epochs"), ("epochs", "steps")):
+        if length in change:
+            result.pop(other, None)
+    for key, new in change.items():
+        old = result.get(key)
+        if isinstance(old, str) and isinstance(new, Mapping):
+            old = {"name": old}
+        both = isinstance(old, Mapping) and isinstance(new, Mapping)
+        renamed = both and "name" in new and old.get("name") != new["name"]  # type: ignore[union-attr]
+        result[key] = merged(old, new) if both and not renamed else new  # type: ignore[arg-type]
+    return result

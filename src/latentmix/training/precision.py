@@ -1,0 +1,74 @@
+"""Which precision a run computes in: bfloat16 where it is the faster one, float32 elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16"]
+SLOWER = 10  # times that a bf16 step takes as long as one in fp32 without AVX512-BF16 or AMX, as measured
+
+
+def choose(precision: str, device: torch.device | str) -> tuple[Precision, str]:
+    """The precision to compute in, and the reason in a few words.
+
+    Arguments:
+        precision: "fp32" or "bf16", which are kept; or "auto": bf16 on a processor with AVX512-BF16 or AMX
+            and on a GPU that computes in bfloat16, else fp32.
+        device: Where the run computes.
+
+    Raises:
+        ValueError: Another word.
+    """
+    if precision in ("fp32", "bf16"):
+        return precision, f"precision={precision} was asked for"  # type: ignore[return-value]
+    if precision != "auto":
+        raise ValueError(f"precision={precision}: choose one of auto, fp32, bf16")
+    fast, reason = _fast_bf16(torch.device(device))
+    return ("bf16" if fast else "fp32"), reason
+
+
+def warning(precision: str, device: torch.device | str) -> str | None:
+    """What to tell the user about this precision on this device; None where there is nothing to tell."""
+    device = torch.device(device)
+    if precision != "bf16" or device.type != "cpu" or _fast_bf16(device)[0]:
+        return None
+    reason = _fast_bf16(device)[1]
+    return (
+        f"precision=bf16 is slow here: {reason}, and a step takes about {SLOWER} times as long as in fp32; "
+        f"precision=auto takes the faster one"
+    )
+
+
+def _fast_bf16(device: torch.device) -> tuple[bool, str]:
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return True, "this GPU computes in bfloat16"
+        return False, "this GPU does not compute in bfloat16"
+    if device.type == "cpu":
+        flags = _processor_flags()
+        if found := next((name for flag, name in _INSTRUCTIONS.items() if flag in flags), None):
+            return True, f"this processor has {found}"
+        return False, "this processor has neither AVX512-BF16 nor AMX"
+    return False, f"bf16 is not known to be faster on {device.type}"
+
+
+_INSTRUCTIONS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
+
+
+@functools.cache
+def _processor_flags() -> frozenset[str]:
+    """Instructions of the processor as Linux names them; without /proc/cpuinfo, those that torch can tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    if line or platform.machine().lower() not in ("x86_64", "amd64"):
+        return frozenset(line.split())
+    asked = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+    return frozenset(flag for flag, name in asked.items() if getattr(torch.cpu, name, lambda: False)())

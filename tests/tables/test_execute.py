@@ -1,0 +1,188 @@
+"""The engine: finished is read, stopped continues, failed keeps its reason, nothing runs twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from latentmix import runs
+from latentmix.tables import execute, output, result
+from latentmix.tables.plan import Task, plan
+from latentmix.tables.table import Cell, Scale, Table
+
+
+def work(tasks: list[Task], out: Path) -> list[str]:
+    said: list[str] = []
+    execute.work(tasks, out, "cpu", os.getpid(), said.append)
+    return said
+
+
+def test_finished_is_read_and_more_metrics_train_nothing(table: Table, tmp_path: Path) -> None:
+    tasks = plan(table, "smoke")
+    assert [result.state(tmp_path, task) for task in tasks] == ["to do", "to do"]
+    assert sum("finished" in line for line in work(tasks, tmp_path)) == 2
+    assert [result.state(tmp_path, task) for task in tasks] == ["finished", "finished"]
+    weights = result.run_of(tmp_path, tasks[0].key) / "checkpoints" / "last"
+    before = max(path.stat().st_mtime_ns for path in weights.iterdir())
+    assert work(tasks, tmp_path) == []
+    more = dataclasses.replace(table, metrics=("knn.k=10", "clusters.restarts=1"))
+    again = plan(more, "smoke")
+    assert [task.key for task in again] == [task.key for task in tasks]
+    assert result.read(tmp_path, again[0]) is None
+    work(again, tmp_path)
+    found = result.read(tmp_path, again[0])
+    assert found is not None
+    assert set(found.scores) == {"training", "knn.k=10", "clusters.restarts=1"}
+    assert max(path.stat().st_mtime_ns for path in weights.iterdir()) == before
+    assert result.read(tmp_path, tasks[0]) is not None  # what was measured before is kept
+
+
+def test_a_cell_builds_on_another(chain: Table, tmp_path: Path) -> None:
+    tasks = plan(chain, "paper")
+    work(tasks, tmp_path)
+    found = result.read(tmp_path, tasks[1])
+    assert found is not None
+    assert found.scores["blend.n=20"]["values"]["error"] > 0
+    assert runs.open_run(found.folder).description["start"]["method"]["name"] == "classifier"
+
+
+def test_one_failed_cell_keeps_its_reason_while_the_others_finish(chain: Table, tmp_path: Path) -> None:
+    missing = {"data": {"name": "npz", "path": str(tmp_path / "none.npz")}, "epochs": 1}
+    failing = dataclasses.replace(
+        chain,
+        cells=(
+            Cell("missing", missing),
+            Cell("builds on it", missing, start="missing"),
+            Cell("fine", {**chain.cells[1].settings, "steps": 2, "epochs": None}),  # type: ignore[dict-item]
+        ),
+    )
+    tasks = plan(failing, "paper")
+    work(tasks, tmp_path)
+    states = {task.cell.name: result.state(tmp_path, task) for task in tasks}
+    assert states == {"missing": "failed", "builds on it": "failed", "fine": "finished"}
+    reasons = {task.cell.name: result.reason(tmp_path, task.key) for task in tasks}
+    assert "none.npz" in reasons["missing"]  # type: ignore[operator]
+    assert "--data DIR" in reasons["missing"]  # type: ignore[operator]
+    assert reasons["builds on it"].startswith("the run that it builds on failed: ")  # type: ignore[union-attr]
+    text = output.markdown(failing, "paper", tasks, tmp_path)
+    assert "- failed: missing, seed 0: " in text
+
+
+def test_a_damaged_result_is_made_again(table: Table, tmp_path: Path) -> None:
+    task = plan(table, "smoke")[0]
+    work([task], tmp_path)
+    path = result.folder_of(tmp_path, task.key) / result.RESULT
+    path.write_text(path.read_text()[:40])
+    assert result.state(tmp_path, task) == "interrupted"
+    work([task], tmp_path)
+    assert result.read(tmp_path, task) is not None
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_execute import slow
+from latentmix.tables import execute, plan
+if __name__ == "__main__":
+    sys.exit(not execute.execute(plan.plan(slow(), "paper"), Path(sys.argv[1]), jobs=2))
+"""
+
+
+def slow() -> Table:
+    """Two trainings of a second or two."""
+    settings = {
+        "image_size": 16,
+        "batch_size": 32,
+        "method": {"name": "autoencoder", "network": {"name": "conv", "width": 2}},
+        "data": "digits",
+        "epochs": 4,
+    }
+    cells = tuple(Cell(f"{i}", {**settings, "lr": 1e-3 * (i + 1)}) for i in range(2))
+    return Table("slow", "x", "x", cells, scales={"paper": Scale(seeds=1)})
+
+
+def start(out: Path, script: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, str(script), str(out), str(Path(__file__).parent)]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [record["step"] for record in runs.read_log(folder) if record["kind"] == "train"]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_no_finished_cell_is_repeated_or_lost(tmp_path: Path) -> None:
+    """SIGKILL of the command alone: its workers notice, and another command continues at once."""
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    out, tasks, generator = tmp_path / "out", plan(slow(), "paper"), random.Random(0)
+    finished: dict[str, int] = {}
+    for _ in range(20):
+        process = start(out, script)
+        try:
+            process.wait(generator.uniform(2.0, 9.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        for task in tasks:
+            path = result.folder_of(out, task.key) / result.RESULT
+            if result.read(out, task) is not None:
+                made = path.stat().st_mtime_ns
+                assert finished.setdefault(task.key, made) == made, "a finished cell was made again"
+            else:
+                assert task.key not in finished, "a finished cell was lost"
+        if len(finished) == len(tasks):
+            break
+    while process.returncode != 0:
+        process = start(out, script)
+        assert process.wait(120) == 0, process.stderr
+    for task in tasks:
+        steps = steps_of(result.run_of(out, task.key))
+        assert steps == sorted(set(steps)), "a step is in the log twice"
+
+
+def test_a_killed_command_continues_at_once_and_its_workers_end(tmp_path: Path) -> None:
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    out, tasks = tmp_path / "out", plan(slow(), "paper")
+    process = start(out, script)
+    while not any((result.folder_of(out, t.key) / "run" / "log.jsonl").exists() for t in tasks):
+        time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+    process.kill()
+    process.wait()
+    again = start(out, script)
+    assert again.wait(120) == 0, again.stderr.read()  # type: ignore[union-attr]
+    assert all(result.state(out, task) == "finished" for task in tasks)
+    for task in tasks:
+        steps = steps_of(result.run_of(out, task.key))
+        assert steps == sorted(set(steps))
+
+
+def test_two_commands_share_a_folder_and_sigterm_saves(tmp_path: Path) -> None:
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    out, tasks = tmp_path / "out", plan(slow(), "paper")
+    first, second = start(out, script), start(out, script)
+    while not any((result.folder_of(out, t.key) / "run" / "log.jsonl").exists() for t in tasks):
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    first.wait(60)
+    assert second.wait(120) == 0, second.stderr.read()  # type: ignore[union-attr]
+    assert all(result.state(out, task) == "finished" for task in tasks)
+    for task in tasks:
+        folder = result.folder_of(out, task.key)
+        assert not [*folder.glob("lease.*")]
+        steps = steps_of(folder / "run")
+        assert steps == sorted(set(steps)), "a cell was trained by both"
+        assert json.loads((folder / result.RESULT).read_text())["seconds"] > 0

@@ -1,0 +1,115 @@
+"""Leases: one holder at a time, stale ones are taken over once, and a process that lost its own ends."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from latentmix.tables import lease
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    with lease.take(tmp_path / "cell") as held:  # type: ignore[union-attr]
+        assert held.held()
+        assert lease.take(tmp_path / "cell") is None
+        assert lease.busy(tmp_path / "cell")
+    assert not lease.busy(tmp_path / "cell")
+    assert [*(tmp_path / "cell").iterdir()] == []
+    assert lease.take(tmp_path / "cell") is not None
+
+
+def foreign(folder: Path, age: float, number: int = 0) -> Path:
+    """The lease of another machine, last touched `age` seconds ago."""
+    path = folder / f"lease.{number}"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "x"}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_a_lease_that_is_touched_holds_and_a_stale_one_is_taken_over(tmp_path: Path) -> None:
+    path = foreign(tmp_path, age=30)
+    assert lease.take(tmp_path, stale=60) is None
+    os.utime(path, (time.time() - 61,) * 2)
+    held = lease.take(tmp_path, stale=60)
+    assert held is not None
+    assert held.number == 1
+    assert not path.exists()
+
+
+def test_a_holder_of_this_machine_that_is_gone_needs_no_waiting(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    process.start()
+    process.join()
+    content = {"host": socket.gethostname(), "pid": process.pid, "token": "x"}
+    (tmp_path / "lease.4").write_text(json.dumps(content))
+    assert lease.holder(tmp_path) == process.pid
+    held = lease.take(tmp_path)
+    assert held is not None
+    assert held.number == 5
+
+
+def test_who_lost_the_race_withdraws(tmp_path: Path, monkeypatch) -> None:
+    """Between the look at a stale lease and the new one, somebody else took over and gave a fresh lease."""
+    foreign(tmp_path, age=100, number=3)
+    look = lease._last
+
+    def slow(folder: Path) -> int | None:
+        last = look(folder)
+        if last == 3:
+            (folder / "lease.3").unlink()
+            foreign(folder, age=0, number=0)  # it began, after the stale one was cleared away
+        return last
+
+    monkeypatch.setattr(lease, "_last", slow)
+    assert lease.take(tmp_path) is None
+    assert [path.name for path in tmp_path.glob("lease.*")] == ["lease.0"]
+
+
+def _grab(folder: Path, results: Path, start: float) -> None:
+    time.sleep(max(0, start - time.time()))
+    held = lease.take(folder, stale=60)
+    if held is not None:
+        with held:
+            (results / str(os.getpid())).touch()
+            time.sleep(1.0)
+
+
+def test_of_many_processes_one_takes_over(tmp_path: Path) -> None:
+    folder, results = tmp_path / "cell", tmp_path / "results"
+    folder.mkdir()
+    results.mkdir()
+    foreign(folder, age=100)
+    context, start = multiprocessing.get_context("fork"), time.time() + 0.5
+    processes = [context.Process(target=_grab, args=(folder, results, start)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert len([*results.iterdir()]) == 1
+
+
+def _hold(folder: Path) -> None:
+    with lease.take(folder, beat=0.1, stale=1):  # type: ignore[union-attr]
+        time.sleep(30)
+
+
+def test_a_suspended_holder_that_was_replaced_ends(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path,))
+    process.start()
+    while not lease.busy(tmp_path, stale=1):
+        time.sleep(0.02)
+    time.sleep(0.5)  # until its heart beats
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(1.2)
+    held = lease.take(tmp_path, stale=1)
+    assert held is not None, "a suspended process does not touch its lease"
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(5)
+    assert process.exitcode == lease.LOST
+    assert held.held()
