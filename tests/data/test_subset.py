@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latentmix.data import Columns, Data, Decoded, Split, load
+from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import FACTORS, Sprites
 from latentmix.data.subset import column, has, hold_out
 
