@@ -61,7 +61,7 @@ config.settings
 config.catalogue config.reading config.protocol config.run
 metrics.composition
 metrics.path
-metrics.attacks metrics.attribute_mixes metrics.between metrics.blend metrics.deformations
+metrics.attribute_mixes metrics.blend
 metrics.on_spiral metrics.spread
 metrics.honesty
 metrics.samples

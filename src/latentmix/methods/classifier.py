@@ -152,8 +152,7 @@ def mixed_loss(
     """The loss of one batch, mixed by one draw of `mixup`, or plain."""
     if mixup is None:
         return criterion(network(x), y)
-    mixup.generator = generator
-    with mixup(len(x)) as m:
+    with mixup(len(x), generator=generator) as m:
         return m.loss(criterion, network(x), y)
 
 

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data.zca import Zca
-from latentmix.manifold.manifold_mixup import ManifoldMixup, MixedPass
+from latentmix.manifold.manifold_mixup import ManifoldMixup
 from latentmix.methods import Batch, Losses, Method, Shape
 from latentmix.methods.classifier import Names, Share, accuracy_and_nll, falls, mixing_label
-from latentmix.mixing import Mixup
 from latentmix.networks import ClassifyingNetwork
 from latentmix.networks.wide_resnet import WideResNet
 
@@ -111,7 +110,7 @@ class SemiSupervised(Method):
         """Cross-entropy of labelled images (B, C, H, W) and class indices (B,), mixed or plain."""
         if self._mixup is None:
             return F.cross_entropy(self.network(x), y)
-        with self._pass(self._mixup, len(x), self.alphas[0], generator) as m:
+        with self._mixup(len(x), alpha=self.alphas[0], generator=generator) as m:
             return m.loss(F.cross_entropy, self.network(x), y)
 
     def consistency(self, u: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -121,7 +120,7 @@ class SemiSupervised(Method):
             self.network.train(self.form == "paper")
             target = self._predict(u)
         self.network.train()
-        with self._pass(self._mixup, len(u), self.alphas[1], generator) as m:
+        with self._mixup(len(u), alpha=self.alphas[1], generator=generator) as m:
             apart = (self._predict(u) - m.target(target)).square()
         return apart.mean() if self.form == "paper" else apart.sum(1).mean()
 
@@ -146,14 +145,6 @@ class SemiSupervised(Method):
 
     def _predict(self, u: Tensor) -> Tensor:
         return self.network(u) if self.form == "paper" else self.network(u).softmax(1)
-
-    def _pass(
-        self, mixup: ManifoldMixup, batch: int, alpha: float, generator: torch.Generator | None
-    ) -> MixedPass:
-        """A forward pass with an alpha of its own: a model takes one ManifoldMixup, and this one has two."""
-        k = int(torch.randint(len(mixup.layers), (), generator=generator))
-        mix = Mixup(k=2, alpha=alpha, per="batch")(torch.empty(batch), generator)
-        return MixedPass(mixup, k, mix)
 
 
 class Whitening(nn.Module):
