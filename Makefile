@@ -1,12 +1,11 @@
 # Everything needs only Python 3.11 or newer and make; the first call of a target installs what it needs.
 VENV ?= .venv
-OLDEST ?= .venv-oldest
 PYTHON ?= python3
 export VENV
 
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test quick test-oldest check bench fuzz docs clean
+.PHONY: demo test quick check bench fuzz docs clean
 
 demo: $(VENV)/.train  ## train AE, AE+GAN and AMR on real digits, end with a report
 	$(VENV)/bin/latentmix demo
@@ -17,9 +16,6 @@ test: $(VENV)/.dev  ## all tests, about five minutes on two cores
 quick: $(VENV)/.dev  ## mathematics and contracts only, under a minute on two cores
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal tests/mixing tests/methods tests/networks \
 	    tests/test_layers.py tests/test_names.py tests/test_config.py --deselect tests/methods/test_golden.py
-
-test-oldest: $(OLDEST)/.dev  ## all tests with torch 2.11 and the oldest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto --dist worksteal
 
 docs: $(VENV)/.dev  ## the API reference, from the docstrings
 	$(VENV)/bin/pdoc latentmix --docformat google --output-directory build/docs
@@ -36,16 +32,11 @@ bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the pub
 	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "latentmix needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-
-$(OLDEST)/.dev: pyproject.toml constraints-oldest.txt
-	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[dev]'
-	touch $@
 
 $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two, once)"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentmix import config, runs
-from latentmix.evaluate import evaluate
+from latentmix.apps.export import export
+from latentmix.evaluate import data_of, evaluate
 from latentmix.report.exhibit import exhibit
 from latentmix.training.loop import train
 from latentmix.training.progress import progress
@@ -31,11 +32,13 @@ def run(out: Path, seed: int) -> Path:
     for folder in folders:
         evaluate(folder, ["probe", "honesty"], say=lambda text: None)
     page = exhibit(folders[-1], others=folders[:-1])
+    best = runs.open_run(folders[-1])
+    mixing = export(best, "html", out / "mix.html", lambda: data_of(best))
     print("linear probe, accuracy on test images (offline: frozen codes; online: trained along)")
     for folder in folders:
         scores = runs.read_scores(folder)
         offline = scores["probe"]["values"]["offline_accuracy"]
         online = scores["training"]["values"]["test_probe_accuracy"]
         print(f"  {runs.open_run(folder).method.label:8} offline {offline:.3f}  online {online:.3f}")
-    print(f"report: {page}")
+    print(f"report: {page}\nmix digits in your browser: {mixing}")
     return page

@@ -65,6 +65,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         ("Compared", _comparison([*baselines, run]) if baselines else ""),
         ("Are its mixes honest?", _honesty([*baselines, run])),
         ("What it makes", _figures(run, baselines)),
+        ("Data", _data(folder)),
         ("Make it again", _commands(run)),
         ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
         ("Environment", _environment(folder)),
@@ -272,6 +273,13 @@ def _commands(run: _Facts) -> str:
         ("Mix images of your own", ("mix", run.folder, "one.png", "two.png", "--out", "strip.png")),
     ]
     return "".join(f"<p>{what}:</p>\n<pre>{_command(*words)}</pre>\n" for what, words in commands)
+
+
+def _data(folder: Path) -> str:
+    """What was found in the data, and what was left out."""
+    path = folder / "data.json"
+    lines = json.loads(path.read_text())["lines"] if path.is_file() else []
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _environment(folder: Path) -> str:

@@ -6,6 +6,7 @@ from latentmix.runs.folder import OpenRun as OpenRun
 from latentmix.runs.folder import add_score as add_score
 from latentmix.runs.folder import alone as alone
 from latentmix.runs.folder import describe as describe
+from latentmix.runs.folder import describe_data as describe_data
 from latentmix.runs.folder import make_method as make_method
 from latentmix.runs.folder import open_run as open_run
 from latentmix.runs.folder import prepare as prepare

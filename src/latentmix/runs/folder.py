@@ -1,7 +1,7 @@
 """A run's folder: configuration, log, checkpoints, scores; a crash at any instant loses nothing.
 
-    config.yaml  environment.json  log.jsonl  scores.json  figures/  report.html  (TensorBoard events)  .lock
-    checkpoints/{last,previous,best}/
+    config.yaml  environment.json  data.json  log.jsonl  scores.json  figures/  report.html  .lock
+    checkpoints/{last,previous,best}/  features/  (TensorBoard events)
 
 Files appear whole (temporary name, fsync, rename). A checkpoint that fails its checksums is passed over, and
 the one before it is used, with a word about it (`checkpoints`).
@@ -239,6 +239,13 @@ def describe(run: config.Run, data: Data) -> dict[str, Any]:
         "start": start,
         "latentmix": latentmix.__version__,
     }
+
+
+def describe_data(folder: Path, data: Data) -> None:
+    """Write data.json: names of classes and attributes, and what was found and left out of the source."""
+    names = {"class_names": data.class_names, "attribute_names": data.attribute_names}
+    content = {"name": data.name, **names, "found": data.found.as_dict(), "lines": data.found.lines()}
+    write_atomically(folder / "data.json", json.dumps(content, indent=2) + "\n")
 
 
 def make_method(description: Mapping[str, Any], start_from: Path | None = None) -> Method:

@@ -158,6 +158,9 @@ class Trainer:
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
                 runs.prepare(self.run, environment(self.runtime))
+                runs.describe_data(self.folder, self.data)
+                for line in self.data.found.lines():
+                    self.progress.say(f"  {line}")
             self.ranks.wait()
             restore(self)
             self._fit(stop)
