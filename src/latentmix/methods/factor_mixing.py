@@ -64,7 +64,7 @@ class FactorMixing(Method):
         x, y = batch.x, batch.y.to(batch.x.dtype)
         if self.mixing != "none":
             mix = Mixup()(x, batch.generator)
-            y = mix(y)
+            y = mix(y).clamp(0, 1)  # a mean of ones may round to a little more
             x = mix(x) if self.mixing == "input" else self.draw(mix(batch.factors.double()).trunc()).to(x)
         p = self.network((x + 1) / 2)[:, 0].float().sigmoid()
         with torch.autocast(x.device.type, enabled=False):  # which refuses this loss
