@@ -35,9 +35,8 @@ NETWORKS = {"conv": 32, "acai": 32, "gaia": 32, "burgess": 64, "residual": 64}
 def build(settings: dict[str, Any], side: int) -> Method:
     torch.manual_seed(0)
     spec = config.resolve({"method": settings}).method
-    method: Method = config.build(
-        "method", spec, shape=(1, side, side), labels=CLASSES, attributes=ATTRIBUTES
-    )
+    context = {"shape": (1, side, side), "num_classes": CLASSES, "num_attributes": ATTRIBUTES}
+    method: Method = config.build("method", spec, **context)
     return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -51,6 +51,6 @@ def browser() -> Iterator[Any]:
             "no Chromium here; install one (Debian: apt-get install chromium) or set LATENTMIX_CHROMIUM"
         )
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=120_000)
         yield opened
         opened.close()

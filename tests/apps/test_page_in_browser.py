@@ -21,6 +21,7 @@ from latentmix.apps.mix_images import known_of, resynthesise
 from latentmix.apps.traced import code_shape
 from latentmix.metrics.honesty import exposures
 
+PATIENCE = 120_000  # milliseconds; the page is ready in one second where the processor is idle
 READY = "html[data-ready=yes]"
 P95 = """async () => { const { engine, slots } = Page.state(), taken = [];
     for (let i = 0; i < 40; i++) { const t = performance.now(); await engine.decode(slots.A.code);
@@ -39,6 +40,7 @@ def page(browser, file) -> Iterator[Any]:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, accept_downloads=True
     )
+    context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     troubles: list[str] = []
     requests: list[str] = []
@@ -228,6 +230,7 @@ def test_the_live_page_mixes_within_a_frame(browser, digits_run, digits) -> None
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         context = browser.new_context()
+        context.set_default_timeout(PATIENCE)
         opened = context.new_page()
         troubles: list[str] = []
         opened.on("pageerror", lambda error: troubles.append(str(error)))

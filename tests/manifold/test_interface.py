@@ -125,6 +125,14 @@ def test_alpha_for_one_pass() -> None:
         mm(6, alpha=0.0)
 
 
+def test_a_generator_for_one_pass() -> None:
+    mm, other = (ManifoldMixup(net(), ["0", "2"], generator=seeded(i)) for i in range(2))
+    state = mm.generator.get_state()
+    one, two = mm(6, generator=seeded(9)), other(6, generator=seeded(9))
+    assert (one.layer, float(one.lam), one.perm.tolist()) == (two.layer, float(two.lam), two.perm.tolist())
+    assert torch.equal(mm.generator.get_state(), state)
+
+
 def test_several_mixups_on_one_model_take_turns() -> None:
     model, (x, y) = net(), data()
     sharp = ManifoldMixup(model, ["0"], alpha=0.1, generator=seeded(1))

@@ -1,9 +1,9 @@
 """The first 20 losses of each method, and the weights after them, as version 0.1.0 computed them.
 
-Losses agree to rounding on any processor. With `LATENTMIX_GOLDEN=exact LATENTMIX_FAST=0`, on the kind of
-processor that the file was made on (AVX-512), they and the weights must be equal to the bit: the fast forms of
-networks take some sums in another order. This holds layer by layer; the fast
-forms take sums in another order, which training amplifies, so that only their first step is compared here.
+Networks run layer by layer here (`LATENTMIX_FAST=0`). Losses then agree to rounding on any processor. With
+`LATENTMIX_GOLDEN=exact`, on the kind of processor that the file was made on (AVX-512), they and the weights must
+be equal to the bit. The fast forms take some sums in another order, which training amplifies, so that only their
+first step is compared.
 """
 
 from __future__ import annotations

@@ -8,26 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from identity import Identity
 from torch import nn
 
 from latentmix.data import Data, Split
 from latentmix.methods import Method
-from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.metrics import frechet, honesty, path
 from latentmix.metrics.features.classifier import Features
-from latentmix.networks import EncoderDecoder
-
-
-class Identity(AutoencoderMethod):
-    """Codes are the pixels, flat; decoding puts them back."""
-
-    label = "identity"
-
-    def __init__(self, shape: tuple[int, int, int], num_classes: int | None = None) -> None:
-        units = shape[0] * shape[1] * shape[2]
-        encoder = nn.Sequential(nn.Flatten(), nn.Linear(units, units, bias=False))
-        nn.init.eye_(encoder[1].weight)
-        super().__init__(EncoderDecoder(encoder, nn.Unflatten(1, shape), (units,)), num_classes=num_classes)
 
 
 def blobs(n: int, seed: int, shape: tuple[int, int, int] = (1, 4, 4), noise: float = 20.0) -> Split:

@@ -14,11 +14,11 @@ from typing import Any, Protocol, get_type_hints
 
 import pytest
 import torch
+from identity import Identity
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import latentmix
-from conftest import Identity
 from latentmix import metrics
 from latentmix.config import catalogue
 from latentmix.data import Data, Split

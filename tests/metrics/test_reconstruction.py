@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from identity import Identity
 from scipy.signal import convolve2d
 
-from conftest import Identity
 from latentmix.data import Split
 from latentmix.metrics import reconstruction
 

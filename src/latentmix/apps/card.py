@@ -96,7 +96,7 @@ def write(run: OpenRun, data: Data, folder: Path) -> None:
     x1, x2 = data.test.pixels(rows.to(data.test.images.device)).cpu().split(4)
     drawn = figures.mixup_paths({run.method.label: run.method}, x1, x2)
     figures.interpolations(drawn, folder / "mixes.png", ends=torch.stack([x1, x2], 1))
-    (folder / "README.md").write_text(_card(run, settings, scores))
+    (folder / "README.md").write_text(_card(run, data.name, settings, scores))
 
     again = open_run(folder)
     x = torch.cat([x1, x2])
@@ -116,7 +116,7 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": named, "out": Path(config["out"]).name, "device": "auto"}
 
 
-def _card(run: OpenRun, settings: dict[str, Any], scores: dict[str, Any]) -> str:
+def _card(run: OpenRun, data: str, settings: dict[str, Any], scores: dict[str, Any]) -> str:
     values = [
         (f"{metric}: {name}", "undefined" if value is None or math.isnan(value) else f"{value:.4g}")
         for metric, score in scores.items()
@@ -126,7 +126,7 @@ def _card(run: OpenRun, settings: dict[str, Any], scores: dict[str, Any]) -> str
     return environment.from_string(CARD).render(
         label=run.method.label,
         name=run.folder.resolve().name,
-        data=settings["data"]["name"] if "path" not in settings["data"] else settings["data"]["path"],
+        data=data,
         shape=run.shape,
         code_shape=code_shape(run.method),
         version=latentmix.__version__,

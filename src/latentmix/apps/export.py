@@ -20,6 +20,7 @@ from latentmix.apps import card
 from latentmix.apps.page.page import build, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
+from latentmix.networks import forms
 from latentmix.runs.folder import OpenRun, write_atomically
 
 Format = Literal["html", "onnx", "pt2", "hub"]
@@ -111,7 +112,7 @@ def _onnx(run: OpenRun, role: Role, folder: Path) -> None:
 
     path, names = folder / f"{role}.onnx", ["images", "codes"]
     first, last = names if role == "encode" else names[::-1]
-    with _quiet():
+    with _quiet(), forms.layer_by_layer():
         program = torch.onnx.export(
             Half(run.method, role),
             (example(run.method, role, run.shape),),
@@ -130,7 +131,7 @@ def _onnx(run: OpenRun, role: Role, folder: Path) -> None:
 def _pt2(run: OpenRun, role: Role, folder: Path) -> None:
     path, module = folder / f"{role}.pt2", Half(run.method, role)
     images, batch = (example(run.method, role, run.shape),), ({0: torch.export.Dim("batch")},)
-    with _quiet(), torch.no_grad():
+    with _quiet(), forms.layer_by_layer(), torch.no_grad():
         program = torch.export.export(module, images, dynamic_shapes=batch)
         _forget(module, program)
         program = torch.export.export(module, images, dynamic_shapes=batch)

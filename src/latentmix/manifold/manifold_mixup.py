@@ -105,9 +105,7 @@ class ManifoldMixup:
         check: bool = True,
     ) -> None:
         refuse_wrapped(model)
-        if generator is not None and generator.device.type != "cpu":
-            raise ValueError(f"generator on {generator.device}: draws are made on the host, give one there")
-        self.model, self.detach, self.generator = model, detach, generator
+        self.model, self.detach, self.generator = model, detach, _on_host(generator)
         self.alpha, self.per, self.layer_per, self.fold = alpha, per, layer_per, fold
         self._check_options(alpha)
         input_dim = batch_dim.get(INPUT, 0) if isinstance(batch_dim, Mapping) else batch_dim
@@ -126,6 +124,7 @@ class ManifoldMixup:
         self._attempts, self._examined = 0 if check else ATTEMPTS, False
         self._state: Literal["new", "attached", "removed"] = "new"
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._journal: Journal[MixedPass] = Journal()
         self._attach()
         if example is not None and check:
             self._examine(inputs_of(example, input_dim), most=None)
@@ -136,6 +135,7 @@ class ManifoldMixup:
         *,
         layer: str | Sequence[str] | None = None,
         alpha: float | None = None,
+        generator: torch.Generator | None = None,
     ) -> MixedPass:
         """Draw for one forward pass: ``with mm(len(x)) as m: ...``.
 
@@ -147,7 +147,7 @@ class ManifoldMixup:
                 batches, one after the other in one tensor, mixed with each other.
             layer: Where to mix, instead of a drawn layer; or one name for each sample, whose partners must
                 have the same.
-            alpha: For this pass instead of that of the constructor.
+            alpha, generator: For this pass instead of those of the constructor.
 
         Raises:
             ValueError: Nobody to mix with, not a number, no such layer, or a setting out of its range.
@@ -158,18 +158,19 @@ class ManifoldMixup:
         self._refuse_forgotten_labels()
         alpha = self.alpha if alpha is None else alpha
         self._check_options(alpha)
+        generator = _on_host(generator or self.generator)
         if not self.model.training:
             alone = torch.arange(size, device="cpu")[None].expand(2, -1)
             weights = torch.tensor([[1.0], [0.0]], device="cpu").expand(2, size)
             return MixedPass(self, None, Mix(alone, weights), shared=True)
         if not isinstance(batch, Mix) and size == 1:
             raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
-        drawn = self._draw_layer(size) if layer is None else self._named(layer, size)
+        drawn = self._draw_layer(size, generator) if layer is None else self._named(layer, size)
         if isinstance(batch, Mix):
             _check(batch, drawn)
             return MixedPass(self, drawn, batch)
-        mix = Mixup(k=2, alpha=alpha, per=self.per)(torch.empty(size, device="cpu"), self.generator)
-        partners = mix.partners if len(drawn) == 1 else self._within_layers(drawn)
+        mix = Mixup(k=2, alpha=alpha, per=self.per)(torch.empty(size, device="cpu"), generator)
+        partners = mix.partners if len(drawn) == 1 else _within_layers(drawn, generator)
         weights = mix.weights
         if self.fold is not None:
             weights = weights.sort(0, descending=self.fold == "max").values
@@ -209,7 +210,7 @@ class ManifoldMixup:
         if self._state == "attached":
             return
         drop_inert(self.model)
-        self._journal: Journal[MixedPass] = Journal()
+        self._journal = Journal()
         self._modules = frozenset(map(id, self.model.modules()))
         self._handles = [
             self.model.register_forward_pre_hook(InputHook(self._begin, -1), with_kwargs=True),
@@ -298,19 +299,10 @@ class ManifoldMixup:
                 stacklevel=2,
             )
 
-    def _draw_layer(self, size: int) -> list[int]:
+    def _draw_layer(self, size: int, generator: torch.Generator | None) -> list[int]:
         if self.layer_per == "batch":
-            return [int(torch.multinomial(self.layer_probs, 1, generator=self.generator))]
-        return torch.multinomial(self.layer_probs, size, True, generator=self.generator).tolist()
-
-    def _within_layers(self, drawn: list[int]) -> Tensor:
-        """Partners, a permutation within each layer: a state mixed further below is none to mix with."""
-        partners = torch.arange(len(drawn), device="cpu")
-        layers = torch.tensor(drawn, device="cpu")
-        for i in sorted(set(drawn)):
-            rows = (layers == i).nonzero()[:, 0]
-            partners[rows] = rows[torch.randperm(len(rows), generator=self.generator, device="cpu")]
-        return torch.stack([torch.arange(len(drawn), device="cpu"), partners])
+            return [int(torch.multinomial(self.layer_probs, 1, generator=generator))]
+        return torch.multinomial(self.layer_probs, size, True, generator=generator).tolist()
 
     def _named(self, layer: str | Sequence[str], size: int) -> list[int]:
         names = [layer] if isinstance(layer, str) else list(layer)
@@ -348,6 +340,22 @@ def _number(batch: Any) -> int:
     if size < 1 or isinstance(batch, bool):
         raise ValueError(f"batch={batch!r}: give the number of samples, for example len(x), or a Mix")
     return size
+
+
+def _on_host(generator: torch.Generator | None) -> torch.Generator | None:
+    if generator is not None and generator.device.type != "cpu":
+        raise ValueError(f"generator on {generator.device}: draws are made on the host, give one there")
+    return generator
+
+
+def _within_layers(drawn: list[int], generator: torch.Generator | None) -> Tensor:
+    """Partners, a permutation within each layer: a state mixed further below is none to mix with."""
+    partners = torch.arange(len(drawn), device="cpu")
+    layers = torch.tensor(drawn, device="cpu")
+    for i in sorted(set(drawn)):
+        rows = (layers == i).nonzero()[:, 0]
+        partners[rows] = rows[torch.randperm(len(rows), generator=generator, device="cpu")]
+    return torch.stack([torch.arange(len(drawn), device="cpu"), partners])
 
 
 def _check(mix: Mix, drawn: list[int]) -> None:

@@ -37,8 +37,8 @@ def evaluate(
     """The classifier's loss between pairs of test images, on mixed images or hidden states and mixed labels.
 
     Arguments:
-        layers: Where to mix, one curve each: "input", or names of layers, those of `method.named_modules()` or
-            of the method's `network`.
+        layers: Where to mix, one curve each: "input", or layers of the method or of its `network`, named as
+            by `named_modules`.
         steps: Weights of the first image, evenly from 0 to 1.
         n: Test images, at most, chosen by the seed.
 

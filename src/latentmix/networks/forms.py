@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,5 +15,18 @@ def transformed() -> bool:
 
 
 def fast() -> bool:
-    """Whether fast forms may be taken: not inside a transform, and not with LATENTMIX_FAST=0."""
-    return os.environ.get("LATENTMIX_FAST") != "0" and not transformed()
+    """Whether fast forms may be taken: not in transforms, `layer_by_layer`, or with LATENTMIX_FAST=0."""
+    return not _held and os.environ.get("LATENTMIX_FAST") != "0" and not transformed()
+
+
+@contextmanager
+def layer_by_layer() -> Iterator[None]:
+    """Take no fast forms until the block ends: for tracing, which wants PyTorch's own layers."""
+    _held.append(None)
+    try:
+        yield
+    finally:
+        _held.pop()
+
+
+_held: list[None] = []  # an entry for each open `layer_by_layer`

@@ -105,7 +105,7 @@ def _function() -> Any:
         return None
     try:
         function = ctypes.CDLL(str(_built(compiler))).latentmix_norm
-    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         line = next((s for s in reason.splitlines() if "error" in s), reason.strip().split("\n")[0])
         warnings.warn(f"the compiled norm is left out, PyTorch's form goes on: {line}", stacklevel=4)

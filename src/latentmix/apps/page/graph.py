@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from latentmix.networks import forms
+
 
 class NoPage(ValueError):
     """A model that the page's JavaScript cannot compute, or that is too large for a page."""
@@ -45,7 +47,7 @@ def trace(module: nn.Module, example: Tensor, prefix: str) -> Graph:
     Raises:
         NoPage: An operation that the page does not know; it is named.
     """
-    with torch.no_grad():
+    with torch.no_grad(), forms.layer_by_layer():
         program = torch.export.export(module, (example,))
     graph = Graph()
     values: dict[str, Any] = {}

@@ -86,7 +86,7 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         "of": known.of,
         "bytes": content.add(known.training.numpy()),
     }
-    page = _filled(run, known, words, content.packed(), live)
+    page = _filled(run, known, words, content.packed(), data.name)
     if len(page.encode()) > MOST:
         raise NoPage(
             f"the page would take {len(page.encode()) / 1e6:.1f} MB, more than {MOST / 1e6:.0f}; for a model "
@@ -164,7 +164,7 @@ def _reconstruction(run: OpenRun, data: Data, rows: Tensor) -> NDArray[np.float3
         return run.method.decode(run.method.encode(x)).float().cpu().numpy()
 
 
-def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, live: bool) -> str:
+def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, name: str) -> str:
     folder = resources.files("latentmix.apps.page")
     script = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     style = (folder / "style.css").read_text(encoding="utf-8")
@@ -176,7 +176,7 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, liv
         f"script-src '{_hash(script)}'",
         f"style-src '{_hash(style)}'",
         "img-src data: blob:",
-        *(["connect-src 'self'"] if live else []),
+        *(["connect-src 'self'"] if words["live"] else []),
         "base-uri 'none'",
         "form-action 'none'",
     ]
@@ -186,12 +186,12 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, liv
         script=script,
         description=json.dumps(words, allow_nan=False).replace("<", "\\u003c"),
         content=content,
-        live=live,
+        live=words["live"],
         version=latentmix.__version__,
         model={
             **model_of(run),
             "label": run.method.label,
-            "data": run.config["data"]["name"],
+            "data": name,
             "epochs": run.config["epochs"],
         },
         shape=run.shape,

@@ -27,6 +27,7 @@ from latentmix.data.store import room
 MAX_SIDE = 20_000  # pixels
 MAX_PIXELS = 89_478_485  # Pillow's own limit: more than that is taken for a decompression bomb
 Content = bytes | Path | BadImage  # the last where there is a reason why there are no bytes
+SMALL = 4096  # bytes; files below that are decoded sooner than threads could take turns
 GROUP = 16  # images that a thread decodes at a time
 # Needs another program, describes other files only, or is a film.
 REFUSED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
@@ -164,6 +165,12 @@ def _results(
         return [(name, _square(content, size)) for name, content in group]
 
     groups = iter(items)
+    first = list(itertools.islice(groups, GROUP))
+    groups = itertools.chain(first, groups)
+    if cores() == 1 or sum(_length(content) for _, content in first) < SMALL * len(first):
+        for name, content in groups:
+            yield name, _square(content, size)
+        return
     waiting: deque[Future[list]] = deque()
     with ThreadPoolExecutor(cores()) as pool:
         while True:
@@ -172,6 +179,16 @@ def _results(
             if not waiting:
                 return
             yield from waiting.popleft().result()
+
+
+def _length(content: Content) -> int:
+    """Bytes of an image file, 0 where nobody knows."""
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return content.stat().st_size if isinstance(content, Path) else 0
+    except OSError:
+        return 0
 
 
 def _square(content: Content, size: int) -> tuple[NDArray[np.uint8], str, tuple[int, int]] | str:
