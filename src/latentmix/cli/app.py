@@ -36,4 +36,6 @@ def print_scores(folder: Path, *names: str) -> None:
     scores = runs.read_scores(folder)
     for name in names or scores:
         for key, value in scores.get(name, {}).get("values", {}).items():
+            if key.startswith("last_") and value == scores[name]["values"].get(key[5:]):
+                continue  # the best epoch is the last
             print(f"{name:14} {key:32} {'undefined' if value is None else f'{value:.4f}'}")

@@ -61,10 +61,10 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         for each in (run, *baselines):
             each.label += f" ({each.folder.resolve().name})"
     sections = [
+        ("What it makes", _figures(run, baselines)),
         ("Scores", _scores(run)),
         ("Compared", _comparison([*baselines, run]) if baselines else ""),
         ("Are its mixes honest?", _honesty([*baselines, run])),
-        ("What it makes", _figures(run, baselines)),
         ("Data", _data(folder)),
         ("Make it again", _commands(run)),
         ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
@@ -127,7 +127,19 @@ def _summary(run: _Facts) -> str:
     reached = last["step"] if config.get("steps") else done
     far = length if reached == (config.get("steps") or config["epochs"]) else f"{reached} of {length} so far"
     budget = f"{last['step']:,} steps, {last['images']:,} images, {_time(last['seconds'])}"
-    return f"{text} for {far}: {budget}{where}."
+    return f"{text} for {far}: {budget}{where}. {_chosen(run)}"
+
+
+def _chosen(run: _Facts) -> str:
+    """Which weights are scored and shown, and by what they were chosen."""
+    for name in ("best", "last"):
+        path = run.folder / "checkpoints" / name / "config.json"
+        if path.is_file():
+            about = json.loads(path.read_text())
+            by = about.get("best", "").lstrip("-").replace("_", " ")
+            how = f", chosen by the {by} of validation images" if name == "best" and by else ""
+            return f"Scores and pictures are of the {name} weights, epoch {about.get('epoch', '?')}{how}."
+    return ""
 
 
 def _scores(run: _Facts) -> str:
@@ -146,6 +158,9 @@ def _scores(run: _Facts) -> str:
         rows = "".join(
             f"<tr><th scope=row>{_words(name)}</th><td>{_value(name, value, score)}</td></tr>"
             for name, value in score.get("values", {}).items()
+            if not (
+                name.startswith("last_") and value == score["values"].get(name[5:])
+            )  # the best is the last
         )
         protocol = "".join(
             f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
@@ -164,7 +179,8 @@ def _scores(run: _Facts) -> str:
 def _comparison(compared: Sequence[_Facts]) -> str:
     """A row for each run, this one last; a column for each number that any has, but not for validation's."""
     numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
-    columns = dict.fromkeys((m, name) for m, name in numbers if "valid" not in name and m != "honesty")
+    kept = [(m, n) for m, n in numbers if "valid" not in n and not n.startswith("last_")]
+    columns = dict.fromkeys((m, name) for m, name in kept if m != "honesty")
     head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
     references = {
         metric: score for run in compared for metric, score in run.scores.items()
@@ -311,7 +327,7 @@ def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
     if not isinstance(value, int | float):
         return escape(str(value))
     if not name.endswith("accuracy") or not 0 <= value <= 1:
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) >= 1e-6 else "0"
     protocol = score.get("protocol", {})
     # Votes have accuracies too, whose error is not that of so many images.
     n = None if "votes" in protocol else protocol.get("n_valid" if "valid" in name else "n_test")
