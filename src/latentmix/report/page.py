@@ -158,9 +158,8 @@ def _scores(run: _Facts) -> str:
         rows = "".join(
             f"<tr><th scope=row>{_words(name)}</th><td>{_value(name, value, score)}</td></tr>"
             for name, value in score.get("values", {}).items()
-            if not (
-                name.startswith("last_") and value == score["values"].get(name[5:])
-            )  # the best is the last
+            # Those of the last epoch are left out if it is the best one too.
+            if not (name.startswith("last_") and value == score["values"].get(name[5:]))
         )
         protocol = "".join(
             f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
