@@ -38,6 +38,8 @@ def test_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: pytest
     """Every `latentmix train` and `latentmix evaluate` line: its settings are valid, its metrics exist."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text("method: amr\nseed: 1\n")
+    (tmp_path / "mine.py").write_text("from latentmix.methods.autoencoder import Autoencoder as Mine\n")
+    catalogue.trust([str(tmp_path / "mine.py")])
     (tmp_path / "FOLDER").mkdir()
     for name in "ab":
         (tmp_path / "FOLDER" / f"{name}.png").write_bytes(b"")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from latentmix.training.step import make_optimisers as make_optimisers
     from latentmix.training.step import step as step
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "manifold.manifold_mixup": ("ManifoldMixup",),
