@@ -34,8 +34,8 @@ class Classifier(Method):
 
     The hidden states become lam h + (1 - lam) h', lam ~ Beta(alpha, alpha), where h' and y' are the states
     and labels of a permutation of the batch. Layer and lam are drawn for each batch. Without layers this is
-    plain training; with the layer "input" alone it is input mixup. The network sees pixels normalised per channel, (pixels - mean) / deviation; by
-    default both are measured on the training images.
+    plain training; with the layer "input" alone it is input mixup. The network sees pixels normalised per
+    channel, (pixels - mean) / deviation; by default both are measured on the training images.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
@@ -160,7 +160,7 @@ def mixed_loss(
 
 
 def bce_on_softmax(logits: Tensor, y: Tensor) -> Tensor:
-    """The published loss, mean over samples and classes of -y log p - (1 - y) log(1 - p), p = softmax(logits).
+    """The published loss: mean over samples and classes of -y log p - (1 - y) log(1 - p), p the softmax.
 
     Near the start its gradient is 1 / (K - 1) of that of cross-entropy, so the two need different learning
     rates.
@@ -216,7 +216,7 @@ def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor,
             raise ValueError(f"statistics={which} are of 3 channels, the images have {images.shape[1]}")
         mean, std = torch.tensor(STATISTICS[which], device=images.device) / 255
     else:
-        # Counting how often each of the 256 values occurs is exact and needs no floating-point copy of images.
+        # Counting how often each of the 256 values occurs is exact, without a floating-point copy of images.
         values = torch.arange(256, device=images.device, dtype=torch.float64) / 255
         shares = torch.stack([c.flatten().bincount(minlength=256) for c in images.transpose(0, 1)])
         shares = shares.double() / images[:, 0].numel()

@@ -138,7 +138,7 @@ class Arc(Mix):
     """
 
     def __call__(self, h: Tensor) -> Tensor:
-        exact = h.to(torch.promote_types(h.dtype, torch.float32))  # bfloat16 has no number between 0.996 and 1
+        exact = h.to(torch.promote_types(h.dtype, torch.float32))  # bfloat16 has nothing in 0.996..1
         first, second = exact[self.partners[0]], exact[self.partners[1]]
         cos = torch.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-12)
         # Kept away from +-1, where the derivative of the arc cosine is infinite.
