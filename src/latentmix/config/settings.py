@@ -289,7 +289,7 @@ def _is_path(name: str) -> bool:
 
 
 def _finds(ask: Callable[[Path], bool], name: str) -> bool:
-    """Ask about the file at a path; the answer is no if the name is too long for a path, as some settings are."""
+    """Ask about the file at a path; the answer is no if the name is too long to be a path."""
     try:
         return ask(Path(name))
     except OSError:
