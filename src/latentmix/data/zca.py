@@ -38,8 +38,8 @@ class Zca:
             images: Shape (N, C, H, W), floating point.
             regulariser: The variance eps that is added inside the root. The default suits pixels in [-1, 1],
                 where rounding to 256 grey levels has a variance of 5e-6. The published code instead adds 1e-6
-                to the inverse of the root, which does not bound it and has almost no effect; if all variances
-                are well above 1e-6, this corresponds to a regulariser of 0.
+                to the inverse of the root, which does not bound it and has almost no effect: it corresponds
+                to a regulariser of 0, which is possible here only if all variances are above 0.
 
         Raises:
             ValueError: There are fewer than two images, they are not floating point, the regulariser is

@@ -17,7 +17,7 @@ from latentmix.data.split import Decoded
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of image files: flat (no labels), one folder per class, or either inside train/, valid/, test/.
+    """A folder of image files: flat (no labels), one folder per class, or either in train/, valid/ and test/.
 
     Images may have any format that Pillow opens, any size and any mode; transparent parts become white.
     Classes are numbered in the order of their names. Splits may also be inside the class folders

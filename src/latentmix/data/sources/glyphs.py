@@ -23,8 +23,8 @@ CANVAS, SIDE = 256, 64
 ONE, SEVEN = (0.0, 20.0), (40.0, 100.0)  # ranges of the length of the top bar, which tells the digits apart
 
 Task = Literal["A", "B", "C"]
-# Ranges of the angle in degrees, for label 0 and label 1, with half of the images each. In task C the label is
-# the digit, which is independent of the angle.
+# Ranges of the angle in degrees, for label 0 and label 1, with half of the images each. In task C the label
+# is the digit, which is independent of the angle.
 TRAIN_ANGLES = ((-70.0, -50.0), (50.0, 80.0))
 TEST_ANGLES: dict[Task, tuple[tuple[float, float], tuple[float, float]]] = {
     "A": ((-30.0, -10.0), (10.0, 30.0)),

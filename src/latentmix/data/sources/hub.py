@@ -88,7 +88,7 @@ class MNIST(_Hub):
 
 
 class KMNIST(_Hub):
-    """Kuzushiji-MNIST, ten handwritten Japanese characters, 28x28 grey: 60,000 training, 10,000 test images."""
+    """Kuzushiji-MNIST, ten handwritten Japanese characters, 28x28 grey: 60,000 training and 10,000 test."""
 
     repo = "tanganke/kmnist"
 
@@ -129,7 +129,7 @@ class CIFAR100(_Hub):
 
 
 class CelebA(_Hub):
-    """CelebA, faces of celebrities with 40 binary attributes; the label is `Male`; the download is about 12 GB.
+    """CelebA, faces of celebrities with 40 binary attributes; the label is `Male`; downloads about 12 GB.
 
     There are 162,770 training, 19,867 validation and 19,962 test images.
     """

@@ -32,9 +32,10 @@ class Family(NamedTuple):
 
 
 def draw_square(position: Tensor, size: int = 32) -> Tensor:
-    """Draw a square, a quarter of the side large, in the middle rows, its left edge at `position` in 0..24.
+    """Draw a square in the middle rows, with its left edge at `position` in 0..24.
 
-    Positions are in units of 1/32 of the side, which are pixels at the default size.
+    The square's side is a quarter of that of the image. Positions are in units of 1/32 of the image's side,
+    which are pixels at the default size.
 
     Returns:
         Images in [-1, 1] with background -1, shape (..., size, size).
@@ -45,7 +46,7 @@ def draw_square(position: Tensor, size: int = 32) -> Tensor:
 
 
 def draw_disc(radius: Tensor, size: int = 32) -> Tensor:
-    """Draw a centred disc with a soft edge of one pixel; the radius is in 2..15, in units of 1/32 of the side.
+    """Draw a centred disc with a soft edge of one pixel, its radius in 2..15, in units of 1/32 of the side.
 
     Returns:
         Images in [-1, 1] with background -1, shape (..., size, size).
@@ -144,14 +145,14 @@ class Lines(_Drawn):
 
 
 class Squares(_Drawn):
-    """White squares in the middle rows, at uniformly random positions; the label is the tenth of their range."""
+    """White squares in the middle rows at uniformly random places; the label is the tenth of the range."""
 
     family = Family(draw_square, 0, 24, None)
     tenth, unit = 2.4, "32nds of the side"
 
 
 class Discs(_Drawn):
-    """White discs in the middle with uniformly random radii; the label is the tenth of their range."""
+    """White discs in the middle with uniformly random radii; the label is the tenth of the range."""
 
     family = Family(draw_disc, 2, 15, None)
     tenth, unit = 1.3, "32nds of the side"

@@ -1,8 +1,8 @@
 """White shapes on the grid of dSprites' factors, drawn by this package; every image has a number.
 
 The number of an image enumerates the factors shape, scale, orientation, x and y, the last one fastest.
-Positions are whole pixels. Each shape is therefore drawn once for each scale and angle (720 drawings, on first
-use), and an image is a window into one of these drawings, which takes microseconds.
+Positions are whole pixels. Each shape is therefore drawn once per scale and angle (720 drawings, on first
+use), and an image is a window into one of these drawings, found in microseconds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Sprites:
     def read(self, image_size: int) -> Decoded:
         numbers = chosen(self.images)
         splits = {}
-        for split, rows in cut(self.images).items():  # one split at a time, as splitting images would copy them
+        for split, rows in cut(self.images).items():  # by split, as splitting images would copy them
             known = factors(numbers[rows])
             images = shrink(render(numbers[rows]), image_size)[:, None]
             splits[split] = Columns(images, known[:, 0].copy(), factors=known)
@@ -66,7 +66,7 @@ def chosen(images: int) -> NDArray[np.int64]:
 
 
 def factors(index: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the factors of images, given by number: shape (N, 5), columns `FACTORS`, from 0 to `SIZES` - 1."""
+    """Return the factors of images by number: shape (N, 5), columns `FACTORS`, each 0 to `SIZES` - 1."""
     return np.stack(np.unravel_index(_checked(index), SIZES), axis=-1).astype(np.int64)
 
 
