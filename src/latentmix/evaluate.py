@@ -1,4 +1,4 @@
-"""Scores of a trained run, computed once and kept beside it with the protocol that made them."""
+"""Scoring of trained runs; scores are computed once and kept in the run's folder with their protocol."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from latentmix.training.device import keep_freed_memory
 
 
 def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
-    """The data that a run was trained on, in the same splits, with all labels.
+    """Load the data that a run was trained on, in the same splits, with all labels.
 
     Raises:
-        ValueError, FileNotFoundError: They are gone, or have changed shape.
+        FileNotFoundError: The data are gone.
+        ValueError: The data have changed and do not fit the run.
     """
     settings = run.config
     data = load_data(
@@ -49,20 +50,20 @@ def evaluate(
     checkpoint: str | None = None,
     say: Callable[[str], None] = print,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Compute the named metrics of a run, or take those that are kept for the same weights and options.
+    """Compute metrics of a run; scores that are kept for the same weights and options are not recomputed.
 
     Arguments:
         metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20".
-        seed: Seed for metrics that sample and are given no other.
-        checkpoint: "best" or "last"; by default the best epoch, as the method declares it.
-        say: Told what is being computed.
+        seed: Seed for metrics that sample, unless they are given another seed.
+        checkpoint: "best" or "last"; by default the best epoch, as the method defines it.
+        say: Called with messages about what is being computed.
 
     Returns:
-        The scores {metric: {"values", "protocol", "seconds"}}, values None where they are undefined, and the
-        reasons why others could not be computed; one that fails does not stop the rest.
+        The scores {metric: {"values", "protocol", "seconds"}}, in which undefined values are None, and
+        {metric: reason} for those that could not be computed. A metric that fails does not stop the others.
 
     Raises:
-        ValueError: An unknown metric or option, or a folder that is no run.
+        ValueError: A metric or option is unknown, or the folder is not a run.
     """
     asked = config.metrics(metrics, seed=seed)
     run = runs.open_run(folder, device, checkpoint, say)
@@ -79,7 +80,7 @@ def evaluate(
                 continue
             defaults = {key: default for key, (_, default) in metric.options.items()}
             key = key_of(name, options, defaults)
-            # As JSON gives it back: tuples are lists there.
+            # JSON turns tuples into lists, so options are compared as JSON returns them.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
             kept = runs.read_scores(folder).get(key)
             if kept and {k: kept.get(k) for k in identity} == identity:
@@ -93,7 +94,7 @@ def evaluate(
             except (ValueError, OSError) as error:
                 failures[key] = str(error)
                 continue
-            except Exception as error:  # whatever it is, the others are not to be lost
+            except Exception as error:  # the other metrics must still be computed
                 failures[key] = f"{type(error).__name__}: {error}"
                 continue
             seconds = round(time.monotonic() - start, 2)

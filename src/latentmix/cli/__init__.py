@@ -1,6 +1,6 @@
-"""The command line: routes commands, prints help, results and errors; the work is done elsewhere.
+"""The command line: it dispatches commands and prints help, results and errors.
 
-Nothing heavy is imported before a command needs it, so that help answers at once.
+Nothing slow is imported before a command needs it, so that help appears at once.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ EXTRAS = {
 
 
 def main() -> None:
-    """Run a command; exit 0 when it is done, 2 for a mistake that the user can mend, 130 when interrupted."""
+    """Run a command and exit with its status.
+
+    The status is 0 when the command is done, 2 for a mistake that the user can correct, 130 when interrupted,
+    and 1 if numbers are not finite or the output is no longer read.
+    """
     try:
         app(exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         sys.exit(2)
     except KeyboardInterrupt:
         fail("interrupted", code=130)
-    except BrokenPipeError:  # `latentmix parts | head` has read enough
+    except BrokenPipeError:  # the reader has closed the pipe, as in `latentmix parts | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ModuleNotFoundError as error:

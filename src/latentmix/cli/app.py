@@ -1,4 +1,4 @@
-"""What all commands share: the application, errors, devices, and how scores are printed."""
+"""What all commands share: the application, error messages, devices, and the printing of scores."""
 
 from __future__ import annotations
 

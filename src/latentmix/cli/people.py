@@ -1,4 +1,4 @@
-"""Commands for people with a trained run: mix, export, explore; and parts, which lists what there is."""
+"""Commands that use a trained run, mix, export and explore; and parts, which lists what can be named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mix(
     device: str = "auto",
     allow: tuple[str, ...] = (),
 ) -> None:
-    """Mix your own images by a trained run, and write a receipt (OUT.json) of how each mix was made.
+    """Mix your own images with a trained run, and record in OUT.json how each mix was made.
 
     Parameters
     ----------
@@ -34,24 +34,25 @@ def mix(
     images
         Two or more image files, of any size and mode.
     steps
-        Images along each path, ends included.
+        Number of images along each path, including both ends.
     out
-        Where the picture goes; its suffix chooses the format.
+        File for the picture; its suffix determines the format.
     layout
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path
         Straight line, great circle, or crossover of feature maps.
     checkpoint
-        Which weights to mix by; by default the best epoch, as the method declares it.
+        Which weights to use; by default those of the best epoch, as the method defines it.
     as_is
-        Leave drawings as they are: by default they are inverted, cut out and centred where the training
-        images are drawings of another kind.
+        Leave drawings unchanged; by default they are inverted, cut out and centred if the training images
+        are drawings in another style.
     refine
-        Steps by which the model is fitted to the images first, so that pictures of another kind are kept.
+        Number of steps by which the model is first fitted to the images, so that it reproduces images of
+        another kind.
     device
         auto, cpu, cuda, ...
     allow
-        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
+        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps import mix_images
@@ -85,7 +86,7 @@ def export(
     to: Literal["html", "onnx", "pt2", "hub"] = "html",
     out: Path | None = None,
 ) -> None:
-    """Write a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
+    """Export a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def export(
         The run's folder.
     to
         html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
-        the decoder. hub: a folder to upload, with a model card; it opens as a run.
+        the decoder. hub: a folder to upload, with a model card; it can also be opened as a run.
     out
         File or folder to write; by default named after the run.
     """
@@ -115,14 +116,14 @@ def export(
 
 @app.command
 def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
-    """Mix in the browser, live: serves the page of a trained run to this computer alone, until interrupted.
+    """Mix live in the browser; the page is served to this computer only, until interrupted.
 
     Parameters
     ----------
     run
-        The run's folder; its model may be too large for a page of its own.
+        The run's folder; its model may be too large for an exported page.
     port
-        Port on 127.0.0.1; 0 takes a free one.
+        Port on 127.0.0.1; 0 for any free port.
     device
         auto, cpu, cuda, ...
     """
@@ -138,12 +139,12 @@ def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
 def parts(
     kind: Annotated[Literal["method", "mixer", "network", "data", "metric"] | None, Parameter()] = None,
 ) -> None:
-    """List every method, mixer, network, data set and metric, one line each.
+    """List every method, mixer, network, data set and metric with its options.
 
     Parameters
     ----------
     kind
-        Only these.
+        List only parts of this kind.
     """
     import inspect
 

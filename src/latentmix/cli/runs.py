@@ -1,4 +1,4 @@
-"""Commands that make and judge runs: demo, train, inspect, evaluate, reproduce."""
+"""Commands that train and score runs: demo, train, inspect, evaluate and reproduce."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from latentmix.cli.app import app, device_of, fail, print_scores
 
 @app.command
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
-    """Train AE, AE+GAN and AMR on real handwritten digits, compare them, write a report; about three minutes.
+    """Train AE, AE+GAN and AMR on real handwritten digits and write a report; takes about three minutes.
 
     Parameters
     ----------
     out
         Folder for the three runs.
     seed
-        Of initialisation, order of the data and mixing.
+        Seed of the initialisation, the order of the data, and the mixing.
     """
     from latentmix.experiments import demo as experiment
 
@@ -34,10 +34,10 @@ def train(*arguments: str) -> None:
 
     Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
     epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, every, crop, flip, validate_every,
-    start_from, seed, precision, device and out; options of parts follow with dots: method=amr
-    method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists what can be named; parts of
-    your own are my_package.my_module:MyMethod or ./my_file.py:MyMethod. The same command again continues
-    where it stopped.
+    start_from, seed, precision, device and out. Options of parts are written with dots: method=amr
+    method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists all parts; name your own
+    parts as my_package.my_module:MyMethod or ./my_file.py:MyMethod. To continue a run that was stopped,
+    repeat the command.
     On several devices: torchrun --nproc-per-node N -m latentmix train ...
 
     Parameters
@@ -69,14 +69,14 @@ def train(*arguments: str) -> None:
 
 @app.command
 def inspect(data: str, *settings: str) -> None:
-    """Say what lies at a path: images of each split and class, and what is left out; nothing is trained.
+    """Describe a data set: the number of images per split and class, and what is left out.
 
     Parameters
     ----------
     data
         A path or the name of a data set, as in data=.
     settings
-        Options of the data set, and image_size: data.skip_bad=true image_size=64.
+        Options of the data set, and image_size; for example data.skip_bad=true image_size=64.
     """
     from latentmix import config
     from latentmix.data.summary import inspect as summarise
@@ -101,16 +101,16 @@ def evaluate(
     run
         The run's folder.
     metrics
-        Names and options, as `latentmix parts metric` lists them: probe knn.k=20
-        disentanglement.fast=true. Defaults to probe.
+        Names and options as listed by `latentmix parts metric`, such as probe knn.k=20
+        disentanglement.fast=true. By default probe.
     seed
         Seed for metrics that sample.
     checkpoint
-        Which weights to score; by default the best epoch, as the method declares it.
+        Which weights to score; by default those of the best epoch, as the method defines it.
     device
         auto, cpu, cuda, ...
     allow
-        A file with parts that the run was trained with, such as ./my_file.py, which may be run.
+        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import report
     from latentmix.config import catalogue
@@ -147,33 +147,33 @@ def reproduce(
     data: Path | None = None,
     device: str = "cpu",
 ) -> None:
-    """Make a table or figure of the papers, ours beside theirs; without NAME, list all with their cost.
+    """Reproduce a table or figure of the papers beside the published numbers; without NAME, list all.
 
-    The same command again reads what is finished and continues what was stopped. Several commands, also on
-    several machines, may share one folder.
+    The same command again reuses finished trainings and continues those that were stopped. Several commands
+    may share one folder, even on different machines.
 
     Parameters
     ----------
     name
-        Such as amr-table1 or manifold-figure5.
+        Name of the table or figure, such as amr-table1 or manifold-figure5.
     scale
-        paper: as published. short: the same question at the budget that the list states. smoke: two steps of
-        each training, to see that everything runs.
+        paper: as published. short: the same question with the budget that the list states. smoke: two steps
+        per training, to check that everything runs.
     plan
-        Print what would be trained and how it stands, and train nothing.
+        Print what would be trained and its state, without training anything.
     only
         Names of cells, or patterns such as "MNIST: *".
     seeds
-        Trainings of each cell, in the place of the table's own number.
+        Number of trainings per cell, instead of the table's own number.
     jobs
-        Trainings at the same time, one thread each; by default as many as cores.
+        Number of trainings at the same time, with one thread each; by default the number of cores.
     out
-        Folder of the trainings, one folder each; the tables are written to OUT/tables.
+        Folder for the trainings, each in a folder of its own; the tables are written to OUT/tables.
     data
-        Folder with one folder for each data set, named as data= takes them: mnist, cifar10, svhn, ...; by
-        default $LATENTMIX_DATA. What is not there is downloaded.
+        Folder with one folder per data set, named as in data=: mnist, cifar10, svhn, ...; by default
+        $LATENTMIX_DATA. Data sets that are missing there are downloaded.
     device
-        cpu, cuda, ... of every training.
+        Device of every training: cpu, cuda, ...
     """
     from latentmix.experiments import reproduce as experiment
 

@@ -1,4 +1,4 @@
-"""What a run is: settings from YAML and the command line, and the parts that they may name."""
+"""The configuration of runs: settings from YAML files and the command line, and the parts they may name."""
 
 from latentmix.config.run import YOUNGER as YOUNGER
 from latentmix.config.run import Run as Run

@@ -1,15 +1,16 @@
-"""Every mixer, method, network, data set and metric that a configuration can name.
+"""The catalogue of parts: all mixers, methods, networks, data sets and metrics that can be named.
 
-A part is a class whose constructor is its configuration: keyword arguments with types, defaults, a docstring.
-Arguments named in `CONTEXT` are not configuration; the data decide them. Parts are found in three places:
+A part is a class whose constructor is its configuration: keyword arguments with types and defaults, and a
+docstring. A metric is a function instead. Arguments named in `CONTEXT` are not configuration: the data, or
+the run to start from, determine them. Parts are found in three places:
 
-- the package itself, where the folder is the list: ``amr``;
-- installed packages that announce modules in the entry-point group ``latentmix.parts``, under their short
-  names; and any module that can be imported: ``my_package.my_module:MyMethod``;
-- files: ``./my_file.py:MyMethod``, but only those that the user named on the command line (`trust`).
+- in this package, where each folder is the list of its parts: ``amr``;
+- in installed packages: by their short names, if the package announces its modules in the entry-point group
+  ``latentmix.parts``, and otherwise as ``my_package.my_module:MyMethod``;
+- in files, ``./my_file.py:MyMethod``, but only in those that the user named on the command line (`trust`).
 
-A run's files may name parts of the first two kinds. They never make a file run, nor a module of the folder
-that somebody happens to stand in: only installed packages and PYTHONPATH are searched.
+A run's files may name parts of the first two kinds only. They can never cause a file to be executed, nor a
+module in the current folder: only installed packages and PYTHONPATH are searched.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ FOLDERS = {
     "data": "data.sources",
     "metric": "metrics",
 }
-BUILDS = ("autoencoder", "critic", "classifier", "generator")  # what networks can build
+BUILDS = ("autoencoder", "critic", "classifier", "generator")  # methods of networks, named by what they build
 GROUP = "latentmix.parts"
 OUTSIDE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
 _trusted: set[Path] = set()
 
 
 class PartError(ValueError):
-    """A name that leads to no part, or to something that is none; the message says what is missing."""
+    """A name leads to nothing, or to something that is not a part; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Part:
 
     Arguments:
         kind: A key of `FOLDERS`.
-        name: How a configuration spells it.
-        make: The class; for metrics the function ``evaluate(method, data, ...)``.
-        summary: First sentence of its docstring.
-        options: {option: (annotation, default)}; `inspect.Parameter.empty` where there is no default.
+        name: The part's name in a configuration.
+        make: The class; for metrics, the function ``evaluate(method, data, ...)``.
+        summary: First sentence of the part's docstring; for this package's methods, that of the module's.
+        options: {option: (annotation, default)}; the default is `inspect.Parameter.empty` if there is none.
     """
 
     kind: str
@@ -71,10 +72,10 @@ class Part:
 
 @cache
 def find(kind: str) -> dict[str, Part]:
-    """All parts of a kind that have a short name.
+    """Find all parts of a kind that have a short name.
 
     Raises:
-        ValueError: Two parts of the same name.
+        ValueError: Two parts have the same name.
     """
     found: dict[str, Part] = {}
     for module in _modules(kind):
@@ -86,10 +87,10 @@ def find(kind: str) -> dict[str, Part]:
 
 
 def get(kind: str, name: str) -> Part | None:
-    """The part of a kind called ``name``, ``module:Name`` or ``file.py:Name``; None if the name is unknown.
+    """Return the part called ``name``, ``module:Name`` or ``file.py:Name``; None if the name is unknown.
 
     Raises:
-        PartError: A module or file that is not there, or something in it that is no part of this kind.
+        PartError: The module or file is missing or fails, or what it names is not a part of this kind.
     """
     if name in find(kind):
         return find(kind)[name]
@@ -109,7 +110,7 @@ def get(kind: str, name: str) -> Part | None:
 
 
 def trust(arguments: Iterable[str]) -> None:
-    """Let the files that command-line words name, as in ``method=./mine.py:Mine``, be run as parts."""
+    """Allow the files that are named on the command line, as in ``method=./mine.py:Mine``, to be executed."""
     for argument in arguments:
         match = re.fullmatch(r"(?:[\w.]+=)?(.+\.py)(?::.*)?", argument)
         if match is not None:
@@ -117,14 +118,14 @@ def trust(arguments: Iterable[str]) -> None:
 
 
 def spelled(cls: type, kind: str) -> str:
-    """How a configuration names a class: short for listed parts, ``module:Name`` for others."""
+    """Return the name of a class in a configuration: short for listed parts, ``module:Name`` for others."""
     short = name_of(cls)
     listed = find(kind).get(short)
     return short if listed is not None and listed.make is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def kind_of(annotation: Any) -> str | None:
-    """The kind of part that an annotation stands for, None for plain values."""
+    """Return the kind of part that an annotation asks for; None for plain values."""
     module = getattr(annotation, "__module__", "")
     if not module.startswith("latentmix.") or not getattr(annotation, "_is_protocol", False):
         return None
@@ -132,7 +133,7 @@ def kind_of(annotation: Any) -> str | None:
 
 
 def builders(annotation: Any) -> tuple[str, ...]:
-    """What a network must be able to build for an option with this type: "autoencoder", "critic", ..."""
+    """List what a network must build for an option of this type: "autoencoder", "critic", ..."""
     names = {name for cls in getattr(annotation, "__mro__", ()) for name in vars(cls)}
     return tuple(name for name in BUILDS if name in names)
 
@@ -196,7 +197,7 @@ def _below_method(cls: type) -> Iterator[type]:
 
 
 def _importable(place: str, name: str) -> ModuleType:
-    """A module of an installed package or of PYTHONPATH; not of the current folder."""
+    """Import a module of an installed package or from PYTHONPATH, but not from the current folder."""
     wanted = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     here, path = Path.cwd(), list(sys.path)
     kept = {Path(entry).resolve() for entry in wanted}
@@ -217,7 +218,7 @@ def _importable(place: str, name: str) -> ModuleType:
 
 
 def _file(place: str) -> ModuleType:
-    """The module that a trusted file defines."""
+    """Execute a trusted file, once, and return it as a module."""
     path = Path(place).expanduser().resolve()
     if path not in _trusted:
         raise PartError(

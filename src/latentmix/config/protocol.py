@@ -1,9 +1,9 @@
-"""`protocol=paper`: what the published code ran, as far as it is known, in one place.
+"""The settings of `protocol=paper`: what the published code ran, as far as it is known.
 
-Settings that a user gives stay as they are; `deviations` names those that differ from the protocol.
-`protocol=clean`, the default, changes nothing. What cannot be set: subsets are drawn by the seed (published:
-the first images, for every seed), and the pixel-summed cross-entropy of AMR's table 4 is `reconstruction=bce`
-with lambda times the number of pixels.
+Settings that a user gives are kept; `deviations` lists those that differ from the protocol. `protocol=clean`,
+the default, changes nothing. Two things are not covered: subsets are drawn by the seed (the published code
+takes the first images for every seed), and the pixel-summed cross-entropy of AMR's table 4 must be set as
+`reconstruction=bce` with lambda multiplied by the number of pixels.
 
 References:
     The code published with "On Adversarial Mixup Resynthesis" and with "Manifold Mixup", first version.
@@ -21,10 +21,10 @@ MANIFOLD_LAYERS = ("input", "layer1", "layer2")
 
 
 def filled(settings: Settings) -> dict[str, Any]:
-    """Settings with those of their protocol beneath them; unchanged but for protocol=paper.
+    """Fill in the settings of protocol=paper where the user gave none; other protocols change nothing.
 
     Arguments:
-        settings: Nested, as a user gives them; "method" is a name or {"name": ..., option: value}.
+        settings: Nested settings as a user gives them; "method" is a name or {"name": ..., option: value}.
     """
     if settings.get("protocol") != "paper":
         return dict(settings)
@@ -32,7 +32,7 @@ def filled(settings: Settings) -> dict[str, Any]:
 
 
 def of_paper(settings: Settings) -> dict[str, Any]:
-    """What protocol=paper sets for the method, mixer, network and data of these settings."""
+    """Return what protocol=paper sets for the method, mixer, network and data of these settings."""
     method = _spec(settings.get("method", "amr"))
     name = method.get("name", "amr")
     if name in AMR:
@@ -43,7 +43,7 @@ def of_paper(settings: Settings) -> dict[str, Any]:
 
 
 def deviations(run: Settings) -> list[str]:
-    """Settings of a resolved run with protocol=paper that differ from it: "lr: 0.001 (paper: 0.0001)"."""
+    """List what differs from protocol=paper in a resolved run that names it: "lr: 0.001 (paper: 0.0001)"."""
     if run.get("protocol") != "paper":
         return []
     wanted, found = _flat(of_paper(run)), _flat(run)
@@ -55,13 +55,13 @@ def deviations(run: Settings) -> list[str]:
 
 
 def _amr(method: Settings) -> dict[str, Any]:
-    """One step of the autoencoder in five, L1, the odd initialisation, one p for a batch of masks."""
+    """One autoencoder step in every five, L1, the odd initialisation, and one p for all masks of a batch."""
     options: dict[str, Any] = {"reconstruction": "l1"}
     if _spec(method.get("network", "conv")).get("name", "conv") == "conv":
         options["network"] = {"variant": "paper"}
     mixer = _spec(method.get("mixer", {}))
     if mixer.get("name") == "bernoulli":
-        # Published masks of more parents take each parent with the same probability.
+        # In the published code, masks for more than two parents choose each parent with equal probability.
         options["mixer"] = {"p": "batch" if mixer.get("k", 2) == 2 else "unit"}
     return {**_ADAM, "every": {"autoencoder": 5}, "method": options}
 
@@ -71,7 +71,7 @@ def _vae(method: Settings, data: str) -> dict[str, Any]:
 
 
 def _classifier(method: Settings, data: str) -> dict[str, Any]:
-    """Table 1: 1,200 epochs, crops by 4; mixed networks learn by another loss than plain ones."""
+    """Table 1: batches of 128, crops after padding by 4; mixed networks have another loss than plain ones."""
     layers = method.get("layers", MANIFOLD_LAYERS)
     plain = layers in ("none", [], ()) or list(layers) == ["none"]
     options: dict[str, Any] = {"loss": "cross_entropy" if plain else "bce_on_softmax"}
@@ -82,7 +82,7 @@ def _classifier(method: Settings, data: str) -> dict[str, Any]:
 
 
 def _semi_supervised(method: Settings, data: str) -> dict[str, Any]:
-    """Appendix C, and the forms of the published code."""
+    """Appendix C, in the form of the published code."""
     cifar = data == "cifar10"
     options = {"form": "paper", "zca": cifar, "weight": 1.0 if cifar else 2.0}
     return {"batch_size": 100, "lr": 0.1, "crop": 2, "flip": cifar, "method": options}
@@ -111,7 +111,7 @@ def _spec(part: Any) -> dict[str, Any]:
 
 
 def _beneath(given: Settings, defaults: Settings) -> dict[str, Any]:
-    """`given`, filled up by `defaults`, deeply; a part given by its name alone keeps it."""
+    """Fill in `defaults` where `given` has no value, recursively; a part may be given by its name alone."""
     result = dict(given)
     for key, value in defaults.items():
         if isinstance(value, Mapping) and key in result and key != "every":

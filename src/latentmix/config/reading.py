@@ -1,8 +1,8 @@
-"""Settings as people type them, and YAML files: words stay words, numbers are read in one way.
+"""Reading of settings, typed or in YAML files: the type of an option decides how its words are read.
 
-What was typed without quotes is a `Word`; only what an option is annotated as decides whether it is a
-number, so a folder called 2024, a column called no and a date stay what they are. Numbers are decimal: 010 is
-ten, and 1:00, 0x10 and 1_000 are no numbers.
+What is typed without quotes is a `Word`. Only the annotation of the option decides whether it is a number, so
+a folder called 2024, a column called no, and a date keep their spelling. Numbers are decimal: 010 is ten, and
+1:00, 0x10 and 1_000 are not numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-LARGEST = 1 << 20  # bytes of a YAML file
-DEEPEST = 20  # levels of nesting
-SHOWN = 120  # characters of a value that a message repeats
+LARGEST = 1 << 20  # maximum size of a YAML file, in bytes
+DEEPEST = 20  # maximum depth of nesting
+SHOWN = 120  # maximum number of characters with which a message shows a value
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NOT_FINITE = {".nan": "nan", "nan": "nan", ".inf": "inf", "inf": "inf", "-.inf": "-inf", "-inf": "-inf"}
@@ -26,19 +26,19 @@ _NONE = ("null", "none", "~", "")
 
 
 class Word(str):
-    """Text as it was typed, without quotes."""
+    """Text that was typed without quotes."""
 
     __slots__ = ()
 
 
 class Inline(dict[str, Any]):
-    """A mapping that was typed in braces, with the text that it was."""
+    """A mapping that was typed in braces, together with its original text."""
 
     text: str = ""
 
 
 def typed(text: str) -> Word | Inline:
-    """What is behind the = of a setting: a word, or a mapping in braces such as {name: folder, path: x}."""
+    """Read the value of a setting: a word, or a mapping in braces such as {name: folder, path: x}."""
     if text.lstrip().startswith("{") and not exists(text):
         try:
             found = parse(text)
@@ -52,12 +52,12 @@ def typed(text: str) -> Word | Inline:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a YAML file; plain values are `Word`s.
+    """Read the keys and values of a YAML file; values without quotes are `Word`s.
 
     Raises:
-        ValueError: It is too long or too deep, no UTF-8, no YAML, no mapping, has a key twice, an alias or a
-            tag.
-        OSError: It cannot be read.
+        ValueError: The file is too long or nested too deeply, is not UTF-8, YAML or a mapping, or contains a
+            repeated key, an alias or a tag.
+        OSError: The file cannot be read.
     """
     with Path(path).open("rb") as stream:
         raw = stream.read(LARGEST + 1)
@@ -78,13 +78,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def parse(text: str) -> Any:
-    """The value of a YAML text: dictionaries, lists, `str` for what is quoted and `Word` for what is not.
+    """Parse a YAML text to dictionaries, lists, `str` for quoted text and `Word` for text without quotes.
 
     Raises:
-        ValueError: No YAML, too deep, a key twice, an alias or a tag.
+        ValueError: The text is not YAML, is nested too deeply, or contains a repeated key, an alias or a tag.
     """
     result: list[Any] = []
-    open_ones: list[Any] = []  # lists, and pairs of a dictionary and the key that waits for its value
+    open_ones: list[Any] = []  # open lists, and open dictionaries, each with the key that awaits its value
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
@@ -109,9 +109,9 @@ def parse(text: str) -> Any:
 
 
 def read_word(annotation: Any, text: str) -> Any:
-    """What a word is for an option: a number, yes or no, nothing, a list in brackets, or the text itself.
+    """Read a word as its option's annotation asks: as a number, a boolean, None, a list, or text.
 
-    Text that an option cannot be is returned as it is, for the validation to refuse.
+    Text that does not fit the annotation is returned unchanged, and the validation refuses it.
     """
     kinds = _kinds(annotation)
     lower = text.strip().lower()
@@ -127,7 +127,7 @@ def read_word(annotation: Any, text: str) -> Any:
 
 
 def read_value(annotation: Any, value: Any) -> Any:
-    """A value in which every `Word` is read as its place in the annotation asks."""
+    """Read every `Word` in a value as the annotation at its place asks."""
     kinds = _kinds(annotation)
     if isinstance(value, Inline) and str in kinds:
         return value.text
@@ -142,7 +142,7 @@ def read_value(annotation: Any, value: Any) -> Any:
 
 
 def exists(name: str) -> bool:
-    """Whether something lies at a path, however long its name."""
+    """Whether a path exists; False also for names that are too long for a path."""
     try:
         return bool(name) and Path(name).exists()
     except (OSError, ValueError):
@@ -150,7 +150,7 @@ def exists(name: str) -> bool:
 
 
 def shorten(value: Any, *, quoted: bool = True) -> str:
-    """A value as a message shows it: its beginning, where it is long."""
+    """Format a value for a message; of long values only the beginning is shown."""
     text = repr(str(value) if isinstance(value, Word) else value) if quoted else str(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 30]}... ({len(text):,} characters)"
 
@@ -174,7 +174,7 @@ def _put(open_ones: list[Any], result: list[Any], value: Any) -> None:
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """The members of a union, without what Annotated adds."""
+    """List the types in a union, without the metadata of Annotated; for Literal, the types of its values."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -197,7 +197,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _collection(kinds: Sequence[Any], text: str) -> Any:
-    """A list in brackets, or with commas; a mapping in braces; a single value as it is alone."""
+    """Read a list in brackets or with commas, or a mapping in braces; a single value is not put in a list."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             found = parse(text)

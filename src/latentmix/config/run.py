@@ -1,4 +1,4 @@
-"""`Run`: everything that decides the numbers of a training."""
+"""`Run`, the configuration that determines the numbers of a training."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides the numbers of a training run, and where they go.
+    """Everything that determines the numbers of a training run, and the folder they are written to.
 
     Arguments:
-        method, data: Resolved parts: {"name": ..., option: value, ...}, complete.
-        protocol: "paper" for what the published code ran, where nothing else is given (`protocol.py`).
+        method, data: Resolved parts with all options, {"name": ..., option: value, ...}.
+        protocol: With "paper", settings that are not given follow the published code
+            (`latentmix.config.protocol`).
         image_size: Side of the square images, in pixels.
         classes: Classes whose images are kept, in all splits; None for all.
         train_size: Number of training images to keep, chosen by `seed`; None for all.
-        labelled: Number of them that keep their label, evenly over the classes; None for all.
+        labelled: Number of training images that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
         hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
-        epochs: Passes over the training images; None if `steps` is given.
-        steps: Training steps, in the place of `epochs`.
-        batch_size: Images of a step, over all ranks; by default the method's.
-        keep_last: Train on the last, smaller batch of an epoch too.
-        lr: Learning rate of every player; by default the method's.
+        epochs: Number of passes over the training images; None if `steps` is given.
+        steps: Number of training steps, instead of `epochs`.
+        batch_size: Number of images in a step, over all ranks; by default that of the method.
+        keep_last: Whether to train on the last, smaller batch of an epoch too.
+        lr: Learning rate of every player; by default that of the method.
         probe_lr: Learning rate of the online probe; None for `lr`.
         schedule: How learning rates change over the training: "constant", "linear" to zero, or "cosine" to
-            zero. What a method does to its rates comes on top.
-        every: {player: n}: the player steps on every n-th batch of an epoch; 1 for players that are left out.
-        crop: Training images are padded by this many black pixels and cropped at random; 0 for no crops.
-        flip: Mirror half of the training images.
-        validate_every: Epochs from one validation to the next; the last epoch is always validated.
+            zero. Rates that the method sets itself are multiplied by it.
+        every: {player: n}: the player steps on every n-th batch of an epoch. Players that are left out follow
+            their leader, if the method names one, or else step on every batch.
+        crop: Number of black pixels by which training images are padded before random crops; 0 for no crops.
+        flip: Whether each training image is mirrored with probability 1/2.
+        validate_every: Number of epochs between validations; the last epoch is always validated.
         start_from: Folder of a finished run whose method this one builds on; empty for none.
-        seed: Seed of initialisation, order of the data, and mixing.
+        seed: Seed of the initialisation, the order of the data, and the mixing.
         precision: "fp32", or "bf16" for mixed precision with weights in fp32; "auto" takes bf16 where the
-            processor or GPU computes it faster, and says so.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+            processor or GPU computes it faster, and reports its choice.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         out: The run's folder.
     """
 
@@ -85,7 +87,7 @@ class Run:
         return dataclasses.asdict(self)
 
 
-# Settings that runs of an earlier version do not have: they behaved as the defaults do.
+# Settings that runs of earlier versions may lack; those versions behaved as the defaults do.
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
     *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes"),

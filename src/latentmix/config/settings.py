@@ -1,4 +1,4 @@
-"""Configuration: YAML and ``key=value`` in, one validation, a frozen `Run` out.
+"""Settings: YAML files and ``key=value`` words are read, validated and returned as a frozen `Run`.
 
 All mistakes are reported at once, each with its dotted path and the nearest valid name.
 """
@@ -26,15 +26,15 @@ EPOCHS = 10
 
 
 class ConfigError(ValueError):
-    """Everything that is wrong with a configuration, one line a mistake."""
+    """Everything that is wrong with a configuration, one line per mistake."""
 
 
 def load(arguments: Iterable[str]) -> Run:
-    """Read ``[CONFIG.yaml ...] [key=value ...]``, later ones override, and validate.
+    """Read and validate ``[CONFIG.yaml ...] [key=value ...]``; later settings override earlier ones.
 
     Raises:
-        ConfigError: Anything is wrong; names every mistake.
-        FileNotFoundError: A YAML file that does not exist.
+        ConfigError: The settings are wrong; the message names every mistake.
+        FileNotFoundError: A YAML file does not exist.
     """
     settings: dict[str, Any] = {}
     for argument in arguments:
@@ -50,7 +50,7 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     """Validate a nested dictionary of settings and fill in every default.
 
     Raises:
-        ConfigError: Names every mistake with its dotted path.
+        ConfigError: The settings are wrong; the message names every mistake with its dotted path.
     """
     settings = protocol.filled({**DEFAULTS, **settings})
     errors: list[str] = []
@@ -90,10 +90,10 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
     """Read ``[METRIC ...] [METRIC.option=value ...]`` and fill in every default: {metric: {option: value}}.
 
     Arguments:
-        seed: Of the metrics that are given no other.
+        seed: Seed of the metrics for which no other seed is given.
 
     Raises:
-        ConfigError: Unknown metrics, unknown options or values that do not fit; names every mistake.
+        ConfigError: Metrics or options are unknown, or values do not fit; the message names every mistake.
     """
     settings: dict[str, dict[str, Any]] = {}
     errors: list[str] = []
@@ -117,7 +117,7 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     """Make the part that a resolved spec describes.
 
     Arguments:
-        context: What the data decide (`catalogue.CONTEXT`); passed if the part takes it.
+        context: Arguments that are not configuration (`catalogue.CONTEXT`); passed on if the part takes them.
 
     Raises:
         ValueError: The part refuses its options or the context.
@@ -133,7 +133,7 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lines ``key: old -> new`` for every leaf in which two nested configurations differ."""
+    """List the values in which two nested configurations differ, as lines ``key: old -> new``."""
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
 
@@ -158,7 +158,7 @@ def _look_up(kind: str, name: str) -> catalogue.Part:
 def _part(
     kind: str, value: Any, path: str, errors: list[str], default: Any = None, needs: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Resolve a name, or a mapping with a name and options, to a complete spec."""
+    """Resolve a name, or a mapping with a name and options, to a complete spec; add mistakes to `errors`."""
     spec = dict(value) if isinstance(value, Mapping) else {"name": value}
     if "name" not in spec:
         if default is None and kind in DEFAULTS:
@@ -174,12 +174,12 @@ def _part(
     try:
         part = catalogue.get(kind, name) if isinstance(name, str) else None
         if part is None and kind == "data" and isinstance(name, str) and _is_path(name):
-            from latentmix.data import from_path  # the data package knows layouts; it imports torch
+            from latentmix.data import from_path  # imported late, because it imports torch
 
             spec = {**_spec_of(from_path(name), kind), **spec}
             name = spec.pop("name")
             part = known[name]
-    except (ValueError, OSError, RuntimeError) as error:  # the last where ~somebody has no home
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: ~user has no home folder
         errors.append(f"{path}: {error}")
         return {"name": name}
     if part is None:
@@ -213,13 +213,13 @@ def _part(
         else:
             resolved[key] = fallback
         if isinstance(resolved.get(key), tuple):
-            resolved[key] = list(resolved[key])  # as YAML gives it back
+            resolved[key] = list(resolved[key])  # YAML has no tuples
     if kind == "data" and isinstance(resolved.get("path"), str):
         try:
             resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
         except (ValueError, RuntimeError) as error:
             errors.append(f"{path}.path: {error}")
-    if len(errors) == count and kind not in ("method", "metric"):  # these are called when the data are known
+    if len(errors) == count and kind not in ("method", "metric"):  # those need the data
         try:
             made = build(kind, resolved)
         except ValueError as error:
@@ -231,9 +231,9 @@ def _part(
 
 
 def what_is_wrong_with(mixer: Any) -> str:
-    """Draw once and check what every mixer promises; "" if nothing is wrong.
+    """Check what every mixer promises by one draw, and return what is wrong; "" if nothing is.
 
-    The first row of partners is the batch itself, every row is a permutation, and weights sum to one.
+    The first row of partners must be the batch itself, every row a permutation, and weights must sum to one.
     """
     import torch
 
@@ -254,7 +254,7 @@ def what_is_wrong_with(mixer: Any) -> str:
 
 
 def _spec_of(part: Any, kind: str) -> dict[str, Any]:
-    """The spec that makes a part which is a frozen dataclass."""
+    """Return the spec of a part that is a frozen dataclass."""
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         return {"name": None}
     return {"name": catalogue.spelled(type(part), kind), **dataclasses.asdict(part)}
@@ -265,7 +265,7 @@ def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         errors.append(f"{path}: Input should be a finite number; got {value}")
         return value
-    try:  # strict where it matters: pydantic takes true for 1
+    try:  # booleans are validated strictly, as pydantic would take true for 1
         return _adapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)
     except ValidationError as error:
         reasons = " or ".join(list(dict.fromkeys(e["msg"] for e in error.errors()))[:3])
@@ -273,14 +273,14 @@ def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
         return value
 
 
-# Each takes ten times as long to make as to use.
+# Cached, because making each takes ten times as long as using it.
 _adapter = cache(TypeAdapter)
 _hints = cache(lambda: inspect.get_annotations(Run, eval_str=True))
 _takes = cache(lambda make: frozenset(inspect.signature(make).parameters))
 
 
 def _nearest(word: Any, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.5)  # YAML's keys may be numbers
+    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=0.5)  # keys in YAML may be numbers
     return f" (did you mean {close[0]}?)" if close else ""
 
 
@@ -289,7 +289,7 @@ def _is_path(name: str) -> bool:
 
 
 def _finds(ask: Callable[[Path], bool], name: str) -> bool:
-    """Ask what lies at a path: nothing where it is longer than names can be, as some settings are."""
+    """Ask about the file at a path; the answer is no if the name is too long to be a path."""
     try:
         return ask(Path(name))
     except OSError:
@@ -302,7 +302,7 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    """Deep merge; a part given by name alone keeps the options it has, unless its name changes."""
+    """Merge recursively; a part that is given by its name keeps its options, unless the name changes."""
     for key, value in new.items():
         old = into.get(key)
         if isinstance(value, reading.Inline) and old is None:

@@ -1,4 +1,4 @@
-"""Random moves of training images: crops of padded images and mirror images."""
+"""Augmentation of training images: random crops of padded images, and mirror images."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 
 def crop_and_flip(images: Tensor, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Pad each image by black, cut out its size at a random place, and mirror half of the images.
+    """Pad each image with black, crop it to its size at a random place, and mirror it with probability 1/2.
 
-    All images are moved at once, on their device; the draws are made on the host.
+    All images are processed at once, on their device; the random numbers are drawn on the host.
 
     Arguments:
-        images: Shape (B, C, H, W), black being 0.
+        images: Shape (B, C, H, W), with black as 0.
         pad: Pixels of padding on each side; 0 for no crops.
         flip: Whether to mirror images left to right, each with probability 1/2.
-        generator: On the CPU.
+        generator: Random generator on the CPU.
     """
     count, _, height, width = images.shape
     down, right = torch.randint(2 * pad + 1, (2, count, 1), generator=generator).to(images.device)

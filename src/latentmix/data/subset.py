@@ -1,4 +1,4 @@
-"""Which images, labels and columns of a data set a run is trained on; validation and test images stay."""
+"""Subsets of the images, labels and columns of a data set on which a run is trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def keep_attributes(data: Data, names: Sequence[str]) -> Data:
     """Keep some of the attributes, in the order of `names`.
 
     Raises:
-        ValueError: A name that the data do not have, or the same twice.
+        ValueError: The data do not have an attribute, or one is named twice.
     """
     if len(set(names)) < len(names):
         raise ValueError(f"attributes={','.join(names)}: one is named twice")
@@ -37,7 +37,7 @@ def keep_attributes(data: Data, names: Sequence[str]) -> Data:
 
 
 def column(data: Data, name: str, split: Split) -> Tensor:
-    """A factor, an attribute, or "label", for every image of a split: shape (N,).
+    """Return a factor, an attribute, or "label" for every image of a split, shape (N,).
 
     Raises:
         ValueError: The data have no such column.
@@ -56,11 +56,12 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
     """Leave a combination of values out of training and validation, so that only test images have it.
 
     Arguments:
-        values: {column: its values}, two columns or more, each a factor, an attribute or "label".
+        values: {column: values}, with two columns or more, each a factor, an attribute or "label".
 
     Raises:
-        ValueError: One column alone, unknown columns, or values so common or so rare that training or test
-            images lack them, or no validation image is left.
+        ValueError: There is only one column, a column is unknown, a value does not occur in the training
+            images (before or after leaving the combination out), no test image has the combination, or no
+            validation image is left.
     """
     if len(values) < 2:
         known = ", ".join(_columns(data)) or "which there are none"
@@ -83,7 +84,7 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
 
 
 def has(data: Data, values: Mapping[str, Sequence[int]], split: Split) -> Tensor:
-    """Which images of a split have one of the values in every column: shape (N,), bool."""
+    """Mark the images of a split that have one of the given values in every column: shape (N,), bool."""
     found = torch.ones(len(split), dtype=torch.bool, device=split.images.device)
     for name, wanted in values.items():
         given = column(data, name, split)
@@ -92,10 +93,10 @@ def has(data: Data, values: Mapping[str, Sequence[int]], split: Split) -> Tensor
 
 
 def keep_classes(data: Data, classes: Sequence[int]) -> Data:
-    """Keep the images of some classes, in all splits; labels and names of classes stay what they are.
+    """Keep the images of some classes, in all splits; labels and class names do not change.
 
     Raises:
-        ValueError: Data without labels, or a class without images in a split.
+        ValueError: The data have no labels, or a split has no images of a class.
     """
 
     def kept(split: Split, name: str) -> Split:
@@ -115,10 +116,10 @@ def keep_classes(data: Data, classes: Sequence[int]) -> Data:
 
 
 def keep_images(data: Data, size: int, seed: int) -> Data:
-    """Keep some of the training images, chosen by `seed`; smaller sets nest in larger ones.
+    """Keep `size` training images, chosen by `seed`; smaller subsets are contained in larger ones.
 
     Raises:
-        ValueError: More than there are.
+        ValueError: There are fewer training images.
     """
     if not 1 <= size <= len(data.train):
         raise ValueError(f"train_size={size}: {data.name} has {len(data.train)} training images")
@@ -129,10 +130,11 @@ def keep_images(data: Data, size: int, seed: int) -> Data:
 def keep_labels(data: Data, size: int, seed: int) -> Data:
     """Keep the labels of `size` training images, evenly over the classes; the others get the label -1.
 
-    Images that have it already keep it, and are none of the `size`.
+    Images that already have the label -1 keep it and are not counted.
 
     Raises:
-        ValueError: Data without labels, or too few images of a class.
+        ValueError: The data have no labels, `size` is below the number of classes, or a class has too few
+            images.
     """
     labels = data.train.labels
     if labels is None:
@@ -153,20 +155,22 @@ def keep_labels(data: Data, size: int, seed: int) -> Data:
 
 
 def draw_evenly(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n rows without repetition, as evenly over the classes as their sizes allow; fewer nest in more.
+    """Draw n rows without repetition, as evenly over the classes as their sizes allow.
+
+    With the same generator state, smaller draws are contained in larger ones.
 
     Arguments:
         labels: Class indices, shape (N,), on the CPU.
 
     Returns:
-        Rows, shape (n,), in random order of the classes within each round over them.
+        Rows, shape (n,), in rounds with one image of each class, in random order within a round.
     """
     order = torch.randperm(len(labels), generator=generator)
     rank = torch.empty(len(labels), dtype=torch.long)
     for label in torch.unique(labels):
         of_label = order[labels[order] == label]
         rank[of_label] = torch.arange(len(of_label))
-    # Round by round, one image of each class a round; within a round the shuffled order decides.
+    # One image of each class per round; within a round, the shuffled order decides.
     return order[torch.argsort(rank[order], stable=True)[:n]]
 
 

@@ -1,4 +1,4 @@
-"""ZCA whitening: images whose pixels are uncorrelated, as near to the originals as that allows."""
+"""ZCA whitening, which makes pixels uncorrelated while images stay as close to the originals as possible."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Zca:
-    """Whitens images by (x - mean) U diag(1 / sqrt(s + eps)) U^T, U diag(s) U^T their covariance.
+    """Whitens images by (x - mean) U diag(1 / sqrt(s + eps)) U^T, where U diag(s) U^T is their covariance.
 
-    Fit it on training images and apply it to all. Pixels are counted in one order, (C, H, W), in fitting and
-    in application: the published script mixes two orders up.
+    Fit it on training images and apply it to all images. Fitting and application use the same order of
+    pixels, (C, H, W), whereas the published script confuses two orders.
 
     Arguments:
-        mean: Of each pixel, shape (D,), D = C H W.
-        whiten, restore: Symmetric, shape (D, D), each the other's inverse.
+        mean: Mean of each pixel, shape (D,), D = C H W.
+        whiten, restore: Symmetric matrices of shape (D, D), each the inverse of the other.
 
     References:
         Bell and Sejnowski, "The 'independent components' of natural scenes are edge filters", 1997.
@@ -32,16 +32,18 @@ class Zca:
 
     @classmethod
     def fit(cls, images: Tensor, regulariser: float = 1e-5) -> Zca:
-        """Learn mean and covariance, in float64.
+        """Learn mean and covariance from images, in float64.
 
         Arguments:
             images: Shape (N, C, H, W), floating point.
-            regulariser: eps, a variance, added inside the root. The default suits pixels in [-1, 1], where
-                rounding to 256 grey levels has a variance of 5e-6. The published code adds 1e-6 to the root's
-                inverse instead, which is no bound and nearly nothing: 0, if all variances are above it.
+            regulariser: The variance eps that is added inside the root. The default suits pixels in [-1, 1],
+                where rounding to 256 grey levels has a variance of 5e-6. The published code instead adds 1e-6
+                to the inverse of the root, which does not bound it and has almost no effect: it corresponds
+                to a regulariser of 0, which is possible here only if all variances are above 0.
 
         Raises:
-            ValueError: Fewer than two images, a negative regulariser, or none where pixels are collinear.
+            ValueError: There are fewer than two images, they are not floating point, the regulariser is
+                negative, or it is too small where pixels are collinear.
         """
         if len(images) < 2 or not images.is_floating_point() or not regulariser >= 0:
             raise ValueError(
@@ -70,7 +72,7 @@ class Zca:
         return ((images.flatten(1) - self.mean) @ self.whiten).reshape(images.shape)
 
     def inverse(self, whitened: Tensor) -> Tensor:
-        """The images (B, C, H, W) that were whitened."""
+        """Restore the images (B, C, H, W) that were whitened."""
         self._check(whitened)
         return (whitened.flatten(1) @ self.restore + self.mean).reshape(whitened.shape)
 

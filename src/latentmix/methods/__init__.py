@@ -1,16 +1,17 @@
-"""Methods: networks plus the losses that train them; one file an idea, and the folder is the list.
+"""Methods: networks plus the losses that train them, one idea per file; `latentmix parts` lists this folder.
 
 A method is an `nn.Module` that states its losses as its paper does: ``losses(batch) -> {player: loss}, {name:
 value}``. A *player* is a direct submodule with trainable parameters and an optimiser of its own. The loop
 (`latentmix.training`) differentiates each player's loss with respect to that player's parameters *only*, so
-no method needs `detach`, and freezes players that skip a batch, so their graph is never built. Everything
-else that decides how a method is trained is stated here too: its optimisers, their rates, what is measured on
-validation images and which weights are the best. A method never sees data sets, devices or files.
+no method needs `detach`, and freezes players that skip a batch, so that their graph is never built.
+Everything else that decides how a method is trained is stated here too: its optimisers, their learning rates,
+what is measured on validation images, and which weights count as the best. A method never sees data sets,
+devices or files.
 
-A constructor takes what the data decide as positional arguments, ``shape`` (C, H, W) and, where the method
+A constructor takes what the data determine as positional arguments: ``shape`` (C, H, W) and, where the method
 wants them, ``num_classes``, ``num_attributes`` and ``start`` (the method of the run that `start_from` names).
-Everything else is keyword-only and is its configuration. What others may do with a method is told by its
-roles (`latentmix.methods.roles`).
+All other arguments are keyword-only; they are the method's configuration. Its roles
+(`latentmix.methods.roles`) say what other code may do with a method.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ def _alone(value: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """The data and random generators of one training step.
 
     Arguments:
         x: Images, shape (B, C, H, W), in [-1, 1]; or points, shape (B, D, 1, 1).
         y: Class indices, shape (B,), -1 for an image without a label; None for data without labels.
         attributes: Binary attributes, shape (B, A), or None.
-        generator: On the device; the source of the step's random numbers. Torch's own if None.
+        generator: Source of the step's random numbers, on the device; None means torch's default generator.
         unlabelled: Images of the second stream, shape (B', C, H, W), for methods that train on "both".
         done: Share of the training that is complete, in [0, 1).
-        host: On the CPU; seeded anew for each step, for draws that must not wait for the device.
-        factors: What generated each image, shape (B, F), or None.
+        host: Generator on the CPU, seeded anew for each step, for draws that must not wait for the device.
+        factors: The factors that generated each image, shape (B, F), or None.
         ranks: Number of processes that share the global batch; gradients are averaged over them.
-        total: Sums a tensor over the ranks, without gradient. A mean over unequal counts, such as that over
-            the labelled images, is ``sum / (total(count) / ranks)`` on each rank.
+        total: Function that sums a tensor over the ranks, without gradient. A mean over counts that differ
+            between ranks, such as the mean over labelled images, is ``sum / (total(count) / ranks)`` on each
+            rank.
     """
 
     x: Tensor
@@ -60,9 +62,9 @@ class Batch:
     total: Callable[[Tensor], Tensor] = _alone
 
     def mean_of(self, total: Tensor, count: Tensor) -> Tensor:
-        """`total` / `count`, the count taken over all ranks; 0 where there is nothing to count.
+        """Divide a sum by a count that is averaged over all ranks; the result is 0 where the count is 0.
 
-        The average of the ranks' gradients is then that of the global mean.
+        The average of the gradients over ranks is then the gradient of the global mean.
         """
         count = self.total(count) if self.ranks > 1 else count
         return total / torch.where(count > 0, count, 1) * self.ranks
@@ -73,13 +75,14 @@ class Method(nn.Module):
 
     Attributes:
         label: The method's name in figures and tables.
-        lr, batch_size: Defaults of a run that states neither.
-        betas, weight_decay: Of the default optimiser, Adam (AMR, section 4.1; the decay is coupled L2).
-        trains_on: Which images `Batch.x` holds: "all", only "labelled" ones, or "both": labelled ones there
-            and all images in `Batch.unlabelled`.
+        lr, batch_size: Defaults for runs that do not set them.
+        betas, weight_decay: Settings of the default optimiser, Adam (AMR, section 4.1; the decay is coupled
+            L2).
+        trains_on: Which images a batch holds: "all" images, only "labelled" ones, or "both": labelled images
+            in `Batch.x` and all images in `Batch.unlabelled`.
         companions: {player: leader}: players that step when their leader steps, unless a run says otherwise.
-        best: The value of `validate` by which the best epoch is chosen, "-" in front if smaller is better;
-            "" if the last weights are the ones to use. Equal epochs: the later one.
+        best: The value of `validate` by which the best epoch is chosen, with "-" in front if smaller is
+            better; "" if the last weights are the ones to use. Ties go to the later epoch.
         paced: Whether losses or rates depend on `Batch.done`, so that a finished run cannot be extended.
     """
 
@@ -94,37 +97,38 @@ class Method(nn.Module):
     paced: ClassVar[bool] = False
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
-        """Check the training images and fill buffers from them; called once, before the first step.
+        """Check the training images and fill buffers from them; called once before the first step.
 
         Arguments:
             images: Shape (N, C, H, W), uint8 (or float32 for points), on the method's device.
             labels: Shape (N,), -1 for an image without a label; or None.
 
         Raises:
-            ValueError: Data that the method cannot be trained on.
+            ValueError: The method cannot be trained on these data.
         """
 
     def losses(self, batch: Batch) -> Losses:
-        """Each player's loss, and named values for the log (scalars)."""
+        """Compute each player's loss, and named scalars for the log."""
         raise TypeError(f"{type(self).__name__} defines no losses")
 
     def stages(self, batch: Batch) -> Iterator[Losses]:
-        """Yield losses one or more times for a batch; the players named in them step after each.
+        """Yield losses one or more times per batch; after each `yield` the players named in it step.
 
-        Code after the last `yield` runs when all have stepped: the place for moving averages. No context,
-        such as ``with mixup(...)`` or ``torch.no_grad()``, may be open across a `yield`.
+        Code after the last `yield` runs when all players have stepped, which is the place for moving
+        averages. No context, such as ``with mixup(...)`` or ``torch.no_grad()``, may stay open across a
+        `yield`.
         """
         yield self.losses(batch)
 
     def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        """The optimiser of one player."""
+        """Make the optimiser of one player."""
         fused = parameters[0].device.type in ("cpu", "cuda")
         return torch.optim.Adam(
             parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
         )
 
     def rates(self, values: Mapping[str, Tensor], done: float) -> Mapping[str, Tensor | float]:
-        """The share of the learning rate with which each player steps; a player that is left out: 1.
+        """Return the factor on each player's learning rate; it is 1 for players that are left out.
 
         Arguments:
             values: What `losses` returned, averaged over all ranks.
@@ -133,10 +137,10 @@ class Method(nn.Module):
         return {}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """What to measure on validation images: scalars, averaged over the batch, or one value an image."""
+        """Measure validation images: each value is a mean over the batch or has one entry per image."""
         return {}
 
     def players(self) -> dict[str, list[nn.Parameter]]:
-        """The trainable parameters of each player: of each direct submodule that has any."""
+        """Return the trainable parameters of each player, that is, of each direct submodule that has any."""
         found = {n: [p for p in child.parameters() if p.requires_grad] for n, child in self.named_children()}
         return {name: parameters for name, parameters in found.items() if parameters}

@@ -1,4 +1,4 @@
-"""ACAI as Berthelot et al. define it: a critic regresses how far a decoded mix is from its nearest parent."""
+"""ACAI as Berthelot et al. define it: a critic estimates the mixing coefficient of each decoded mix."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from latentmix.networks.acai import PlainConv
 
 
 class ACAI(AutoencoderMethod):
-    """The critic tells the mixing coefficient from the decoded mix; the autoencoder makes it answer zero.
+    """The critic estimates the mixing coefficient of decoded mixes; the autoencoder makes it answer zero.
 
     min_F ||x - g(h)||^2 + lambda E[d(x_mix)^2],  h = f(x), x_mix = g(Mix(h))
     min_d E[(d(x_mix) - a)^2] + E[d(gamma x + (1 - gamma) g(h))^2]
 
-    Here a is one minus the largest share that a parent has in the mix. For two parents that is min(alpha,
-    1 - alpha), in [0, 1/2]; so the method takes any mixer, masks and more than two parents included. Means of
-    squares, not squares of means; the critic's output is not squashed; reconstructions need not fool it.
+    Here a is one minus the largest share that any parent has in the mix. For two parents this is
+    min(alpha, 1 - alpha), in [0, 1/2]. The definition also covers masks and more than two parents, so any
+    mixer can be used. The losses are means of squares, not squares of means; the critic's output has no
+    activation, and reconstructions are not trained to fool the critic.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe.
-        mixer: The mixing function; the published one draws alpha in [0, 1/2] and a reversed partner.
+        mixer: The mixing function; the published one draws alpha in [0, 1/2] and pairs the batch with its
+            reversal.
         network: The architecture.
-        lamb: Weight of fooling the critic, this paper's lambda (AMR's weighs the reconstruction).
-        gamma: Share of the real image in what the critic must answer zero to.
+        lamb: Weight of fooling the critic, this paper's lambda (AMR's lambda weighs the reconstruction).
+        gamma: Share of the real image in the blends of image and reconstruction for which the critic must
+            answer zero.
         reconstruction: "l1", "l2" (mean square, as published) or "bce".
 
     References:

@@ -1,4 +1,4 @@
-"""ACAI as the AMR paper ran it: a sigmoid critic with cross-entropy, no gamma. Not Berthelot's ACAI."""
+"""ACAI as the AMR paper ran it, with a cross-entropy critic and no gamma; it is not Berthelot's ACAI."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from latentmix.networks.conv import Conv
 
 
 class ACAIofAMR(AutoencoderMethod):
-    """The critic's probability should equal how mixed an image is; the autoencoder makes it zero for mixes.
+    """The critic outputs how strongly an image is mixed; the autoencoder makes it answer zero for mixes.
 
     min_F lambda ||x - g(h)|| + l(D(x_mix), 0),  h = f(x), x_mix = g(Mix(h))
     min_D l(D(x), 0) + l(D(g(h)), 0) + l(D(x_mix), t),  t = 2 min(alpha, 1 - alpha)
 
-    with l the cross-entropy on logits. For other mixers t = (1 - largest share) k / (k - 1), one where all
-    parents count the same. This is what the rows "ACAI" of AMR's tables ran; compare
+    with l the cross-entropy on logits. For other mixers t = (1 - largest share) k / (k - 1), which is one
+    where all parents have equal shares. The rows "ACAI" of AMR's tables come from this method; compare
     `latentmix.methods.acai`.
 
     Arguments:

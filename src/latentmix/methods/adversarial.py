@@ -1,14 +1,15 @@
-"""The adversarial game between an autoencoder and a critic, each fake judged once.
+"""The adversarial game between an autoencoder and a critic, in which the critic sees each fake only once.
 
-With the weights unchanged between the two players' updates, one forward pass of the critic serves both
-losses. Where the critic treats samples independently, one backward pass does too: both losses are functions
-of the same logit s,
+Both players' losses are computed with the same weights, so one forward pass of the critic serves both. Where
+the critic treats samples independently, one backward pass serves both too. Both losses are functions of the
+same logit s,
 
     fool  = softplus(-s),  d fool / ds  = -sigmoid(-s),
     judge = softplus(+s),  d judge / ds = +sigmoid(+s),
 
-so the gradient of `fool` at a fake image is that of `judge` times -exp(-s), sample by sample. Far below
-zero the one underflows and the other overflows; there both are taken at s = -60, where sigmoid(s) is 1e-26.
+so for each sample the gradient of `fool` at a fake image is the gradient of `judge` times -exp(-s). Where s
+is far below zero, the gradient of `judge` underflows and the factor overflows; both are then taken at
+s = -60, where sigmoid(s) is 1e-26.
 
 References:
     Shen et al., "Training Generative Adversarial Networks in One Stage", CVPR 2021.
@@ -25,15 +26,15 @@ from torch.nn import functional as F
 
 from latentmix.networks import treats_images_alone
 
-LOWEST = -60.0  # logit of a fake in one pass: sigmoid(s) and exp(-s) are far inside float32
+LOWEST = -60.0  # lowest logit of a fake in one pass: sigmoid(s) and exp(-s) are well within float32's range
 
 
 class Duel(NamedTuple):
-    """The losses of one game, with l the binary cross-entropy on logits, averaged over the batch.
+    """The losses of one adversarial game; l is the binary cross-entropy on logits, averaged over the batch.
 
     Arguments:
-        fool: One l(D(fake), 1) for each set of fakes: what the autoencoder minimises (non-saturating).
-        judge: l(D(real), 1) + sum of l(D(fake), 0): what the critic minimises; a sum, as published.
+        fool: l(D(fake), 1) for each set of fakes, which the autoencoder minimises (non-saturating).
+        judge: l(D(real), 1) + sum of l(D(fake), 0), which the critic minimises; a sum, as published.
     """
 
     fool: list[Tensor]
@@ -41,19 +42,19 @@ class Duel(NamedTuple):
 
 
 def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: bool | None = None) -> Duel:
-    """Let the critic see real images and fakes once, and give each player its loss.
+    """Show real images and fakes to the critic once, and return the loss of each player.
 
     Arguments:
-        critic: Images (B, C, H, W) to logits (B,).
+        critic: Maps images (B, C, H, W) to logits (B,).
         real: Real images.
         fakes: Sets of decoded images, each (B', C, H, W).
-        one_pass: Whether one backward pass through the critic serves both players. That is exact only if each
-            logit depends on its own image alone; by default it is done if the critic declares so
+        one_pass: Whether one backward pass through the critic serves both players. This is exact only if each
+            logit depends on its own image alone. By default, one pass is used if the critic declares this
             (`latentmix.networks.Critic`) and both players step.
 
     Returns:
-        Losses for `torch.autograd.grad` with respect to each player's own parameters. In one pass, `judge`
-        and `fool` carry gradients that are computed already, for the critic's parameters and the fakes.
+        Losses for `torch.autograd.grad` with respect to each player's own parameters. With one pass, `judge`
+        and `fool` carry gradients that have already been computed, for the critic's parameters and the fakes.
     """
     sizes = [len(real), *map(len, fakes)]
     images = torch.cat([real, *fakes])
@@ -68,7 +69,7 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
 
     images = images.detach().requires_grad_()
     s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
-    bounded = [s + (s.clamp_min(LOWEST) - s).detach() for s in s_fakes]  # with the gradient of s everywhere
+    bounded = [s + (s.clamp_min(LOWEST) - s).detach() for s in s_fakes]  # the gradient of s everywhere
     judge = _judge(s_real, bounded)
     *g_critic, g_images = torch.autograd.grad(judge, [*parameters, images])
     _, *g_fakes = g_images.split(sizes)
@@ -89,7 +90,7 @@ def _judge(s_real: Tensor, s_fakes: list[Tensor]) -> Tensor:
 
 
 def _carry(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """`value`, with the given gradients with respect to the given inputs."""
+    """Return `value` as a tensor whose gradients with respect to the inputs are the given ones."""
     return _Carry.apply(value, gradients, *inputs)
 
 

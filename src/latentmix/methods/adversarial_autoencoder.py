@@ -18,7 +18,8 @@ from latentmix.networks.mlp import perceptron
 class AdversarialAutoencoder(AutoencoderMethod):
     """min_F ||x - g(h)||^2 + l(D(h), 1);  min_D l(D(n), 1) + l(D(h), 0),  h = f(x), n ~ N(0, I).
 
-    l is the cross-entropy on logits; the critic has two hidden layers of 100 units, leaky ReLU 0.2.
+    l is the cross-entropy on logits. The critic has two hidden layers of 100 units with leaky ReLU of slope
+    0.2.
 
     Arguments:
         shape: Shape of an image, (C, H, W).

@@ -1,4 +1,4 @@
-"""AE+GAN, the paper's baseline: an autoencoder whose reconstructions fool a critic. AMR, equation 2."""
+"""AE+GAN, AMR's baseline: an autoencoder whose reconstructions must fool a critic (AMR, equation 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adversarial mixup resynthesis: AMR, equation 3."""
+"""AMR, adversarial mixup resynthesis: decoded mixes of codes must fool a critic (AMR, equation 3)."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ class AMR(AutoencoderMethod):
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
-        consistency: Weight of the consistency of mixes, the paper's beta (appendix); L1 where the
-            reconstruction is, else the mean square. The target is not detached, as in the published code.
+        consistency: Weight of the consistency of mixes, the paper's beta (appendix); the error is L1 if the
+            reconstruction is "l1", else the mean square. The target is not detached, as in the published
+            code.
         reconstruction: "l1", "l2" (mean square) or "bce".
-        critic_mixes: Where the critic also learns that mixes lam real + (1 - lam) reconstruction are fakes,
-            lam as in `latentmix.methods.gan`: "pixels" or a part of the critic; "none", as published.
+        critic_mixes: Place in the critic where it also learns that mixes lam real + (1 - lam) reconstruction
+            are fakes, with lam drawn as in `latentmix.methods.gan`: "pixels" or the name of a part of the
+            critic; "none" for no such mixes, as published.
 
     Raises:
-        ValueError: A place that the critic does not have.
+        ValueError: The critic has no such place.
 
     References:
         "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equation 3 and the appendix.

@@ -1,4 +1,4 @@
-"""AMR with classes: a learned mask asks each parent for what makes the mix have the wanted attributes."""
+"""AMR with classes: a learned mask recombines two codes so that the mix has the wanted attributes."""
 
 from __future__ import annotations
 
@@ -19,36 +19,39 @@ from latentmix.networks.classifying import ClassifyingCritic
 from latentmix.networks.conv import Conv
 from latentmix.networks.mlp import perceptron
 
-TEMPERATURE = 2 / 3  # of the relaxed mask (Maddison et al., 2017)
+TEMPERATURE = 2 / 3  # temperature of the relaxed mask (Maddison et al., 2017)
 
 
 class AMRClasses(AutoencoderMethod):
-    """AMR, and mixes m h_1 + (1 - m) h_2, m ~ Bernoulli(embed(y)), that should be real and have attributes y.
+    """AMR plus mixes m h_1 + (1 - m) h_2, m ~ Bernoulli(embed(y)), that should be real and have attributes y.
 
-    To AMR's losses (equation 3) equation 7 adds, with x_y = g(m h_1 + (1 - m) h_2) and y between y_1 and y_2,
+    Equation 7 adds the following to AMR's losses (equation 3), with x_y = g(m h_1 + (1 - m) h_2) and y
+    between y_1 and y_2:
 
     min_F l(D(x_y), 1) + c l(p(x_y), y),  min_D l(D(x_y), 0) + l(p(x), y_x)
 
-    where p is a classifier on the critic's features, trained on real images only. The mask has one entry a
+    where p is a classifier on the critic's features, trained on real images only. The mask has one entry per
     unit or feature map. `embed` is a player of its own, with the autoencoder's loss.
 
-    As the equation has it, `embed` sees y alone. It then cannot know which of the parents has what:
-    exchanging the parents exchanges m and 1 - m, so that whatever it answers is as often wrong as right. With
-    `parents` it sees (y, y_1, y_2).
+    In the equation, `embed` sees y alone. It then cannot know which parent has which attribute: exchanging
+    the parents exchanges m and 1 - m, so that any answer is wrong as often as it is right. With `parents`, it
+    sees (y, y_1, y_2).
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        num_classes: Number of classes, for the online probe; one-hot, they stand in for missing attributes.
+        num_classes: Number of classes, for the online probe; one-hot class labels are used as attributes if
+            the data have none.
         num_attributes: Number of binary attributes.
-        mixer: AMR's own mixing function; its second parent is also that of the mixes with attributes.
+        mixer: AMR's own mixing function; the mixes with attributes use its first two parents.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
-        c: Weight of the classifier's opinion of the mixes; on real images it is 1.
-        targets: y is "convex", a y_1 + (1 - a) y_2 with a ~ Uniform(0, 1) for each mix (the paper), or
-            "crossover", each attribute from either parent with probability 1/2 (the published code).
+        c: Weight of the classification loss of the mixes; that of real images has weight 1.
+        targets: How y is drawn: "convex", a y_1 + (1 - a) y_2 with a ~ Uniform(0, 1) for each mix (the
+            paper), or "crossover", each attribute from either parent with probability 1/2 (the published
+            code).
         mask: "sampled" with a straight-through gradient (the paper), "relaxed" to a binary concrete variable,
             or "soft", the probabilities themselves (the published code).
-        parents: Whether the embedding sees the attributes of the parents too.
+        parents: Whether the embedding also sees the attributes of the parents.
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     Raises:
@@ -128,17 +131,17 @@ class AMRClasses(AutoencoderMethod):
         return losses | self.probe_losses(h, batch), values
 
     def probabilities(self, y: Tensor, y1: Tensor | None = None, y2: Tensor | None = None) -> Tensor:
-        """For each unit, how likely it is taken from the first parent.
+        """Return the probability that each unit is taken from the first parent.
 
         Arguments:
             y: Wanted attributes, shape (B, A), in [0, 1].
             y1, y2: Attributes of the parents, needed if the embedding sees them.
 
         Returns:
-            Shape (B, C), C the units or feature maps of a code.
+            Probabilities of shape (B, C), where C is the number of units or feature maps of a code.
 
         Raises:
-            ValueError: Vectors of another length, or parents' attributes missing.
+            ValueError: The vectors have another length, or the parents' attributes are missing.
         """
         seen = [y, y1, y2] if self.parents else [y]
         for given in seen:
@@ -159,11 +162,11 @@ class AMRClasses(AutoencoderMethod):
         y2: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Mix codes (B, ...) towards wanted attributes: each unit from its likelier parent, or drawn.
+        """Mix codes (B, ...) towards wanted attributes, each unit from its likelier parent or from a draw.
 
         Arguments:
             y, y1, y2: As for `probabilities`.
-            generator: Draws the masks; without one, units go to the likelier parent.
+            generator: Draws the masks; if None, each unit comes from its likelier parent.
         """
         p = self.probabilities(y, y1, y2)
         m = (p > 0.5).to(h1) if generator is None else torch.bernoulli(p, generator=generator).to(h1)
@@ -196,13 +199,13 @@ class AMRClasses(AutoencoderMethod):
 
 
 def reachable(y1: Tensor, y2: Tensor) -> Tensor:
-    """All attribute vectors that a pair can be recombined to: in each column either parent's value.
+    """List all attribute vectors that a pair can be recombined to: each column has either parent's value.
 
     Arguments:
         y1, y2: Binary attributes of the parents, shape (A,).
 
     Returns:
-        Distinct rows in ascending order, shape (2^d, A) for parents that differ in d attributes.
+        Distinct rows in ascending order, shape (2^d, A), for parents that differ in d attributes.
     """
     choices = [sorted({int(a), int(b)}) for a, b in zip(y1.tolist(), y2.tolist())]
     return torch.tensor(list(itertools.product(*choices)), dtype=torch.float32, device=y1.device)

@@ -1,4 +1,4 @@
-"""AMR with labels in the loss: a classifier on the code whose gradient trains the encoder."""
+"""AMR with labels: a classifier on the codes also trains the encoder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from latentmix.networks.mlp import perceptron
 
 
 class AMRLabels(AutoencoderMethod):
-    """AMR plus c E[l(k(f(x)), y)] over the labelled images, for autoencoder and classifier k alike.
+    """AMR plus c E[l(k(f(x)), y)] over the labelled images, which trains both autoencoder and classifier k.
 
-    Labels are not mixed: the critic only tells mixes from real images. Images whose label is -1 train the
-    reconstruction and the adversarial terms, and nothing else: the semi-supervised form.
+    Labels are not mixed: the critic only tells mixes from real images. Images whose label is -1 train only
+    the reconstruction and the adversarial terms, which makes the method semi-supervised.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
@@ -31,14 +31,14 @@ class AMRLabels(AutoencoderMethod):
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
         c: Weight of the classification.
-        depth: Hidden layers of the classifier, of 256 units; 0 for a linear one.
+        depth: Number of hidden layers of the classifier, each of 256 units; 0 for a linear classifier.
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     Raises:
-        ValueError: Data without labels; from `begin`, labels outside -1..num_classes - 1.
+        ValueError: The data have no labels; raised by `begin`, labels outside -1..num_classes - 1.
 
     References:
-        AMR, section 5 (discussion), where this is proposed and not tried.
+        AMR, section 5 (discussion), where this is proposed but not tried.
     """
 
     name = "amr_labels"

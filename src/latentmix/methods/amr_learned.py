@@ -1,4 +1,4 @@
-"""AMR with a learned mixing function: a network looks at two codes and says what to take from which."""
+"""AMR with a learned mixing function: a network sees two codes and decides what to take from each."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from latentmix.networks.mlp import perceptron
 
 
 class AMRLearned(AutoencoderMethod):
-    """AMR whose mixes are m h_1 + (1 - m) h_2 with m = sigmoid(k(h_1, h_2, n)), n ~ N(0, I), k a perceptron.
+    """AMR with mixes m h_1 + (1 - m) h_2, m = sigmoid(k(h_1, h_2, b, n)), n ~ N(0, I), and k a perceptron.
 
-    k sees the mean of each unit or feature map, says one weight for each, and is a player of its own: it
-        minimises
+    k sees the mean of each unit or feature map and returns one weight for each. It is a player of its own and
+    minimises
 
     l(D(g(m h_1 + (1 - m) h_2)), 1) + balance E[(mean_c m_c - b)^2],  b ~ Uniform(0, 1) for each mix,
 
-    where b, which k also sees, is the share that the mix should have of the first parent. Without that term
-    the best mixing function is none: a mix that is all one parent is as real as a reconstruction.
+    where b, which k also sees, is the share of the first parent that the mix should have. Without this term,
+    the best mixing function would not mix at all: a mix that consists of one parent looks as real as a
+    reconstruction.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
-        balance: Weight of the share.
-        width: Hidden units of k, which has two hidden layers.
+        balance: Weight of the term on the share.
+        width: Units in each of the two hidden layers of k.
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     References:
@@ -93,11 +94,11 @@ class AMRLearned(AutoencoderMethod):
 
 
 class LearnedMixing(nn.Module):
-    """Weights of the first of two parents, one for each unit, from both codes, the wanted share, and noise.
+    """Map both codes, the wanted share and noise to the first parent's weight in each unit.
 
     Arguments:
-        units: Units, or feature maps, of a code.
-        width: Hidden units.
+        units: Number of units or feature maps of a code.
+        width: Number of units in each hidden layer.
     """
 
     def __init__(self, units: int, width: int) -> None:
@@ -107,7 +108,7 @@ class LearnedMixing(nn.Module):
     def forward(
         self, h1: Tensor, h2: Tensor, share: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw weights for codes (B, C, ...) and shares (B,) in 0..1: shape (B, C), each in 0..1."""
+        """Draw weights of shape (B, C), each in 0..1, for codes (B, C, ...) and shares (B,) in 0..1."""
         first, second = (h.flatten(2).mean(2) if h.ndim > 2 else h for h in (h1, h2))
         noise = torch.empty_like(first).normal_(generator=generator)
         return torch.sigmoid(self.body(torch.cat([first, second, noise, share[:, None]], 1)))

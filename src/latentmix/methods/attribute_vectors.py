@@ -1,7 +1,8 @@
-"""Attribute vectors: directions of code space that stand for an attribute, and editing images by them.
+"""Attribute vectors: directions in code space that represent an attribute, and image editing with them.
 
-GAIA's code fits them all at once by least squares; AMR's paper describes it as averages over the images with
-an attribute, which other attributes confound: makeup, say, comes out as mostly female. Both are here.
+GAIA's code fits all vectors at once by least squares. AMR's paper describes GAIA's vectors as averages over
+the images with an attribute, which other attributes confound: the vector for makeup, for example, is mostly
+the one for female. Both forms are here.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ def least_squares(codes: Tensor, attributes: Tensor) -> Tensor:
 
     Arguments:
         codes: Shape (N, ...).
-        attributes: Numbers, binary or not, shape (N, A); other covariates of the images, pose say, may be
-            columns too, and are then accounted for.
+        attributes: Numbers, binary or not, shape (N, A); other covariates of the images, such as pose, may be
+            further columns and are then accounted for.
 
     Returns:
-        The vectors v, shape (A, ...), of the codes' type.
+        The vectors v, shape (A, ...), of the same type as the codes.
 
     Raises:
-        ValueError: Rows that do not correspond, fewer images than unknowns, or columns that others determine
-            (a constant one, say), whose vectors are not defined.
+        ValueError: The numbers of rows differ, there are fewer images than unknowns, or a column depends on
+            others (a constant column, for example), so that its vector is not defined.
 
     References:
         The released code of Sainburg et al., 2018.
@@ -51,10 +52,10 @@ def class_means(codes: Tensor, attributes: Tensor) -> Tensor:
         attributes: Binary, shape (N, A).
 
     Returns:
-        Shape (A, ...).
+        Mean codes, shape (A, ...).
 
     Raises:
-        ValueError: Rows that do not correspond, or an attribute that no image has.
+        ValueError: The numbers of rows differ, or no image has an attribute.
 
     References:
         AMR, section 3, on GAIA.
@@ -69,9 +70,9 @@ def class_means(codes: Tensor, attributes: Tensor) -> Tensor:
 
 
 def differences(codes: Tensor, attributes: Tensor) -> Tensor:
-    """Mean code with an attribute less that without it: what one adds to give an image the attribute.
+    """Mean code with an attribute minus mean code without it; adding it gives an image the attribute.
 
-    Arguments, shapes and errors as for `class_means`; also an attribute that every image has is refused.
+    Arguments, shapes and errors are those of `class_means`; an attribute that every image has is refused too.
     """
     return class_means(codes, attributes) - class_means(codes, 1 - attributes.cpu().double())
 
@@ -82,11 +83,12 @@ def edit(method: Autoencodes, x: Tensor, vector: Tensor, amount: float | Tensor 
 
     Arguments:
         x: Images (B, C, H, W) in [-1, 1].
-        vector: One attribute's vector, the shape of a code.
-        amount: How far, in vectors: a number, or one for each image, shape (B,). GAIA's figures go to 3.
+        vector: The vector of one attribute, of the shape of a code.
+        amount: Multiple of the vector to add: a number, or one for each image, shape (B,). GAIA's figures use
+            values up to 3.
 
     Raises:
-        ValueError: A vector that is not the shape of this method's codes.
+        ValueError: The vector does not have the shape of this method's codes.
     """
     h = method.encode(x)
     if vector.shape != h.shape[1:]:
@@ -98,4 +100,4 @@ def edit(method: Autoencodes, x: Tensor, vector: Tensor, amount: float | Tensor 
 def _checked(codes: Tensor, attributes: Tensor) -> Tensor:
     if attributes.ndim != 2 or len(attributes) != len(codes):
         raise ValueError(f"attributes of shape {tuple(attributes.shape)} do not fit {len(codes)} codes")
-    return attributes.cpu().double()  # in this order: not every device knows double
+    return attributes.cpu().double()  # in this order, because not every device supports double

@@ -1,4 +1,4 @@
-"""The plain autoencoder: AMR, equation 1."""
+"""The plain autoencoder, trained on the reconstruction error alone (AMR, equation 1)."""
 
 from __future__ import annotations
 

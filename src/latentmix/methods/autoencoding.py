@@ -1,4 +1,4 @@
-"""What every autoencoder of this package shares: one player that encodes and decodes, and an online probe."""
+"""The base of all autoencoders here: one player that encodes and decodes, and an online probe."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Reconstruction = Literal["l1", "l2", "bce"]
 
 
 class AutoencoderMethod(Method):
-    """An autoencoder and whatever trains it; its roles are `Encodes` and `Decodes`.
+    """An autoencoder and the parts that train it; its roles are `Encodes` and `Decodes`.
 
     Arguments:
         autoencoder: The player that encodes and decodes.
-        reconstruction: The error that `reconstruction_error` takes; "bce" also squashes what is decoded.
-        num_classes: Number of classes; adds an online linear probe as a player of its own.
+        reconstruction: The error that `reconstruction_error` computes; with "bce", the decoder's outputs are
+            logits that `decode` maps to [-1, 1].
+        num_classes: Number of classes; if given, an online linear probe is added as a player of its own.
     """
 
     def __init__(
@@ -39,46 +40,46 @@ class AutoencoderMethod(Method):
         self.probe: nn.Module | None = None
         if num_classes is not None:
             units = math.prod(autoencoder.code_shape)
-            with torch.random.fork_rng(devices=[]):  # so that a probe never moves the others' initialisation
+            with torch.random.fork_rng(devices=[]):  # a probe must not change the others' initialisation
                 self.probe = nn.Sequential(nn.Flatten(), nn.Linear(units, num_classes))
 
     @property
     def best(self) -> str:  # type: ignore[override]
-        """With labels the online probe's accuracy, by which the papers choose; else the reconstruction."""
+        """The online probe's accuracy if there are labels, as in the papers; else the reconstruction."""
         return "-reconstruction" if self.probe is None else "probe_accuracy"
 
     def encode(self, x: Tensor) -> Tensor:
-        """h = f(x), deterministic: images (B, C, H, W) in [-1, 1] to codes (B, ...)."""
+        """Map images (B, C, H, W) in [-1, 1] to codes (B, ...), deterministically: h = f(x)."""
         return self.autoencoder.encode(x)
 
     def decode(self, h: Tensor) -> Tensor:
-        """x = g(h): codes (B, ...) to images (B, C, H, W), about [-1, 1]."""
+        """Map codes (B, ...) to images (B, C, H, W), approximately in [-1, 1]: x = g(h)."""
         x = self.autoencoder.decode(h)
-        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # logits to 2 sigmoid - 1
+        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # tanh(x / 2) = 2 sigmoid(x) - 1
 
     def realism(self, x: Tensor) -> Tensor | None:
-        """The probability, by the method's own critic, that images (B, C, H, W) are real: shape (B,).
+        """Probability that images (B, C, H, W) are real according to the method's own critic, shape (B,).
 
-        None if the method has no critic that judges images: one that judges codes, say, or how mixed an
-        image is.
+        Returns None if the method has no critic that judges whether images are real; a critic of codes, or
+        one that estimates how mixed an image is, does not.
         """
         return None
 
     def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """Mean over all elements of |x_hat - x| (l1), its square (l2), or cross-entropy on [0, 1] (bce)."""
+        """Mean over all elements of |x_hat - x| (l1), its square (l2) or cross-entropy on [0, 1] (bce)."""
         if self.reconstruction == "l1":
             return F.l1_loss(x_hat, x)
         if self.reconstruction == "l2":
             return F.mse_loss(x_hat, x)
-        # Not F.binary_cross_entropy, which autocast refuses. A pixel saturated to 0 or 1 exactly has an
-        # infinite logarithm, whose gradient is not a number; a ten-millionth away it is large and finite.
+        # F.binary_cross_entropy is not used because autocast refuses it. At a pixel of exactly 0 or 1 the
+        # logarithm is infinite and its gradient NaN; a ten-millionth away both are large and finite.
         p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
         return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
 
     def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """{"probe": cross-entropy of a linear probe on detached codes}; empty without labels. Section 4.1.
+        """Cross-entropy of the linear probe on detached codes, as {"probe": loss}; empty without labels.
 
-        Images with the label -1 do not count; a batch of them alone costs 0.
+        Images with the label -1 do not count; a batch that has only such images costs 0. AMR, section 4.1.
         """
         if self.probe is None or batch.y is None:
             return {}
@@ -86,7 +87,7 @@ class AutoencoderMethod(Method):
         return {"probe": batch.mean_of(cross, (batch.y != UNLABELLED).sum())}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Reconstruction error, and whether the online probe is right about each image."""
+        """Measure the reconstruction error, and whether the online probe is right about each image."""
         h = self.encode(batch.x)
         values = {"reconstruction": self.reconstruction_error(self.decode(h), batch.x)}
         if self.probe is not None and batch.y is not None:

@@ -1,4 +1,4 @@
-"""Classifiers: trained plainly, with input mixup, or with Manifold Mixup at any layers."""
+"""A classifier trained without mixing, with input mixup, or with Manifold Mixup at any layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
 Share = Annotated[float, Field(gt=0, lt=1)]
-# Published mean and deviation of each channel, of pixels from 0 to 255.
+# Published mean and standard deviation of each channel, for pixels from 0 to 255.
 STATISTICS = {
     "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     "cifar100": ((129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
@@ -30,36 +30,38 @@ STATISTICS = {
 
 
 class Classifier(Method):
-    """min_N E[lam l(N, y) + (1 - lam) l(N, y')]: a layer, drawn for each batch, is mixed by lam, and so is l.
+    """min_N E[lam l(N, y) + (1 - lam) l(N, y')], with the states of a randomly drawn layer mixed by lam.
 
-    The hidden states become lam h + (1 - lam) h', lam ~ Beta(alpha, alpha), with (h', y') those of a permuted
-    batch. Without layers this is plain training, and with the layer "input" alone it is input mixup. The
-    network sees (pixels - mean) / deviation of each channel, measured on the training images.
+    The hidden states become lam h + (1 - lam) h', lam ~ Beta(alpha, alpha), where h' and y' are the states
+    and labels of a permutation of the batch. Layer and lam are drawn for each batch. Without layers this is
+    plain training; with the layer "input" alone it is input mixup. The network sees pixels normalised per
+    channel, (pixels - mean) / deviation; by default both are measured on the training images.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes.
         network: The architecture; it needs a `classifier`.
-        layers: Where to mix, names of layers or "input"; one of them is drawn for each batch. The paper's
-            "all layers" adds layer3 and takes alpha = 6; input mixup takes alpha = 1. "none" for no mixing.
+        layers: Where to mix: names of layers or "input"; one of them is drawn for each batch. The paper's
+            "all layers" adds layer3 and uses alpha = 6; input mixup uses alpha = 1. "none" for no mixing.
         alpha: Concentration of lam, above 0.
         detach: Block the gradient at the mixed layer (section 4.1).
-        loss: "bce_on_softmax" is the published code's, "cross_entropy" what the text says; the published code
-            of the first version trained plain networks by the latter. Near the start the gradient of the
-            former is 1 / (K - 1) of the latter's, so compare networks under the same loss only.
-        drops: Shares of the training at which the learning rate falls tenfold.
-        optimiser: "sgd" with Nesterov's momentum of 0.9, or "adam" without decay, betas (0.9, 0.999).
+        loss: "bce_on_softmax", the loss of the published code, or "cross_entropy", the loss in the text; the
+            published code of the first version trained unmixed networks with the latter. Near the start, the
+            gradient of the former is 1 / (K - 1) of that of the latter, so compare networks only under the
+            same loss.
+        drops: Shares of the training after which the learning rate is divided by ten.
+        optimiser: "sgd" with Nesterov momentum of 0.9, or "adam" with betas (0.9, 0.999) and no decay.
         decay: Weight decay of "sgd", on all weights.
-        statistics: What to normalise by: "measured", "range" for pixels in [-1, 1] as they are, or published
-            numbers for "cifar10", "cifar100", "svhn".
+        statistics: Statistics to normalise by: "measured", "range" to leave pixels in [-1, 1] unchanged, or
+            "cifar10", "cifar100" or "svhn" for the published numbers.
 
     Raises:
-        ValueError: Data without labels, layers that the network does not have, or published statistics of
+        ValueError: The data have no labels, the network lacks a layer, or the published statistics have
             another number of channels.
 
     References:
         "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.1 and appendix A; what the text leaves
-        open (batch, learning rate, momentum, crops, loss) is from the code published with it.
+        open (batch size, learning rate, momentum, crops, loss) follows the code published with it.
     """
 
     lr = 0.1
@@ -98,7 +100,7 @@ class Classifier(Method):
 
     @property
     def paced(self) -> bool:  # type: ignore[override]
-        """The rate falls at shares of the training."""
+        """Whether the learning rate drops at given shares of the training."""
         return bool(self.drops)
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
@@ -120,24 +122,24 @@ class Classifier(Method):
         return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
 
     def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
-        """0.1 to the power of the number of drops that have passed."""
+        """Return 0.1 to the power of the number of drops that have passed."""
         return {"network": falls(self.drops, done)}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Whether each image is classified correctly, and its cross-entropy (NLL)."""
+        """Measure whether each image is classified correctly, and its cross-entropy (NLL)."""
         return accuracy_and_nll(self.classify(batch.x), batch.y)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, H, W) in [-1, 1]."""
+        """Map images (B, C, H, W) in [-1, 1] to logits (B, K)."""
         return self.network(self.standardise(x))
 
     def standardise(self, x: Tensor) -> Tensor:
-        """What the network sees: ((x + 1) / 2 - mean) / deviation, x in [-1, 1]."""
+        """Normalise images x in [-1, 1] for the network: ((x + 1) / 2 - mean) / deviation."""
         return ((x + 1) / 2 - self.mean) / self.std
 
 
 def mixing_label(layers: Names) -> str:
-    """What figures call a classifier that is mixed at these layers."""
+    """Return the name that figures use for a classifier mixed at these layers."""
     return "no mixup" if not layers else "input mixup" if layers == (INPUT,) else "Manifold Mixup"
 
 
@@ -149,7 +151,7 @@ def mixed_loss(
     y: Tensor,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """The loss of one batch, mixed by one draw of `mixup`, or plain."""
+    """Compute the loss of one batch, mixed by one draw of `mixup`; without mixing if `mixup` is None."""
     if mixup is None:
         return criterion(network(x), y)
     with mixup(len(x), generator=generator) as m:
@@ -157,10 +159,10 @@ def mixed_loss(
 
 
 def bce_on_softmax(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean over samples and classes of -y log p - (1 - y) log(1 - p), p = softmax(logits): the published
-    loss.
+    """The published loss: mean over samples and classes of -y log p - (1 - y) log(1 - p), p the softmax.
 
-    Near the start its gradient is 1 / (K - 1) of cross-entropy's, so that the two want other learning rates.
+    Near the start its gradient is 1 / (K - 1) of that of cross-entropy, so the two need different learning
+    rates.
 
     Arguments:
         logits: Shape (B, K).
@@ -168,7 +170,7 @@ def bce_on_softmax(logits: Tensor, y: Tensor) -> Tensor:
     """
     y = F.one_hot(y, logits.shape[1]).to(logits.dtype) if y.ndim == 1 else y
     log_p = logits.log_softmax(1)
-    # 1 - p is the sum of the other classes' p; taken from their logits, it does not cancel where p is near 1.
+    # 1 - p is the sum of p over the other classes; from their logits, it stays exact where p is near 1.
     others = (
         logits[:, None]
         .expand(-1, logits.shape[1], -1)
@@ -185,26 +187,26 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def accuracy_and_nll(logits: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-    """{"accuracy", "nll"} of each image, from logits (B, K) and class indices (B,)."""
+    """Compute {"accuracy", "nll"} of each image from logits (B, K) and class indices (B,)."""
     assert y is not None, "validation images of a classifier have labels"
     nll = F.cross_entropy(logits.float(), y, reduction="none")
     return {"accuracy": (logits.argmax(1) == y).float(), "nll": nll}
 
 
 def falls(drops: tuple[float, ...], done: float) -> float:
-    """0.1 to the power of how many of the shares `drops` are at most `done`."""
+    """Return 0.1 to the power of the number of shares in `drops` that are at most `done`."""
     return 0.1 ** sum(done >= drop for drop in drops)
 
 
 def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel for pixels from 0 to 1, each (C, 1, 1), float32.
+    """Mean and standard deviation of each channel for pixels from 0 to 1, each (C, 1, 1), float32.
 
     Arguments:
-        images: Shape (N, C, H, W), uint8; what is measured.
-        which: "measured"; "range" for 1/2 and 1/2, which leave pixels in [-1, 1]; or a key of `STATISTICS`.
+        images: The images to measure, shape (N, C, H, W), uint8.
+        which: "measured"; "range" for 1/2 and 1/2, which map pixels to [-1, 1]; or a key of `STATISTICS`.
 
     Raises:
-        ValueError: Another number of channels than the published statistics have.
+        ValueError: The images do not have as many channels as the published statistics.
     """
     if which == "range":
         mean = std = torch.full((images.shape[1],), 0.5, device=images.device)
@@ -213,7 +215,7 @@ def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor,
             raise ValueError(f"statistics={which} are of 3 channels, the images have {images.shape[1]}")
         mean, std = torch.tensor(STATISTICS[which], device=images.device) / 255
     else:
-        # From how often each of the 256 values occurs: exact, and no copy of all images in floating point.
+        # Counting how often each of the 256 values occurs is exact, without a floating-point copy of images.
         values = torch.arange(256, device=images.device, dtype=torch.float64) / 255
         shares = torch.stack([c.flatten().bincount(minlength=256) for c in images.transpose(0, 1)])
         shares = shares.double() / images[:, 0].numel()

@@ -1,4 +1,4 @@
-"""The denoising autoencoder, one of the autoencoders that ACAI is compared with."""
+"""The denoising autoencoder, which reconstructs images from noisy ones; a baseline of the ACAI paper."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Denoising(AutoencoderMethod):
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe (on codes of clean images).
         network: The architecture.
-        sigma: Deviation of the noise, in units of pixels in [-1, 1].
+        sigma: Standard deviation of the noise, for pixels in [-1, 1].
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     Raises:
-        ValueError: A negative sigma.
+        ValueError: sigma is negative.
 
     References:
         Vincent et al., ICML 2008; the code of Berthelot et al., ICLR 2019, for sigma = 1.

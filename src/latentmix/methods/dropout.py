@@ -1,4 +1,4 @@
-"""The autoencoder with dropout on its code, one of those that ACAI is compared with."""
+"""An autoencoder with dropout on its code; a baseline of the ACAI paper."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from latentmix.networks.acai import PlainConv
 
 
 class Dropout(AutoencoderMethod):
-    """min_F ||x - g(m f(x) / (1 - p))||^2,  m ~ Bernoulli(1 - p) for each number of the code.
+    """min_F ||x - g(m f(x) / (1 - p))||^2,  m ~ Bernoulli(1 - p) for each element of the code.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        num_classes: Number of classes, for the online probe (on whole codes).
+        num_classes: Number of classes, for the online probe (on codes without dropout).
         network: The architecture.
-        p: Probability that a number is dropped; ACAI's code keeps 0.5, and 0.75 for its figures on CIFAR-10.
+        p: Probability that an element is dropped. ACAI's code keeps elements with probability 0.5, and 0.75
+            for its figures on CIFAR-10.
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     Raises:
-        ValueError: p outside [0, 1).
+        ValueError: p lies outside [0, 1).
 
     References:
         Srivastava et al., JMLR 2014; the code of Berthelot et al., ICLR 2019.

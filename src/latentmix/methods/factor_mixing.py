@@ -1,4 +1,4 @@
-"""A classifier trained on images of mixed factors, to which Manifold Mixup compares mixed pixels."""
+"""A classifier trained on images drawn from mixed factors, to compare with mixing pixels (Manifold Mixup)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from latentmix.networks.strided_conv import StridedConv
 
 
 class FactorMixing(Method):
-    """min_N l(N(x_mix), lam y + (1 - lam) y'): x_mix blends two images, or is drawn anew from mixed factors.
+    """min_N l(N(x_mix), lam y + (1 - lam) y'), where x_mix blends two images or is drawn from mixed factors.
 
-    lam ~ Uniform(0, 1) for each pair, l the binary cross-entropy. The network has one logit, that of the
-    second class. Mixed factors are cut to whole numbers before they are drawn, as published.
+    lam ~ Uniform(0, 1) for each pair, and l is the binary cross-entropy. The network has one logit, that of
+    the second class. Mixed factors are truncated to integers before drawing, as published.
 
     Arguments:
         shape: Shape of an image, (1, 64, 64).
         num_classes: Must be 2.
         network: The architecture; it needs a `classifier`.
-        mixing: Mix nothing ("none"), pixels ("input") or the true factors ("factor").
+        mixing: What to mix: nothing ("none"), pixels ("input") or the true factors ("factor").
 
     Raises:
-        ValueError: Data that are not `data=turned_glyphs`, whose factors can be drawn.
+        ValueError: The data are not `data=turned_glyphs`, the only ones that can be drawn from factors.
 
     References:
         Manifold Mixup v1, section 6.2, appendix E and table 8.
@@ -64,27 +64,27 @@ class FactorMixing(Method):
         x, y = batch.x, batch.y.to(batch.x.dtype)
         if self.mixing != "none":
             mix = Mixup()(x, batch.generator)
-            y = mix(y).clamp(0, 1)  # a mean of ones may round to a little more
+            y = mix(y)
             x = mix(x) if self.mixing == "input" else self.draw(mix(batch.factors.double()).trunc()).to(x)
         p = self.network((x + 1) / 2)[:, 0].float().sigmoid()
         with torch.autocast(x.device.type, enabled=False):  # which refuses this loss
             # Of probabilities, as published: its gradient vanishes where a probability rounds to 0 or 1.
-            loss = F.binary_cross_entropy(p, y.float().clamp(0, 1))  # mixed labels round above 1
+            loss = F.binary_cross_entropy(p, y.float().clamp(0, 1))  # a mean of ones may round to more
         return {"network": loss}, {}
 
     @staticmethod
     def draw(factors: Tensor) -> Tensor:
-        """Images (B, 1, 64, 64) in [-1, 1] of factors (B, 7)."""
+        """Draw images (B, 1, 64, 64) in [-1, 1] from factors (B, 7)."""
         return torch.from_numpy(render(factors.cpu()))[:, None].float() / 127.5 - 1
 
     def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=lr, betas=self.betas)
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Whether each image is classified correctly, and its cross-entropy (NLL), cut at 100."""
+        """Measure whether each image is classified correctly, and its cross-entropy (NLL), clamped at 100."""
         values = accuracy_and_nll(self.classify(batch.x), batch.y)
         return values | {"nll": values["nll"].clamp_max(100)}
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits (B, 2) of images in [-1, 1]; the first is 0."""
+        """Map images in [-1, 1] to logits (B, 2); the first logit is 0."""
         return F.pad(self.network((x + 1) / 2), (1, 0))

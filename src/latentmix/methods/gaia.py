@@ -15,11 +15,11 @@ from latentmix.mixing.mixers import Midpoint
 from latentmix.networks import Network
 from latentmix.networks.gaia import ContentStyle
 
-SLOPE = 20.0  # of the sigmoids that balance the two
+SLOPE = 20.0  # of the sigmoids that balance the two players
 
 
 class GAIA(AutoencoderMethod):
-    """A discriminator reconstructs real images well, others badly; the autoencoder makes it reconstruct all.
+    """D learns to reconstruct real images well and others badly; the autoencoder G makes D reconstruct all.
 
     With R = |x - D(x)|, F_r = |x - D(G(x))|, F_s = |s - D(s)|, s = g(Mix(h)), F = (F_r + F_s) / 2, each a
     mean of absolute errors on a scale from 0 to 1, and S(t) = sigmoid(20 t):
@@ -27,18 +27,18 @@ class GAIA(AutoencoderMethod):
     min_D R - p F,  p = min(S(F_s / 2 - R), 0.9)
     min_G q F_s + (1 - q) F_r + w L_dist,  q = S(F_s - F_r)
 
-    F_r compares with x, which alone makes G an autoencoder; there is no term |x - G(x)|. L_dist is the mean
-    square difference of ln(1 + distances) between images and between codes, each matrix divided by its mean.
-    `rates` gives the share of the learning rate that each side gets in a step: S(R - F) for D, the rest for
-    G, so that the one that is ahead slows down.
+    F_r compares with x, and this alone makes G an autoencoder; there is no term |x - G(x)|. L_dist is the
+    mean squared difference between ln(1 + distances of images) and ln(1 + distances of codes), with each
+    matrix of distances divided by its mean. `rates` gives the share of the learning rate that each player
+    gets in a step, S(R - F) for D and the rest for G, so that the player that is ahead slows down.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe.
         mixer: The mixing function.
-        network: The architecture. If it has a `judge(shape)`, images to images, that is D; else D is another
-            of its autoencoders.
-        distance: Weight of L_dist, w; the published one is half the learning rate of 1e-4.
+        network: The architecture. If it has a `judge(shape)`, which maps images to images, that is D; else D
+            is another of its autoencoders.
+        distance: Weight of L_dist, w; the published value is half the learning rate of 1e-4.
 
     References:
         Sainburg et al., "Generative adversarial interpolative autoencoding", 2018, in the form of its
@@ -86,17 +86,17 @@ class GAIA(AutoencoderMethod):
         return {"autoencoder": fool, "critic": judge} | self.probe_losses(h, batch), values
 
     def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, Tensor | float]:
-        """The shares of critic and autoencoder, which sum to one."""
+        """Return the shares of the learning rate for critic and autoencoder, which sum to one."""
         share = values["rate_critic"].detach()
         return {"critic": share, "autoencoder": 1 - share}
 
 
 def structure_loss(x: Tensor, h: Tensor) -> Tensor:
-    """How differently images and codes lie to each other: mean (ln(1 + S_x) - ln(1 + S_h))^2, S mean-scaled.
+    """Difference between the distances of images and those of codes: mean (ln(1 + S_x) - ln(1 + S_h))^2.
 
     Arguments:
-        x, h: Images and codes of a batch, shape (B, ...); S are their B x B mean square differences, divided
-            by the mean over all pairs, each with itself included.
+        x, h: Images and codes of a batch, shape (B, ...). S_x and S_h are their B x B mean squared
+            differences, divided by the mean over all pairs, including each sample with itself.
     """
     return (_distances(x).log1p() - _distances(h).log1p()).square().mean()
 
@@ -108,7 +108,7 @@ def _distances(points: Tensor) -> Tensor:
 
 
 def _error(x: Tensor, y: Tensor) -> Tensor:
-    return F.l1_loss(x, y) / 2  # pixels go from -1 to 1, the published ones from 0 to 1
+    return F.l1_loss(x, y) / 2  # pixels range from -1 to 1 here, and from 0 to 1 in the published code
 
 
 def _balance(t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Generative adversarial networks with mixup in their training: Manifold Mixup, section 4.4 and table 6."""
+"""Generative adversarial networks trained with or without mixup (Manifold Mixup, section 4.4 and table 6)."""
 
 from __future__ import annotations
 
@@ -30,52 +30,53 @@ from latentmix.networks.gan_small import GanSmall
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
-PART = 500  # samples that are generated at a time
+PART = 500  # number of samples generated at a time
 
 
 class GAN(Method):
-    """The critic learns that mixes of real and generated images, or of generated ones, are generated too.
+    """A GAN whose critic also learns that mixes of real and generated images count as generated.
 
     min_D l(D(x), 1) + l(D(g), 0) + l(D_k(lam h_k(x) + (1 - lam) h_k(g)), 0)        "fr": equation 2
                      + l(D_k(lam h_k(g) + (1 - lam) h_k(g')), 0)                    "fr_ff": and equation 3
     min_G l(D(g), 1),  g = G(z),  z ~ N(0, I),  lam = min(lam', 1 - lam'),  lam' ~ Beta(alpha, alpha)
 
-    h_k is the critic up to a place k that is drawn for each batch, D_k the rest of it, g' a permutation of
-    the generated images. lam is drawn for each sample, the same for both mixes; the i-th real image meets the
-    i-th generated one. mixing="pixels" is the older objective, in which the critic sees nothing but mixes and
-    has to tell lam: min_D l(D(lam x + (1 - lam) g), lam), min_G l(D(lam x + (1 - lam) g), 1 - lam) (equation
-    1). `every={"generator": n}` of a run makes n steps of the critic for each step of the generator.
+    h_k is the critic up to a place k that is drawn for each batch, D_k is the rest of it, and g' is a
+    permutation of the generated images. lam is drawn for each sample and is the same for both mixes; the i-th
+    real image is mixed with the i-th generated one. mixing="pixels" is the older objective, in which the
+    critic sees only mixes and estimates lam: min_D l(D(lam x + (1 - lam) g), lam),
+    min_G l(D(lam x + (1 - lam) g), 1 - lam) (equation 1). With `every={"generator": n}`, a run takes n steps
+    of the critic for each step of the generator.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        network: The architecture; it needs `generator` and `critic`. Spectral norm is an option of it.
-        loss: l: "non_saturating" is the cross-entropy on logits; "hinge" is relu(1 - D) for real and
+        network: The architecture; it needs `generator` and `critic`. Spectral norm is one of its options.
+        loss: The loss l: "non_saturating" is the cross-entropy on logits; "hinge" is relu(1 - D) for real and
             relu(1 + D) for generated images, and -D for the generator.
-        penalty: Weight gamma of mean |grad_x D(x)|^2 at real images, with D the critic's probability, or its
-            raw output with "hinge". 0 for none.
+        penalty: Weight gamma of the gradient penalty, the mean of |grad_x D(x)|^2 over real images, where D
+            is the critic's probability, or its raw output with "hinge"; 0 for no penalty.
         mixing: "none", "pixels" (equation 1), "fr" (equation 2) or "fr_ff" (equations 2 and 3).
-        places: Where to mix: "pixels" and names of parts of the critic, each with the same probability.
+        places: Where to mix: "pixels" and names of parts of the critic, drawn with equal probability.
         alpha: Concentration of lam'.
         fold: Whether lam is folded, so that the generated image has the larger weight. Equation 1 is often
-            used without: fold=false.
-        mix_labels: Labels of mixes: "hard" is 0, "soft" is the share of real images: lam, and 0 for mixes of
-            generated images. Equation 1 has its own.
-        form: "clean": the penalty is a term of the critic's loss. "paper" as the published code: the penalty
-            is a second step of the same optimiser after the other one; and inside the critic only the first
-            real image is mixed with the first generated one, by as many lam as there are samples.
+            used with fold=false.
+        mix_labels: Labels of mixes: "hard" labels are 0; a "soft" label is the share of the real image, that
+            is lam, or 0 for mixes of generated images. Not used with equation 1, which defines its labels.
+        form: With "clean", the penalty is a term of the critic's loss. With "paper", as in the published
+            code, the penalty is a second step of the same optimiser; and inside the critic, only the first
+            real image is mixed with the first generated one, with as many values of lam as there are samples.
         d_z: Number of latent units.
-        average: Decay of the moving average of the generator's weights that is used for samples: at most
-            (1 + t) / (10 + t) after t steps. 0 for no average.
-        one_pass: Whether one backward pass through the critic serves both players, which is exact for the
-            non-saturating loss, hard labels, mixes of pixels, and critics that treat images independently. By
-            default wherever it is exact.
+        average: Decay of the moving average of the generator's weights, from which samples are drawn; it is
+            at most (1 + t) / (10 + t) after t steps. 0 for no average.
+        one_pass: Whether one backward pass through the critic serves both players. This is exact for the
+            non-saturating loss with hard labels, mixes at the place "pixels" by equations 2 and 3, and
+            critics that treat images independently. By default it is used wherever it is exact.
 
     Raises:
-        ValueError: A place that the critic does not have, or one pass where it is not exact.
+        ValueError: The critic has no such place, or one pass is asked for where it is not exact.
 
     References:
         "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.4 and table 6; what the text leaves
-        open is from the code published with it.
+        open follows the code published with it.
     """
 
     label = "GAN"
@@ -121,7 +122,7 @@ class GAN(Method):
         self.label = f"{kind}{', hinge' if loss == 'hinge' else ''}{mixes}"
 
     def losses(self, batch: Batch) -> Losses:
-        """The game of one batch, without the penalty in the form "paper"."""
+        """Compute the game of one batch; with form="paper", the penalty is left out (see `stages`)."""
         real, size = batch.x, len(batch.x)
         z = torch.randn(
             size, *self.code_shape, device=real.device, dtype=real.dtype, generator=batch.generator
@@ -138,7 +139,7 @@ class GAN(Method):
         return {"generator": fool, "critic": judge}, values
 
     def stages(self, batch: Batch) -> Iterator[Losses]:
-        """The game, then the penalty in the form "paper"; then the average follows the generator."""
+        """Yield the game and, with form="paper", the penalty; then update the generator's average."""
         yield self.losses(batch)
         if self.penalty and self.form == "paper" and _steps(self.critic):
             penalty = self._penalty(batch.x)
@@ -147,18 +148,18 @@ class GAN(Method):
             self._update_average(self.average)
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """The critic's logits of validation images, and of as many samples, the same in each validation."""
+        """Return the critic's logits of the images and of as many samples, from the same z each time."""
         generator = torch.Generator(batch.x.device).manual_seed(0)
         fake = self.sample(len(batch.x), generator)
         return {"logit_real": self.critic(batch.x).float(), "logit_fake": self.critic(fake).float()}
 
     def decode(self, h: Tensor) -> Tensor:
-        """G(z), images (B, C, H, W) of latent vectors (B, d_z), by the average if there is one."""
+        """Map latent vectors (B, d_z) to images (B, C, H, W), by the averaged weights if there are any."""
         return (self.generator if self.average is None else self.average)(h)
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw z ~ N(0, I) where the random generator is, and return n images in evaluation mode."""
+        """Generate n images in evaluation mode from z ~ N(0, I), drawn on the device of `generator`."""
         network = self.generator if self.average is None else self.average
         device = next(network.parameters()).device
         drawn_on = device if generator is None else generator.device
@@ -172,7 +173,7 @@ class GAN(Method):
     def _tell_shares(
         self, real: Tensor, fake: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Losses of generator and critic by equation 1."""
+        """Compute the losses of generator and critic by equation 1."""
         lam = self._shares(real, generator)
         mixed = fake_real(lam)(torch.cat([real, fake]))[: len(real)]
         s = at_least_float32(self.critic(mixed))
@@ -180,7 +181,7 @@ class GAN(Method):
         return self.fool(s, 1 - lam), self.judge(s, lam)
 
     def _judge_mixes(self, real: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Losses of generator and critic, with mixes by equations 2 and 3 or without."""
+        """Compute the losses of generator and critic, without mixes or with those of equations 2 and 3."""
         place = self.places[int(torch.randint(len(self.places), (), generator=batch.host))]
         until, rest = split_at(self.critic, place)
         h = until(torch.cat([real, fake]))
@@ -198,10 +199,10 @@ class GAN(Method):
     def _mix(
         self, h: Tensor, place: str, generator: torch.Generator | None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The mixes of a batch at its place, each (B, ...), and their labels, each (B,).
+        """Return the mixes of a batch at its place, each (B, ...), and their labels, each (B,).
 
         Arguments:
-            h: Real and generated images, or what the critic makes of them up to the place, (2B, ...).
+            h: Real and generated images, or the critic's features of them at the place, (2B, ...).
         """
         real, fake = h.chunk(2)
         lam = self._shares(real, generator)
@@ -218,7 +219,7 @@ class GAN(Method):
         return mixes, labels
 
     def _shares(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
-        """lam of each sample, in the precision that labels need."""
+        """Draw lam for each sample, in float32 at least, because labels need that precision."""
         lam = draw_shares(len(real), self.alpha, fold=self.fold, device=real.device, generator=generator)
         return lam.to(torch.promote_types(real.dtype, torch.float32))
 
@@ -227,7 +228,10 @@ class GAN(Method):
 
     @torch.no_grad()
     def _update_average(self, average: nn.Module) -> None:
-        """average <- d average + (1 - d) generator, d = min(decay, (1 + t) / (10 + t)); also the norms'."""
+        """Update weights and norm statistics: average <- d average + (1 - d) generator.
+
+        The decay is d = min(decay, (1 + t) / (10 + t)) after t updates.
+        """
         t = self.updates
         keep = ((1 + t) / (10 + t)).clamp_max(self.decay)
         for old, new in zip(average.state_dict().values(), self.generator.state_dict().values()):
@@ -238,7 +242,7 @@ class GAN(Method):
         self.updates += 1
 
     def _one_pass_wanted(self, one_pass: bool | None) -> bool:
-        """Whether to use one pass for mixes of pixels and none."""
+        """Decide whether batches without mixes, or with mixes at the place "pixels", take one pass."""
         hindrances = {
             f"loss={self.loss}": self.loss != "non_saturating",
             "mixing=pixels, which has no images of one label": self.mixing == "pixels",
@@ -253,5 +257,5 @@ class GAN(Method):
 
 
 def _steps(player: nn.Module) -> bool:
-    """Whether a player steps on this batch: the loop freezes those that do not."""
+    """Whether a player steps on this batch; the loop freezes players that do not."""
     return any(p.requires_grad for p in player.parameters())

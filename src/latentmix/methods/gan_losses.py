@@ -1,4 +1,4 @@
-"""What the players of a GAN minimise: losses of logits, mixes of real and generated images, a penalty.
+"""The terms of GAN losses: functions of logits, mixes of real and generated images, the gradient penalty.
 
 References:
     Manifold Mixup v1, section 4.4, equations 1 to 3.
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from latentmix.mixing import Mix, dirichlet
 
 Loss = Literal["non_saturating", "hinge"]
-PIXELS = "pixels"  # the place in front of the critic
+PIXELS = "pixels"  # the place before the critic's first part
 
 
 def cross_entropy(s: Tensor, t: Tensor | float) -> Tensor:
@@ -30,11 +30,11 @@ def hinge(s: Tensor, t: Tensor | float) -> Tensor:
 
 
 def linear(s: Tensor, t: Tensor | float) -> Tensor:
-    """Mean of (1 - 2 t) s: the generator's side of the hinge loss, -s for images that are to pass as real."""
+    """Mean of (1 - 2 t) s, the generator's side of the hinge loss: -s for images that should pass as real."""
     return ((1 - 2 * t) * s).mean()
 
 
-# {loss: (of the critic, of the generator)}: functions of logits and labels, 1 for what should count as real.
+# {name: (critic's loss, generator's loss)}, functions of logits and of labels; 1 is the label of real images.
 LOSSES: dict[str, tuple[Callable[[Tensor, Tensor | float], Tensor], ...]] = {
     "non_saturating": (cross_entropy, cross_entropy),
     "hinge": (hinge, linear),
@@ -44,15 +44,15 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor | float], Tensor], ...]] = {
 def draw_shares(
     batch: int, alpha: float, *, fold: bool, device: torch.device, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw lam ~ Beta(alpha, alpha) for each sample, shape (B,); folded: min(lam, 1 - lam)."""
+    """Draw lam ~ Beta(alpha, alpha) for each sample, shape (B,); with `fold`, return min(lam, 1 - lam)."""
     pair = dirichlet((batch,), 2, alpha, device=device, generator=generator)
     return pair.amin(0) if fold else pair[0]
 
 
 def fake_real(lam: Tensor) -> Mix:
-    """Mixes of the i-th real and the i-th generated image of a batch ``cat([real, fake])``, shape (2B, ...).
+    """Mix the i-th real with the i-th generated image of a batch ``cat([real, fake])``, shape (2B, ...).
 
-    The first half of the result is lam real + (1 - lam) fake, as in equation 2; the second half is the same.
+    The first half of the result is lam real + (1 - lam) fake, as in equation 2; the second half repeats it.
 
     Arguments:
         lam: Weight of the real image, shape (B,).
@@ -64,23 +64,23 @@ def fake_real(lam: Tensor) -> Mix:
 
 
 def fake_fake(lam: Tensor, generator: torch.Generator | None = None) -> Mix:
-    """Mixes lam fake + (1 - lam) fake' with a random permutation of the batch, as in equation 3."""
+    """Mix each image with that of a random permutation, lam fake + (1 - lam) fake', as in equation 3."""
     batch, device = len(lam), lam.device
     others = torch.randperm(batch, generator=generator, device=device)
     return Mix(torch.stack([torch.arange(batch, device=device), others]), torch.stack([lam, 1 - lam]))
 
 
 def gradient_penalty(critic: nn.Module, x: Tensor, *, of_probability: bool) -> Tensor:
-    """Mean over images of |grad_x D(x)|^2: zero-centred, summed over pixels.
+    """The zero-centred gradient penalty: mean over images of |grad_x D(x)|^2, summed over pixels.
 
     Arguments:
-        critic: Images (B, C, H, W) to logits (B,); it must treat images independently.
+        critic: Maps images (B, C, H, W) to logits (B,); it must treat images independently.
         x: Real images, shape (B, C, H, W).
         of_probability: Whether D is the sigmoid of the logit, as published, or the logit itself.
 
     References:
-        Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018, equation 9 (of
-        the logit); the code published with Manifold Mixup v1 (of the sigmoid).
+        Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018, equation 9 (for
+        the logit); the code published with Manifold Mixup v1 (for the sigmoid).
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -90,13 +90,13 @@ def gradient_penalty(critic: nn.Module, x: Tensor, *, of_probability: bool) -> T
 
 
 def places_of(critic: nn.Module) -> list[str]:
-    """Where a critic can mix: "pixels", and the outputs of its named parts but the last, if it has parts."""
+    """List where a critic can mix: at "pixels" and at the output of each named part except the last."""
     parts = [name for name, _ in critic.named_children()] if isinstance(critic, nn.Sequential) else []
     return [PIXELS, *parts[:-1]]
 
 
 def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
-    """Raise ValueError if there are no places, or one that the critic does not have."""
+    """Raise ValueError if `places` is empty or names a place that the critic does not have."""
     known = places_of(critic)
     if not places:
         raise ValueError(f"places is empty; there are {', '.join(known)}")
@@ -105,7 +105,7 @@ def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
 
 
 def split_at(critic: nn.Module, place: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """The critic up to and including the part called `place`, and the rest of it: h_k and d_k."""
+    """Split the critic into its parts up to and including the one called `place`, h_k, and the rest, D_k."""
     if place == PIXELS:
         return nn.Identity(), critic
     parts = list(critic.children())
@@ -114,5 +114,5 @@ def split_at(critic: nn.Module, place: str) -> tuple[Callable[[Tensor], Tensor],
 
 
 def at_least_float32(s: Tensor) -> Tensor:
-    """Logits in the precision that losses need."""
+    """Convert logits to float32 if their precision is lower, since losses need it."""
     return s.to(torch.promote_types(s.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""A decoder of a trained classifier's hidden states: what mixes at a hidden layer look like."""
+"""A decoder for a trained classifier's hidden states, which shows what mixes at a hidden layer look like."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from latentmix.methods.classifier import Classifier
 
 
 class HiddenDecoder(Method):
-    """min_g |x - g(h + noise)|^2, h the hidden states of a classifier that stays as it is.
+    """min_g |x - g(h + noise)|^2, where h are the hidden states of a classifier that is not changed.
 
-    The run that `start_from` names has trained the classifier. Mixes of hidden states are then decoded as
-    those of an autoencoder are: `encode` is the classifier up to `layer`, `decode` is g.
+    The classifier is that of the run that `start_from` names. Mixes of hidden states are decoded like those
+    of an autoencoder's codes: `encode` is the classifier up to `layer`, and `decode` is g.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         start: The trained classifier.
-        layer: The hidden state that is decoded, the name of a direct submodule of the network.
-        noise: Deviation of the noise that is added to hidden states in training.
+        layer: The layer whose output is decoded, named as a direct submodule of the network.
+        noise: Standard deviation of the noise that is added to hidden states in training.
 
     Raises:
-        ValueError: A run that holds no classifier, or a layer that it does not have.
+        ValueError: There is no run of a classifier to start from, it has no such layer, or the layer's maps
+            do not have half the side of the images.
 
     References:
         Manifold Mixup v1, figures 3 and 4, and the code published with it.
@@ -73,18 +74,18 @@ class HiddenDecoder(Method):
         return self
 
     def encode(self, x: Tensor) -> Tensor:
-        """The hidden states (B, *code_shape) of images (B, C, H, W) in [-1, 1]."""
+        """Map images (B, C, H, W) in [-1, 1] to hidden states (B, *code_shape)."""
         h = self.classifier.standardise(x)
         for name in self._before:
             h = self.classifier.network.get_submodule(name)(h)
         return h
 
     def decode(self, h: Tensor) -> Tensor:
-        """Images (B, C, H, W), about [-1, 1], of hidden states."""
+        """Map hidden states (B, *code_shape) to images (B, C, H, W), approximately in [-1, 1]."""
         return self.decoder(h)
 
     def classify(self, x: Tensor) -> Tensor:
-        """The classifier's logits (B, K)."""
+        """Return the classifier's logits (B, K)."""
         return self.classifier.classify(x)
 
     def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -98,19 +99,20 @@ class HiddenDecoder(Method):
         return {"decoder": error}, {"reconstruction": error / batch.x[0].numel()}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean square error of each decoded image."""
+        """Return the mean square error of each decoded image."""
         error = (self.decode(self.encode(batch.x)) - batch.x).square()
         return {"reconstruction": error.flatten(1).mean(1)}
 
 
 class Doubling(nn.Sequential):
-    """Five 5x5 convolutions with leaky ReLU between them, twice as large after the second.
+    """Five 5x5 convolutions with leaky ReLU between them; the maps are upsampled by two after the second.
 
-    (B, C, H, W) to (B, c_out, 2 H, 2 W); 1,077,955 parameters for 128 maps and colour images, as published.
+    It maps (B, C, H, W) to (B, c_out, 2 H, 2 W) and has 1,077,955 parameters for 128 maps and colour images,
+    as published.
 
     Arguments:
-        maps: C, kept at first, halved by the third and by the fourth convolution.
-        c_out: Channels of the images.
+        maps: Number of input maps, C; the third and the fourth convolution halve it.
+        c_out: Number of channels of the images.
     """
 
     def __init__(self, maps: int, c_out: int) -> None:

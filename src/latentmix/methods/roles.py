@@ -1,4 +1,4 @@
-"""What others may do with a method; the type hint of a metric names the role that it needs."""
+"""Roles: what other code may do with a method; the type hint of a metric names the role that it needs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 @runtime_checkable
 class Encodes(Protocol):
-    """Has codes: `encode` maps images (B, C, H, W) in [-1, 1] to codes (B, ...), deterministically."""
+    """A method whose `encode` maps images (B, C, H, W) in [-1, 1] to codes (B, ...), deterministically."""
 
     def encode(self, x: Tensor) -> Tensor: ...
 
 
 @runtime_checkable
 class Decodes(Protocol):
-    """Has images: `decode` maps codes (B, *code_shape) to images (B, C, H, W), about [-1, 1]."""
+    """A method whose `decode` maps codes (B, *code_shape) to images (B, C, H, W), about in [-1, 1]."""
 
     code_shape: tuple[int, ...]
 
@@ -27,21 +27,21 @@ class Decodes(Protocol):
 
 @runtime_checkable
 class Classifies(Protocol):
-    """Has an opinion: `classify` maps images (B, C, H, W) in [-1, 1] to logits (B, K)."""
+    """A method whose `classify` maps images (B, C, H, W) in [-1, 1] to logits (B, K)."""
 
     def classify(self, x: Tensor) -> Tensor: ...
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """Draws images: `sample` returns n of them, (n, C, H, W), about [-1, 1], decided by the generator."""
+    """A method whose `sample` draws n images (n, C, H, W), about in [-1, 1], determined by the generator."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
 
 @runtime_checkable
 class Autoencodes(Encodes, Decodes, Protocol):
-    """Encodes and decodes, with codes of one shape."""
+    """A method that encodes and decodes, with codes of the same shape."""
 
 
 MEMBERS = ("encode", "code_shape", "decode", "classify", "sample")
@@ -49,19 +49,19 @@ Role = TypeVar("Role")
 
 
 def missing(method: object, role: type) -> list[str]:
-    """The members of a role that a method lacks, in the order of `MEMBERS`."""
+    """List the members of a role that a method lacks, in the order of `MEMBERS`."""
     wanted = {name for cls in role.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))}
     return [name for name in MEMBERS if name in wanted and not hasattr(method, name)]
 
 
 def require(method: object, role: Callable[..., Role], what: str) -> Role:
-    """The method, as one that has a role.
+    """Return the method, typed as one that has a role.
 
     Arguments:
-        what: What needs it, for the message.
+        what: What needs the role, for the message.
 
     Raises:
-        ValueError: The method lacks something of the role; names it.
+        ValueError: The method lacks members of the role; the message names them.
     """
     if lacking := missing(method, cast(type, role)):
         raise ValueError(

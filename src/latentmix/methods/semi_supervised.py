@@ -1,4 +1,4 @@
-"""Semi-supervised classifiers: a few labelled images, many without labels, mixed at hidden layers or not."""
+"""A semi-supervised classifier: few labelled images and many unlabelled ones, both mixed at hidden layers."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ Concentration = Annotated[float, Field(gt=0, le=1e6)]
 class SemiSupervised(Method):
     """min_N E[l(N(mix), mixed y)] over labelled images + w(t) E[|N(mix u) - mix N(u)|^2] over all images.
 
-    Labelled images are mixed with lam ~ Beta(0.1, 0.1), the others, whose targets are the network's own
-    predictions, with lam ~ Beta(2, 2), each at a layer that is drawn for the batch. The weight ramps up,
-    w(t) = weight exp(-5 (1 - s)^2), s from 0 to 1 over the first `ramp` of the training.
+    Labelled images are mixed with lam ~ Beta(0.1, 0.1). The images u of the second stream, whose targets are
+    the network's own predictions, are mixed with lam ~ Beta(2, 2). Each mix is at a layer that is drawn for
+    the batch. The weight ramps up as w(t) = weight exp(-5 (1 - s)^2), with s rising from 0 to 1 over the
+    share `ramp` of the training.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes.
         network: The architecture; it needs a `classifier`.
-        layers: Where to mix: "input" alone is input mixup; "none" learns from the labelled images only, in
-            as many steps.
-        weight: Of the consistency loss after the ramp.
-        form: "clean": the network's predictions are probabilities, targets are predicted in evaluation mode,
-            and the consistency is the squared distance of two distributions. "paper", the published code:
-            logits in the place of probabilities, targets predicted in training mode with dropout, squared
-            differences averaged over classes too, and 0.001 times the L1 norm of the first weight added.
-        zca: Whiten images by statistics of the training images.
+        layers: Where to mix: "input" alone is input mixup; "none" learns from the labelled images only, with
+            the same number of steps.
+        weight: Weight of the consistency loss after the ramp.
+        form: With "clean", predictions are probabilities, targets are predicted in evaluation mode, and the
+            consistency is the squared distance of two distributions. With "paper", as in the published code,
+            predictions are logits, targets are predicted in training mode with dropout, squared differences
+            are averaged over the classes as well, and 0.001 times the L1 norm of the first weight is added.
+        zca: Whether to whiten images by statistics of the training images.
         alpha_labelled, alpha_unlabelled: Concentrations of lam, above 0.
-        ramp: Share of the training.
-        drops: Shares of the training at which the learning rate falls tenfold.
+        ramp: Share of the training over which the consistency's weight ramps up.
+        drops: Shares of the training after which the learning rate is divided by ten.
         decay: Weight decay of SGD, on all weights.
 
     Raises:
-        ValueError: Data without labels, or layers that the network does not have.
+        ValueError: The data have no labels, or the network lacks a layer.
 
     References:
         "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.3, appendix C, algorithms 1 to 3; the
@@ -107,7 +108,7 @@ class SemiSupervised(Method):
         return {"network": loss}, values
 
     def supervised(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Cross-entropy of labelled images (B, C, H, W) and class indices (B,), mixed or plain."""
+        """Cross-entropy of labelled images (B, C, H, W) and class indices (B,), mixed if there are layers."""
         if self._mixup is None:
             return F.cross_entropy(self.network(x), y)
         with self._mixup(len(x), alpha=self.alphas[0], generator=generator) as m:
@@ -128,19 +129,19 @@ class SemiSupervised(Method):
         return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
 
     def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
-        """0.1 to the power of the number of drops that have passed."""
+        """Return 0.1 to the power of the number of drops that have passed."""
         return {"network": falls(self.drops, done)}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Whether each image is classified correctly, and its cross-entropy (NLL)."""
+        """Measure whether each image is classified correctly, and its cross-entropy (NLL)."""
         return accuracy_and_nll(self.classify(batch.x), batch.y)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, C, H, W) in [-1, 1]."""
+        """Map images (B, C, H, W) in [-1, 1] to logits (B, K)."""
         return self.network(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:
-        """What the network sees of images in [-1, 1]."""
+        """Prepare images in [-1, 1] for the network, whitened with `zca`."""
         return x if self.whiten is None else self.whiten(x)
 
     def _predict(self, u: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", torch.eye(pixels))
 
     def fit(self, images: Tensor) -> None:
-        """Learn from uint8 images (N, C, H, W)."""
+        """Learn mean and matrix from uint8 images (N, C, H, W)."""
         zca = Zca.fit(images.float().div_(127.5).sub_(1))
         self.mean.copy_(zca.mean)
         self.matrix.copy_(zca.whiten)
@@ -174,7 +175,7 @@ class Whitening(nn.Module):
 
 
 def ramp_up(share: float) -> float:
-    """exp(-5 (1 - s)^2), s = min(share, 1): from 0.0067 to 1.
+    """The ramp exp(-5 (1 - s)^2) with s = min(share, 1), which rises from 0.0067 to 1.
 
     References:
         Tarvainen and Valpola, "Mean teachers are better role models", 2017.

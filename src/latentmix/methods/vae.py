@@ -1,4 +1,4 @@
-"""The variational autoencoder, and beta-VAE."""
+"""The variational autoencoder (VAE); with beta other than 1, beta-VAE."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from latentmix.networks.conv import Conv
 class VAE(AutoencoderMethod):
     """min_F E[-log p(x | z)] + beta KL(q(z | x) || N(0, I)),  z ~ q(z | x) = N(mu(x), sigma(x)^2).
 
-    Both terms are sums, over pixels and over units, averaged over the batch: beta = 1 is the evidence lower
-    bound. The encoder is the network's of a code twice as long, whose halves are mu and log sigma^2. `encode`
-    gives mu: deterministic, unlike most implementations, in which two calls give two codes.
+    The terms are summed over pixels and units and averaged over the batch, so that beta = 1 gives the
+    evidence lower bound. The network's encoder is built for a code twice as long, whose halves are mu and
+    log sigma^2. `encode` returns mu and is thus deterministic, unlike most implementations, in which two
+    calls give two codes.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
@@ -29,13 +30,13 @@ class VAE(AutoencoderMethod):
         beta: Weight of the divergence.
         reconstruction: "bce" (Bernoulli pixels), "l2" or "l1" (sums of squares or absolute values over
             pixels).
-        variant: "clean" as above. "paper" as AMR's published code: the divergence is averaged over units too,
-            so that its beta = 100 with 10 units is 10 here; and the second half is the deviation itself, of
-            any sign.
+        variant: "clean" is as described above. With "paper", as in AMR's published code, the divergence is
+            averaged over units too, so that its beta = 100 with 10 units corresponds to "clean" beta = 10;
+            and the second half of the code is the deviation itself, of either sign.
 
     Raises:
-        ValueError: The network has no `d_h`, or a code of content and style, whose halves would be mu and
-            sigma.
+        ValueError: The network has no `d_h`, or its codes consist of content and style, which would be
+            mistaken for mu and sigma.
 
     References:
         Kingma and Welling, ICLR 2014; Higgins et al., "beta-VAE", ICLR 2017; AMR, table 4.
@@ -73,11 +74,11 @@ class VAE(AutoencoderMethod):
         self.beta, self.variant, self.pixels = beta, variant, math.prod(shape)
 
     def encode(self, x: Tensor) -> Tensor:
-        """mu(x), shape (B, ...)."""
+        """Map images to mu(x), shape (B, ...)."""
         return self.posterior(x)[0]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of q(z | x), each of the code's shape."""
+        """Return the mean and standard deviation of q(z | x), each of the code's shape."""
         mean, spread = self.autoencoder.encode(x).chunk(2, dim=1)
         return mean, spread if self.variant == "paper" else torch.exp(spread / 2)
 
@@ -90,7 +91,7 @@ class VAE(AutoencoderMethod):
         return losses | self.probe_losses(mean, batch), {"reconstruction": error, "kl": kl}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective and its terms at z = mu(x), and whether the online probe is right."""
+        """Measure the objective and its terms at z = mu(x), and whether the online probe is right."""
         values = super().validate(batch)
         kl = self._kl(*self.posterior(batch.x))
         return values | {"kl": kl, "objective": self.pixels * values["reconstruction"] + self.beta * kl}

@@ -1,4 +1,4 @@
-"""The VQ-VAE that ACAI is compared with: the code passes through a few vectors of a learned codebook."""
+"""The VQ-VAE, whose code is replaced by vectors of a learned codebook; a baseline of the ACAI paper."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.mlp import perceptron
 
-EPSILON = 1e-5  # keeps the mean of a codeword that nothing is near to finite
+EPSILON = 1e-5  # keeps the mean of a codeword finite if no vector is nearest to it
 
 
 class VQVAE(AutoencoderMethod):
-    """min_F ||x - g(q(f(x)))||^2 + beta ||u - sg(e)||^2: u the vectors of a code, e their nearest codewords.
+    """min_F ||x - g(q(f(x)))||^2 + beta ||u - sg(e)||^2; u are vectors of a code, e their nearest codewords.
 
-    A linear layer makes `vectors` vectors u of the code's size H; each is replaced by the nearest of one
-    shared codebook (gradient straight through), and a layer of 512 units maps them back to a code for the
-    decoder. The codebook follows the means of what it is nearest to, by exponential averages, without a
-    gradient, where the autoencoder steps.
+    A linear layer maps the code, of size H, to `vectors` vectors u of size H. Each is replaced by the nearest
+    vector of one shared codebook (with a straight-through gradient), and a layer of 512 units maps them back
+    to a code for the decoder. On batches on which the autoencoder steps, each codeword moves without gradient
+    towards the mean of the vectors nearest to it, by exponential averaging.
 
-    `encode` gives the code before quantisation, and `decode` quantises: so codes are mixed before it, as
-    published.
+    `encode` returns the code before quantisation and `decode` quantises it, so codes are mixed before
+    quantisation, as published.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe (on codes before quantisation).
         network: The architecture.
-        vectors: Discrete latents of an image.
-        codewords: Vectors in the codebook.
+        vectors: Number of discrete latents of an image.
+        codewords: Number of vectors in the codebook.
         beta: Weight of the commitment, a mean of squares.
-        decay: Of the codebook's averages, a step.
+        decay: Decay per step of the codebook's averages.
         reconstruction: "l1", "l2" (mean square) or "bce".
 
     Raises:
-        ValueError: Fewer than one vector or two codewords, or a decay outside [0, 1).
+        ValueError: There are fewer than one vector or two codewords, or the decay lies outside [0, 1).
 
     References:
         van den Oord et al., "Neural discrete representation learning", NeurIPS 2017; the code of Berthelot et
@@ -85,10 +85,10 @@ class VQVAE(AutoencoderMethod):
 
 
 class QuantisedDecoder(nn.Module):
-    """A decoder behind a bottleneck of a few codewords.
+    """A decoder whose input code first passes through a bottleneck of a few codewords.
 
     Arguments:
-        decoder: Codes to images.
+        decoder: Maps codes to images.
         code_shape: Shape of one code.
         vectors, codewords, decay: As for `VQVAE`.
     """
@@ -117,14 +117,14 @@ class QuantisedDecoder(nn.Module):
         self.register_buffer("sums", codebook.clone())
 
     def forward(self, h: Tensor) -> Tensor:
-        """Codes (B, ...) to images."""
+        """Map codes (B, ...) to images."""
         return self.decoder(self.quantise(h)[0])
 
     def quantise(self, h: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Pass codes through the bottleneck: codes of the same shape, and the commitment, a scalar.
+        """Pass codes through the bottleneck; return codes of the same shape and the commitment, a scalar.
 
         Arguments:
-            total: Sums over all ranks; given, the codebook follows the vectors that are nearest to it.
+            total: Sums a tensor over all ranks. If it is given, the codewords move towards their vectors.
         """
         u = self.split(h).unflatten(1, (-1, self.codebook.shape[1]))
         flat = u.flatten(0, 1)
@@ -137,8 +137,8 @@ class QuantisedDecoder(nn.Module):
     @torch.no_grad()
     def _follow(self, u: Tensor, index: Tensor, total: Callable[[Tensor], Tensor]) -> None:
         with torch.autocast(u.device.type, enabled=False):
-            # A product with one-hot rows, and no scattered addition, so that the order of a sum is always the
-            # same.
+            # A product with one-hot rows instead of a scattered addition, so that sums always have the same
+            # order.
             mine = F.one_hot(index, len(self.codebook)).to(self.sums.dtype)
             self.counts.lerp_(total(mine.sum(0)), 1 - self.decay)
             self.sums.lerp_(total(mine.T @ u.to(self.sums.dtype)), 1 - self.decay)

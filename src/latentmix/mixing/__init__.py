@@ -1,4 +1,4 @@
-"""Mixtures of a batch: draws, the mixers that make them, and paths between codes; torch is all it imports."""
+"""Mixtures of a batch: draws, the mixers that make them, and paths between codes; imports only torch."""
 
 from latentmix.mixing.draws import Bernoulli as Bernoulli
 from latentmix.mixing.draws import Mix as Mix

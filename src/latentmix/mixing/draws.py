@@ -1,8 +1,8 @@
 """Mixtures of a batch: who is mixed with whom, and by how much.
 
 `Mix` is one draw. A *mixer* is a callable ``h -> Mix``; mixers differ only in the weights that they draw.
-The weight of the first parent is the papers' lambda (or alpha): unfolded, one draw per sample unless said
-otherwise. This file imports torch only and can be lifted into another project as it is.
+The weight of the first parent is the papers' lambda (or alpha); unless stated otherwise it is not folded and
+is drawn once per sample. This file imports only torch and can be copied into another project unchanged.
 
 References:
     AMR: "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equations 4 to 6.
@@ -25,14 +25,14 @@ class Mix:
         partners: Indices into the batch, integers of shape (K, B). Row 0 is the batch itself; the mixers of
             this package draw every row as a permutation.
         weights: Shape (K, B) or (K, B, ...), summing to one over K, and non-negative unless a mixer says
-            otherwise; broadcast over what `h` has beyond it, so (K, B) weighs whole samples and (K, B, C)
-            feature maps or units.
+            otherwise. They are broadcast over the remaining dimensions of `h`, so (K, B) weighs samples and
+            (K, B, C) weighs feature maps or units.
 
     Raises:
-        ValueError: Shapes that contradict each other. For tensors on the CPU also: weights that do not sum to
-            one (within 1e-5, or eight units of rounding of their type if that is more; NaN passes), or
-            partners outside of the batch. Tensors on another device are not read, since that would make every
-            training step wait for it.
+        ValueError: The shapes contradict each other. For tensors on the CPU also: the weights do not sum to
+            one (within 1e-5, or within eight times the machine epsilon of their type if that is more; NaN
+            passes), or partners lie outside the batch. Tensors on another device are not checked, since every
+            training step would have to wait for the result.
     """
 
     partners: Tensor
@@ -67,41 +67,43 @@ class Mix:
         """Mix pixels, hidden states or codes of shape (B, ...).
 
         Returns:
-            The shape and type of `h`; integers are mixed in the floating-point type of the weights.
+            A tensor of the shape and type of `h`; integers are mixed in the floating-point type of the
+            weights.
 
         Raises:
-            ValueError: `h` has another batch size, or fewer or other dimensions than the weights need.
+            ValueError: `h` has another batch size, or its dimensions do not fit the weights.
         """
         return combine(self.partners, self.weights, h)
 
     def to(self, device: torch.device | str) -> Mix:
-        """The same draw on another device, without waiting for it."""
+        """Return the same draw on another device, without waiting for the copy."""
         if self.partners.device == self.weights.device == torch.device(device):
             return self
         moved = [t.to(device, non_blocking=True) for t in (self.partners, self.weights)]
         return replace(self, partners=moved[0], weights=moved[1])
 
     def shares(self) -> Tensor:
-        """How much of each sample comes from each parent, shape (K, B): `weights`, averaged over units."""
+        """Share of each parent in each sample, shape (K, B): `weights`, averaged over units."""
         return self.weights.flatten(2).mean(2) if self.weights.ndim > 2 else self.weights
 
     def labels(self, y: Tensor, num_classes: int | None = None, ignore_index: int = -100) -> Tensor:
-        """Mix labels by the same draw, each parent counted by its share.
+        """Mix labels by the same draw, weighing each parent by its share.
 
         Arguments:
-            y: Class indices, integers: (B,), (B, 1), or one for each place, (B, ...); or one-hot, multi-label
-                or real targets, (B, ...), as floating point or bool.
-            num_classes: Width of the one-hot code for class indices; for shape (B,) the largest index + 1 if
-                None.
-            ignore_index: The class index of no class: its one-hot code is zero.
+            y: Integer class indices of shape (B,), (B, 1), or, with one index per position, (B, ...); or
+                one-hot, multi-label or real targets of shape (B, ...), as floating point or bool.
+            num_classes: Width of the one-hot code for class indices; if None, it is the largest index + 1,
+                which is possible for shape (B,) only.
+            ignore_index: Class index that means "no class"; its one-hot code is zero.
 
         Returns:
-            For class indices (B, num_classes), or (B, num_classes, ...) where every place has one; else the
-            shape of `y`. Floating point. The sum over classes is the share of parents that have a label.
+            Floating-point targets: of shape (B, num_classes) for class indices, or (B, num_classes, ...) with
+            one index per position; else of the shape of `y`. For class indices, the sum over classes is the
+            share of parents that have a label.
 
         Raises:
-            ValueError: Class indices of more than one dimension without `num_classes`, or, on the CPU,
-                outside of 0..num_classes - 1.
+            ValueError: Class indices have more than one dimension and `num_classes` is None, or, on the CPU,
+                they lie outside 0..num_classes - 1.
         """
         if not y.is_floating_point() and y.dtype != torch.bool:
             y = one_hot(y, num_classes, ignore_index)
@@ -109,10 +111,10 @@ class Mix:
 
 
 def combine(partners: Tensor, weights: Tensor, h: Tensor) -> Tensor:
-    """sum_j weights[j, b] * h[partners[j, b]] for any weights, also those that do not sum to one.
+    """Compute sum_j weights[j, b] * h[partners[j, b]] for any weights, even if they do not sum to one.
 
     Raises:
-        ValueError: `h` has another batch size, or fewer or other dimensions than the weights need.
+        ValueError: `h` has another batch size, or its dimensions do not fit the weights.
     """
     if h.ndim == 0 or h.shape[0] != partners.shape[1]:
         raise ValueError(f"drawn for a batch of {partners.shape[1]}, got {tuple(h.shape)}")
@@ -123,16 +125,18 @@ def combine(partners: Tensor, weights: Tensor, h: Tensor) -> Tensor:
         h = h.to(weights.dtype if weights.is_floating_point() else torch.get_default_dtype())
     w = weights.reshape(*weights.shape, *[1] * (h.ndim + 1 - weights.ndim)).to(h.dtype)
     mixed = w[0] * h[partners[0]]
-    for j in range(1, len(w)):  # K small terms rather than one K times larger tensor
+    for j in range(1, len(w)):  # K small terms need less memory than one tensor K times as large
         mixed = mixed + w[j] * h[partners[j]]
     return mixed
 
 
 def one_hot(y: Tensor, num_classes: int | None = None, ignore_index: int = -100) -> Tensor:
-    """Code class indices as `Mix.labels` does, which see: (B,) or (B, 1) as (B, C), (B, ...) as (B, C, ...).
+    """One-hot code of class indices: (B,) or (B, 1) becomes (B, C), and (B, ...) becomes (B, C, ...).
+
+    Arguments are those of `Mix.labels`.
 
     Returns:
-        Integers, 0 and 1; zeros for `ignore_index`.
+        Integers, 0 or 1; all zeros for `ignore_index`.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -160,15 +164,15 @@ def one_hot(y: Tensor, num_classes: int | None = None, ignore_index: int = -100)
 
 
 def pair(partners: Tensor, lam: float | Tensor) -> Mix:
-    """The mix of two parents that you chose yourself: lam h + (1 - lam) h[partners].
+    """Make the mix of two given parents, lam h + (1 - lam) h[partners].
 
     Arguments:
         partners: Index of each sample's partner, shape (B,); partners may repeat, as in C-Mixup, which draws
             them by the distance of their labels.
-        lam: Weight of the sample itself: a number, or shape (B,).
+        lam: Weight of the sample itself: a number, or a tensor of shape (B,).
 
     Raises:
-        ValueError: Shapes that do not fit, or, on the CPU, partners outside of the batch.
+        ValueError: The shapes do not fit, or, on the CPU, partners lie outside the batch.
     """
     if partners.ndim != 1:
         raise ValueError(f"partners must have shape (B,), got {tuple(partners.shape)}")
@@ -182,7 +186,7 @@ def pair(partners: Tensor, lam: float | Tensor) -> Mix:
 
 
 class Mixer(Protocol):
-    """Draws a mixture for codes `h` of shape (B, ...)."""
+    """A callable that draws a mixture for codes `h` of shape (B, ...)."""
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix: ...
 
@@ -190,13 +194,14 @@ class Mixer(Protocol):
 def draw_partners(
     batch: int, k: int, *, self_pairs: bool, device: torch.device, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw who is mixed with whom: (k, batch) indices, row 0 the identity, every row a permutation.
+    """Draw who is mixed with whom: indices (k, batch), row 0 the identity, every row a permutation.
 
-    With self-pairs, the other rows are independent uniform permutations, as in AMR. Without, the k parents of
-    each mix are distinct: the batch is seated at random around a circle, and row j looks s_j seats further.
+    With self-pairs, the other rows are independent uniform permutations, as in AMR. Without self-pairs, the k
+    parents of each mix are distinct: the batch is arranged at random on a circle, and row j takes the sample
+    s_j places further on, with distinct random s_j.
 
     Raises:
-        ValueError: k < 1, or k larger than the batch.
+        ValueError: k < 1, or k is larger than the batch.
     """
     if not 1 <= k <= batch:
         raise ValueError(f"cannot mix k={k} parents in a batch of {batch}; k must lie in 1..{batch}")
@@ -214,9 +219,10 @@ def draw_partners(
 def dirichlet(
     shape: tuple[int, ...], k: int, alpha: float, *, device: torch.device, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw from a symmetric Dirichlet(alpha), k in front: shape (k, *shape), float32, any alpha > 0.
+    """Draw from a symmetric Dirichlet(alpha) for any alpha > 0: shape (k, *shape), summing to one over k.
 
-    Uses log Gamma(a) = log Gamma(a + 1) + log(U) / a, so that a small alpha gives corners and not 0/0.
+    Float32. Gamma(a) is drawn as Gamma(a + 1) U^(1 / a) in logarithms, so that a small alpha gives corners of
+    the simplex and not 0/0.
     """
     gamma = torch._standard_gamma(torch.full((k, *shape), alpha + 1.0, device=device), generator=generator)
     u = torch.rand((k, *shape), device=device, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
@@ -225,15 +231,16 @@ def dirichlet(
 
 @dataclass(frozen=True)
 class Mixup:
-    """Convex combinations: h_mix = sum_j a_j h_j with a ~ Dirichlet(alpha, ..., alpha).
+    """Convex combinations of the parents: h_mix = sum_j a_j h_j with a ~ Dirichlet(alpha, ..., alpha).
 
-    For k = 2 and alpha = 1 that is a ~ Uniform(0, 1): AMR, equation 4; for larger k equation 6. In general
-    the first of two weights is Beta(alpha, alpha), as in Manifold Mixup.
+    For k = 2 and alpha = 1 the weight is Uniform(0, 1), as in AMR, equation 4; larger k give equation 6. For
+    k = 2 and any alpha, the first weight is Beta(alpha, alpha), as in Manifold Mixup.
 
     Arguments:
         k: Number of parents of each mix.
-        alpha: Dirichlet concentration; below 1 favours single parents, above 1 even mixtures.
-        per: One draw for each "sample", for the whole "batch", or for each "unit" (feature map).
+        alpha: Dirichlet concentration; values below 1 favour single parents, values above 1 even mixtures.
+        per: What shares one draw: each "sample", the entire "batch", or each "unit" (feature map) of a
+            sample.
         self_pairs: Whether a sample may be its own partner, as in the published code.
     """
 
@@ -249,10 +256,10 @@ class Mixup:
             raise ValueError(f"alpha={self.alpha}: must be above 0")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
-        """Draw for codes (B, ...); weights (k, B), or (k, B, C) per unit.
+        """Draw a mix for codes (B, ...), with weights (k, B), or (k, B, C) with per="unit".
 
         Raises:
-            ValueError: k larger than the batch, or units asked of codes that have none.
+            ValueError: k is larger than the batch, or per="unit" and the codes have no units.
         """
         partners = draw_partners(
             len(h), self.k, self_pairs=self.self_pairs, device=h.device, generator=generator
@@ -263,17 +270,17 @@ class Mixup:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Crossover: every unit (feature map of a spatial code) comes whole from one parent.
+    """Crossover (Bernoulli mixup): every unit, or feature map of a spatial code, comes from a single parent.
 
     For k = 2, h_mix = m h_1 + (1 - m) h_2 with m ~ Bernoulli(p), p ~ Uniform(0, 1): AMR, equation 5. For
-    larger k each unit picks parent j with probability p_j, p ~ Dirichlet(1, ..., 1), which is the same thing
-    at k = 2.
+    larger k, each unit comes from parent j with probability p_j, p ~ Dirichlet(1, ..., 1); for k = 2 this is
+    the same.
 
     Arguments:
         k: Number of parents of each mix.
-        p: How the probabilities are drawn: anew per "unit" (then every unit is an independent fair draw; the
+        p: How the probabilities are drawn: per "unit" (which makes every unit an independent fair draw; the
             published ``fm``), per "sample", or per "batch" (the published ``fm2``); or a number, the
-            probability of the first parent, the others sharing the rest evenly.
+            probability of the first parent, with the rest shared evenly by the other parents.
         self_pairs: Whether a sample may be its own partner, as in the published code.
     """
 
@@ -288,10 +295,10 @@ class Bernoulli:
             raise ValueError(f"p={self.p}: a probability lies in 0..1")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
-        """Draw for codes (B, C, ...); weights (k, B, C), each unit's a corner of the simplex.
+        """Draw a mix for codes (B, C, ...), with weights (k, B, C) that are one for one parent of each unit.
 
         Raises:
-            ValueError: k larger than the batch, or codes that have no units.
+            ValueError: k is larger than the batch, or the codes have no units.
         """
         partners = draw_partners(
             len(h), self.k, self_pairs=self.self_pairs, device=h.device, generator=generator
@@ -305,13 +312,13 @@ class Bernoulli:
             p = torch.full((self.k, batch, units), (1 - self.p) / (self.k - 1), device=h.device)
             p[0] = self.p
         u = torch.rand(batch, units, device=h.device, generator=generator)
-        parent = (u >= p.cumsum(0)[:-1]).sum(0)  # inverse of the cumulative distribution, 0..k-1
+        parent = (u >= p.cumsum(0)[:-1]).sum(0)  # by inverting the cumulative distribution; 0..k-1
         weights = torch.nn.functional.one_hot(parent, self.k).movedim(-1, 0)
         return Mix(partners, weights.to(torch.float32))
 
 
 def _draws(per: str, h: Tensor) -> tuple[int, ...]:
-    """The shape of one draw per batch (1,), per sample (B,) or per unit (B, C)."""
+    """Return the shape of the draws: (1,) per batch, (B,) per sample or (B, C) per unit."""
     if per == "unit" and h.ndim < 2:
         raise ValueError(f"codes of shape {tuple(h.shape)} have no units to draw for")
     return {"batch": (1,), "sample": (len(h),), "unit": tuple(h.shape[:2])}[per]

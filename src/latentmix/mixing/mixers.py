@@ -1,6 +1,6 @@
-"""Further mixers: ACAI's folded one, GAIA's midpoint normal, regions of feature space, the great circle.
+"""Further mixers: ACAI's folded mixes, GAIA's normal midpoints, regions of feature maps, the great circle.
 
-Like `latentmix.mixing` this file imports torch only.
+Besides `latentmix.mixing.draws`, this file imports only torch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Folded:
     """ACAI's mixes: h_mix = a h_1 + (1 - a) h_2 with a ~ Uniform(0, 1/2), so that the partner dominates.
 
     Arguments:
-        partner: "reversed" pairs sample i with B - 1 - i, as the released code (in an odd batch the middle
-            one meets itself); "random" draws a permutation.
+        partner: "reversed" pairs sample i with sample B - 1 - i, as the released code does (in an odd batch,
+            the middle sample is paired with itself); "random" draws a permutation.
 
     References:
         Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
@@ -30,7 +30,7 @@ class Folded:
     partner: Literal["reversed", "random"] = "reversed"
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
-        """Draw for codes (B, ...); weights (2, B), the first in [0, 1/2]."""
+        """Draw a mix for codes (B, ...), with weights (2, B), the first in [0, 1/2]."""
         batch = len(h)
         if self.partner == "random":
             partners = draw_partners(batch, 2, self_pairs=True, device=h.device, generator=generator)
@@ -46,15 +46,16 @@ class Folded:
 class Midpoint:
     """GAIA's mixes: h_mix = m h_1 + (1 - m) h_2 with m ~ Normal(1/2, std^2), not clipped.
 
-    At the published std of 1/4, 4.6 % of the mixes lie outside the segment: weights may be negative.
+    Weights may be negative: at the published std of 1/4, 4.6 % of the mixes lie outside the segment between
+    the parents.
 
     Arguments:
-        std: Deviation of the weight.
+        std: Standard deviation of the weight.
         self_pairs: Whether a sample may be its own partner.
 
     References:
         Sainburg et al., "Generative adversarial interpolative autoencoding", 2018, and its released code
-        (which pairs the halves of a batch; of shuffled data that is the same thing).
+        (which pairs the two halves of a batch; for shuffled data this is equivalent).
     """
 
     std: float = 0.25
@@ -65,10 +66,10 @@ class Midpoint:
             raise ValueError(f"std={self.std}: must not be negative")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
-        """Draw for codes (B, ...); weights (2, B), summing to one.
+        """Draw a mix for codes (B, ...), with weights (2, B) that sum to one.
 
         Raises:
-            ValueError: A batch of one without self-pairs.
+            ValueError: The batch has one sample and self-pairs are not allowed.
         """
         partners = draw_partners(len(h), 2, self_pairs=self.self_pairs, device=h.device, generator=generator)
         m = 0.5 + self.std * torch.randn(len(h), device=h.device, generator=generator)
@@ -77,16 +78,16 @@ class Midpoint:
 
 @dataclass(frozen=True)
 class Region:
-    """Regions of feature space: boxes of the first parent's maps are overwritten by the other parents'.
+    """CutMix in feature space: boxes of the first parent's feature maps are replaced by the other parents'.
 
-    Shares a ~ Dirichlet(alpha, ..., alpha); parent j = 2..k in turn pastes a box of the maps' aspect with a
-    share of about a_j of the area, at a uniform place inside the map, through all channels. CutMix's boxes
-    where DropBlock drops them, which AMR's discussion proposes; for k = 2 and alpha = 1 CutMix's area,
-    without its clipped boxes.
+    With a ~ Dirichlet(alpha, ..., alpha), each parent j = 2..k in turn pastes a box through all channels. The
+    box has the aspect ratio of the maps, covers a share of about a_j of their area, and lies at a uniformly
+    random place inside them. These are CutMix's boxes applied to feature maps, as DropBlock's are, which
+    AMR's discussion proposes; for k = 2 and alpha = 1 they have CutMix's areas but are never clipped.
 
     Arguments:
         k: Number of parents of each mix.
-        alpha: Dirichlet concentration; below 1 favours single parents, above 1 even mixtures.
+        alpha: Dirichlet concentration; values below 1 favour single parents, values above 1 even mixtures.
         self_pairs: Whether a sample may be its own partner.
 
     References:
@@ -104,10 +105,10 @@ class Region:
             raise ValueError(f"alpha={self.alpha}: must be above 0")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
-        """Draw for spatial codes (B, C, H, W); weights (k, B, 1, H, W), each place's a corner of the simplex.
+        """Draw a mix for spatial codes (B, C, H, W), with weights (k, B, 1, H, W), one parent per position.
 
         Raises:
-            ValueError: Codes without places, or k larger than the batch.
+            ValueError: The codes are not spatial, or k is larger than the batch.
         """
         if h.ndim != 4:
             raise ValueError(
@@ -132,24 +133,24 @@ class Region:
 class Arc(Mix):
     """A draw on the great circle: `h` is mixed by spherical interpolation, labels by the share of the angle.
 
-    (sin(a w) h_1 + sin((1 - a) w) h_2) / sin w, with a the weight of the first parent and w the angle between
-    the flattened parents; the chord where they are (anti)parallel.
+    (sin(a w) h_1 + sin((1 - a) w) h_2) / sin w, where a is the weight of the first parent and w the angle
+    between the flattened parents; where they are (anti)parallel, the mix is linear.
     """
 
     def __call__(self, h: Tensor) -> Tensor:
-        exact = h.to(torch.promote_types(h.dtype, torch.float32))  # bfloat16 has nothing between 0.996 and 1
+        exact = h.to(torch.promote_types(h.dtype, torch.float32))  # bfloat16 has nothing in 0.996..1
         first, second = exact[self.partners[0]], exact[self.partners[1]]
         cos = torch.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-12)
-        # Short of +-1, where the derivative of the arc cosine is infinite.
+        # Kept away from +-1, where the derivative of the arc cosine is infinite.
         w = cos.clamp(-1 + 1e-7, 1 - 1e-7).acos()
         a = self.weights.to(exact.dtype)
         weights = torch.where(w.sin() > 1e-3, torch.sin(a * w) / w.sin(), a)
-        return combine(self.partners, weights, h)  # sines, which do not sum to one
+        return combine(self.partners, weights, h)  # these weights do not sum to one
 
 
 @dataclass(frozen=True)
 class Spherical:
-    """Great-circle mixes: spherical interpolation at a ~ Uniform(0, 1) between the whole codes.
+    """Great-circle mixes: spherical interpolation between the flattened codes, at a ~ Uniform(0, 1).
 
     Arguments:
         self_pairs: Whether a sample may be its own partner.
@@ -162,14 +163,14 @@ class Spherical:
     self_pairs: bool = True
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Arc:
-        """Draw for codes (B, ...); weights (2, B), the shares of the angle."""
+        """Draw a mix for codes (B, ...), with weights (2, B), the shares of the angle."""
         partners = draw_partners(len(h), 2, self_pairs=self.self_pairs, device=h.device, generator=generator)
         a = torch.rand(len(h), device=h.device, generator=generator)
         return Arc(partners, torch.stack([a, 1 - a]))
 
 
 def _interval(share: Tensor, corner: Tensor, size: int) -> Tensor:
-    """Places of a run of about share * size that begins at a fraction `corner` of the rest, (B, size)."""
+    """Mark a run of about share * size places that starts at the fraction `corner` of the rest, (B, size)."""
     length = (share * size).round()
     start = (corner * (size - length + 1)).floor()
     places = torch.arange(size, device=share.device)

@@ -1,6 +1,7 @@
-"""What other libraries call lambda, as a `Mix`: one adapter for each convention.
+"""Adapters that turn the lambda of other libraries into a `Mix`, one for each convention.
 
-Here, the weight belongs to the first parent, is not folded, and the partner is written down. Elsewhere:
+In this package the weight belongs to the first parent, is not folded, and partners are stored explicitly.
+Other libraries do this:
 
     library                     mixed =                            lambda           partner of i
     mixup, Manifold Mixup, AMR  lam x + (1 - lam) x[perm]          0..1             perm[i]
@@ -11,8 +12,8 @@ Here, the weight belongs to the first parent, is not folded, and the partner is 
     kornia                      (1 - lam) x + lam x[perm]          0..1             perm[i]
     ACAI (released code)        lam h + (1 - lam) h[::-1]          0..1/2, folded   B - 1 - i
 
-A result reported with one convention and read with another is mirrored without a word. This file imports
-torch only.
+A result that is reported in one convention and read in another is silently mirrored. Besides
+`latentmix.mixing.draws`, this file imports only torch.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from latentmix.mixing.draws import Mix, pair
 
 
 def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
-    """The mix of the mixup papers, and of OpenMixup: lam x + (1 - lam) x[perm].
+    """Convert the mix of the mixup papers, and of OpenMixup: lam x + (1 - lam) x[perm].
 
     Arguments:
-        lam: Weight of the sample itself, in 0..1: a number for the batch, or shape (B,).
+        lam: Weight of the sample itself, in 0..1: a number for the batch, or a tensor of shape (B,).
         perm: The partners, a permutation of the batch, shape (B,).
 
     Raises:
-        ValueError: `lam` lies outside 0..1 or has another length, or `perm` is no permutation.
+        ValueError: `lam` lies outside 0..1 or has another length, or `perm` is not a permutation.
     """
     batch = len(perm)
     if perm.ndim != 1 or not torch.equal(perm.sort().values, torch.arange(batch, device=perm.device)):
@@ -43,10 +44,10 @@ def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
 
 
 def from_timm(lam: float | Tensor, batch: int) -> Mix:
-    """timm's mix: lam x + (1 - lam) x.flip(0); lam one number ("batch") or (B,) ("elem", "pair").
+    """Convert timm's mix, lam x + (1 - lam) x.flip(0); lam is a number ("batch") or (B,) ("elem", "pair").
 
     Raises:
-        ValueError: `lam` outside 0..1, or an odd batch, which timm refuses.
+        ValueError: `lam` lies outside 0..1, or the batch is odd, which timm refuses.
     """
     if batch % 2:
         raise ValueError(f"timm mixes even batches only, got {batch}")
@@ -54,22 +55,25 @@ def from_timm(lam: float | Tensor, batch: int) -> Mix:
 
 
 def from_torchvision(lam: float | Tensor, batch: int) -> Mix:
-    """torchvision's MixUp: lam x + (1 - lam) x.roll(1, 0)."""
+    """Convert the mix of torchvision's MixUp, lam x + (1 - lam) x.roll(1, 0)."""
     return from_mixup(lam, _index(batch, lam).roll(1))
 
 
 def from_composer(lam: float | Tensor, perm: Tensor) -> Mix:
-    """Composer's mix: (1 - lam) x + lam x[perm], lam folded to 0..1/2 there."""
+    """Convert Composer's mix, (1 - lam) x + lam x[perm], with lam folded to 0..1/2."""
     return from_mixup(1 - lam, perm)
 
 
 def from_kornia(lam: float | Tensor, perm: Tensor) -> Mix:
-    """kornia's RandomMixUpV2: (1 - lam) x + lam x[perm]; its labels are rows (y, y[perm], lam)."""
+    """Convert the mix of kornia's RandomMixUpV2, (1 - lam) x + lam x[perm].
+
+    kornia returns labels as rows (y, y[perm], lam).
+    """
     return from_mixup(1 - lam, perm)
 
 
 def from_acai(alpha: float | Tensor, batch: int) -> Mix:
-    """ACAI's mix: alpha h + (1 - alpha) h[::-1], alpha folded to 0..1/2 there."""
+    """Convert ACAI's mix, alpha h + (1 - alpha) h[::-1], with alpha folded to 0..1/2."""
     return from_mixup(alpha, _index(batch, alpha).flip(0))
 
 

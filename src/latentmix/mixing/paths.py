@@ -1,4 +1,4 @@
-"""Paths between codes: the straight line, the great circle, nested masks, and points of the simplex."""
+"""Paths between codes: the straight line, the great circle and nested masks; and a grid of the simplex."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def lerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
-    """Walk the straight line: (1 - t) h1 + t h2.
+    """Walk along the straight line between codes, (1 - t) h1 + t h2.
 
     Arguments:
         h1, h2: Codes, shape (B, ...).
         t: Positions, shape (T,), 0 at `h1` and 1 at `h2`.
 
     Returns:
-        Shape (B, T, ...).
+        Codes of shape (B, T, ...).
     """
     _same_shape(h1, h2)
     s = _positions(t, h1)
@@ -22,10 +22,10 @@ def lerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
 
 
 def slerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
-    """Walk the great circle: (sin((1 - t) w) h1 + sin(t w) h2) / sin w, w the angle between the whole codes.
+    """Walk along the great circle, (sin((1 - t) w) h1 + sin(t w) h2) / sin w, w the angle between the codes.
 
-    The angle is taken per sample over the flattened code, never across samples; where the two are
-    (anti)parallel the path is the straight line. Arguments, shapes and result as for `lerp`.
+    The angle is that between the flattened codes of each sample; where they are (anti)parallel, the path is
+    the straight line. Arguments, shapes and result are those of `lerp`.
 
     References:
         Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
@@ -44,16 +44,17 @@ def slerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
 def crossover(h1: Tensor, h2: Tensor, t: Tensor, order: Tensor | None = None) -> Tensor:
     """Walk by nested masks: at t, the first round(t C) units of `order` come from `h2`, the others from `h1`.
 
-    The deterministic path of Bernoulli mixup (AMR, figure 8). Arguments, shapes and result as for `lerp`.
+    This is the deterministic path of Bernoulli mixup (AMR, figure 8). The other arguments, shapes and result
+    are those of `lerp`.
 
     Arguments:
-        order: A permutation of the C units, shape (C,), or one for each pair, (N, C); 0..C-1 if None.
+        order: A permutation of the C units, shape (C,), or one for each pair, (B, C); 0..C-1 if None.
     """
     _same_shape(h1, h2)
     units = h1.shape[1]
     order = torch.arange(units) if order is None else order
     rank = order.argsort(-1).to(h1.device).reshape(-1, 1, units)
-    mask = rank < (t.to(h1.device) * units).round()[:, None]  # (1 or N, T, C)
+    mask = rank < (t.to(h1.device) * units).round()[:, None]  # (1 or B, T, C)
     mask = mask.reshape(*mask.shape, *[1] * (h1.ndim - 2))
     return torch.where(mask, h2[:, None], h1[:, None])
 
@@ -62,8 +63,8 @@ def simplex_grid(k: int = 3, steps: int = 7) -> Tensor:
     """List the evenly spaced points of the simplex: all (i_1, ..., i_k) / (steps - 1) with sum 1.
 
     Returns:
-        Weights, shape (N, k), N = binomial(steps + k - 2, k - 1); the first row is the first corner. For k =
-        3 rows come line by line, each line with one point more than the one before.
+        Weights, shape (N, k), N = binomial(steps + k - 2, k - 1); the first row is the first corner. For
+        k = 3, rows are ordered line by line, and each line has one point more than the line before.
     """
     if k < 1 or steps < 2:
         raise ValueError(f"k={k}, steps={steps}: need k >= 1 and steps >= 2")

@@ -1,1 +1,1 @@
-"""Pictures: tiles, and the figures made of them."""
+"""Pictures: image tiles on a sheet, and the figures that are made of them."""

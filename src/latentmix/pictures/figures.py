@@ -1,7 +1,8 @@
-"""Figures: decoded mixes beside real images, and the course of a training.
+"""Figures: decoded mixes beside real images, and learning curves.
 
-Every figure is a Pillow image, returned so that a notebook shows it, and written where a path is given.
-Images are float tensors (..., C, H, W) in [-1, 1] of 1 or 3 channels. The same input gives the same bytes.
+Every figure is returned as a Pillow image, so that a notebook shows it, and is written to a file if a path is
+given. Images are float tensors (..., C, H, W) in [-1, 1] with 1 or 3 channels. The same input gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ COLOURS = (
     "#cc79a7",
     "#56b4e9",
     "#e69f00",
-)  # Okabe and Ito, safe for all eyes
+)  # Okabe and Ito's palette, which colour-blind readers can tell apart
 TITLES = {
     "reconstruction": "reconstruction error",
     "critic": "critic's loss",
@@ -40,18 +41,18 @@ TITLES = {
     "consistency": "consistency of mixes",
     "probe_accuracy": "online probe, validation",
 }
-POINTS = 80  # of a curve; more are averaged
+POINTS = 80  # maximum number of points in a curve; more points are averaged
 
 
 def mixup_paths(
     methods: Mapping[str, Autoencodes], x1: Tensor, x2: Tensor, steps: int = 9
 ) -> dict[str, Tensor]:
-    """Decode straight lines between codes, g((1 - t) f(x1) + t f(x2)), beneath the blend of the pixels.
+    """Decode straight lines between codes, g((1 - t) f(x1) + t f(x2)), and blend the pixels for comparison.
 
     Arguments:
-        methods: {label: method}, a row each.
+        methods: {label: method}, one row for each.
         x1, x2: Real images, (P, C, H, W); pair p walks from x1[p] to x2[p].
-        steps: Positions t, evenly from 0 to 1.
+        steps: Number of positions t, evenly spaced from 0 to 1.
 
     Returns:
         {"pixel blend": ..., label: ...}, each (P, steps, C, H, W), on the CPU. AMR, figure 7.
@@ -62,22 +63,22 @@ def mixup_paths(
 def bernoulli_paths(
     methods: Mapping[str, Autoencodes], x1: Tensor, x2: Tensor, steps: int = 9
 ) -> dict[str, Tensor]:
-    """Decode crossovers of codes by nested masks: from left to right ever more feature maps are x2's.
+    """Decode crossovers of codes by nested masks: from left to right, more and more feature maps are x2's.
 
-    Arguments and result as for `mixup_paths`, without the pixels. AMR, figure 8.
+    Arguments and result are those of `mixup_paths`, without the pixel blend. AMR, figure 8.
     """
     return _walk(methods, x1, x2, steps, crossover)
 
 
 def simplex_mixes(method: Autoencodes, x: Tensor, steps: int = 7) -> Tensor:
-    """Decode the even grid of mixes of three real images (3, C, H, W): (steps (steps + 1) / 2, C, H, W)."""
+    """Decode an even grid of mixes of three real images (3, C, H, W): (steps (steps + 1) / 2, C, H, W)."""
     with evaluating(method):
         h = method.encode(x.to(device_of(method)))
         return decode(method, torch.einsum("nk,k...->n...", simplex_grid(3, steps).to(h), h))
 
 
 def reconstruct(methods: Mapping[str, Autoencodes], x: Tensor) -> dict[str, Tensor]:
-    """{label: g(f(x))} for real images x (N, C, H, W), on the CPU."""
+    """Reconstruct real images x (N, C, H, W) by each method: {label: g(f(x))}, on the CPU."""
     decoded = {}
     for label, method in methods.items():
         with evaluating(method):
@@ -88,7 +89,7 @@ def reconstruct(methods: Mapping[str, Autoencodes], x: Tensor) -> dict[str, Tens
 def interpolations(
     rows: Mapping[str, Tensor], path: Path | None = None, title: str | None = None, *, ends: Tensor
 ) -> Image.Image:
-    """Draw a block for each pair: a row for each label, between the two real images. AMR, figures 6 to 8.
+    """Draw a block per pair, with a row per label between the two real images (AMR, figures 6 to 8).
 
     Arguments:
         rows: {label: images}, each (P, T, C, H, W), columns at evenly spaced positions from 0 to 1.
@@ -110,7 +111,7 @@ def interpolations(
 def reconstructions(
     x: Tensor, decoded: Mapping[str, Tensor], path: Path | None = None, title: str | None = None
 ) -> Image.Image:
-    """Draw real images (N, C, H, W) in a row, and beneath it a row for each label's reconstructions."""
+    """Draw real images (N, C, H, W) in a row, and below it a row of reconstructions for each label."""
     tiles, labels = [], []
     for r, (label, images) in enumerate({"real": x, **decoded}.items()):
         y = r + 0.15 * (r > 0)
@@ -122,14 +123,14 @@ def reconstructions(
 def triangle(
     mixes: Tensor, corners: Tensor, path: Path | None = None, title: str | None = None
 ) -> Image.Image:
-    """Draw mixes of three parents as a triangle, the real parents beside their corners: top, left, right.
+    """Draw mixes of three parents as a triangle, with the real parents at its corners: top, left, right.
 
     Arguments:
         mixes: Images in the order of `mixing.simplex_grid(3, steps)`, (steps (steps + 1) / 2, C, H, W).
         corners: The real images, (3, C, H, W).
 
     Raises:
-        ValueError: A number of mixes that makes no triangle.
+        ValueError: The number of mixes does not form a triangle.
     """
     steps = math.isqrt(2 * len(mixes))
     if steps * (steps + 1) != 2 * len(mixes):
@@ -146,16 +147,16 @@ def triangle(
 def learning_curves(
     logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path | None = None, title: str | None = None
 ) -> Image.Image:
-    """Draw every logged value over the epochs, an axis each: reconstruction, adversarial terms, probe.
+    """Draw a plot for every logged value over the epochs: reconstruction, adversarial terms, probe.
 
-    Values from validation are drawn where there are some (probe accuracy, reconstruction), else those from
-    training, averaged to at most 80 points.
+    Values from validation are drawn where there are any, otherwise those from training. Curves are averaged
+    to at most 80 points.
 
     Arguments:
-        logs: {label: records of log.jsonl}, a line each.
+        logs: {label: records of log.jsonl}, one curve for each.
 
     Raises:
-        ValueError: Logs without a single value.
+        ValueError: The logs contain no values.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -196,7 +197,7 @@ def learning_curves(
 
 @contextmanager
 def evaluating(method: Autoencodes) -> Iterator[None]:
-    """Eval mode without gradients; afterwards the mode is what it was."""
+    """Evaluation mode without gradients; the earlier mode is restored afterwards."""
     module = cast(nn.Module, method)
     training = module.training
     module.eval()
@@ -230,13 +231,13 @@ def _positions(steps: int) -> Tensor:
 
 
 def _marks(columns: int) -> list[tuple[int, str]]:
-    """The positions that are written above a path: its ends, and its middle where a column falls there."""
+    """Return the positions to label above a path: its ends, and its middle if there is a middle column."""
     middle = [(columns // 2, "0.5")] if columns % 2 and columns > 2 else []
     return [(0, "t = 0"), *middle, (columns - 1, "1")]
 
 
 def _curves(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """{value: (epochs, values)}, from validation where it is there, else from training."""
+    """Extract {name: (epochs, values)} from records: from validation if it is there, else from training."""
     valid = [r for r in records if r["kind"] == "valid"]
     steps_per_epoch = valid[0]["step"] / (valid[0]["epoch"] + 1) if valid else 0
     curves: dict[str, tuple[list[float], list[float]]] = {}
@@ -252,7 +253,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float]
 
 
 def _thinned(values: list[float]) -> list[float]:
-    """At most `POINTS` values, each the mean of neighbours."""
+    """Reduce values to at most `POINTS`, each the mean of neighbouring values."""
     size = -(-len(values) // POINTS)
     return [fmean(values[i : i + size]) for i in range(0, len(values), size)]
 

@@ -1,7 +1,7 @@
-"""Sheets: image tiles and their labels on white paper, the ground of every picture of decoded mixes.
+"""Sheets: image tiles and their labels on a white background, from which all pictures of mixes are made.
 
-Images are float tensors (C, H, W) in [-1, 1] with one or three channels; small ones are magnified by whole
-factors, pixel by pixel. The same input gives the same bytes.
+Images are float tensors (C, H, W) in [-1, 1] with one or three channels; small ones are magnified by integer
+factors, without smoothing. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch import Tensor
 
 from latentmix.runs.folder import write_atomically
 
-LEAST = 96  # pixels of the shorter side of a tile, after magnification
+LEAST = 96  # minimum length of a tile's shorter side after magnification, in pixels
 GAP = 4
 MARGIN = 28
-BESIDE = 12  # between a label at the left and its tile
+BESIDE = 12  # space between a label at the left and its tile
 FONT, TITLE = 22, 28
 INK, GREY, PAPER = "#16181d", "#5d6470", "#ffffff"
 
 
 class Tile(NamedTuple):
-    """An image (C, H, W) at a place counted in tiles from the top left; fractions are allowed."""
+    """An image (C, H, W) at a position in units of tiles from the top left; fractions are allowed."""
 
     x: float
     y: float
@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 
 
 class Label(NamedTuple):
-    """Words beside the tile at (x, y)."""
+    """A text beside the tile at (x, y)."""
 
     x: float
     y: float
@@ -45,13 +45,13 @@ class Label(NamedTuple):
 def sheet(
     tiles: Sequence[Tile], labels: Sequence[Label] = (), title: str | None = None, *, least: int = LEAST
 ) -> Image.Image:
-    """Lay tiles of one size and their labels out, with a margin around everything.
+    """Draw tiles of one size and their labels, with a margin around everything.
 
     Arguments:
-        least: Magnify until the shorter side of a tile is at least that many pixels.
+        least: Tiles are magnified until their shorter side has at least this many pixels.
 
     Raises:
-        ValueError: No tiles, tiles of different shapes, or neither one nor three channels.
+        ValueError: There are no tiles, they differ in shape, or they have neither one nor three channels.
     """
     layout = _Layout(tiles, least)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
@@ -81,7 +81,7 @@ def sheet(
 
 
 def room(words: Iterable[str], image: Tensor) -> float:
-    """How many tiles of such an image the longest of some labels at the left takes, with space around it."""
+    """Width of the longest label at the left, with space around it, in units of tiles of such an image."""
     font = ImageFont.load_default(FONT)
     return (max(font.getlength(text) for text in words) + 3 * BESIDE) / (
         _Layout([Tile(0, 0, image)], LEAST).width + GAP
@@ -89,7 +89,7 @@ def room(words: Iterable[str], image: Tensor) -> float:
 
 
 def picture(image: Tensor, scale: int = 1) -> Image.Image:
-    """Turn an image (C, H, W) in [-1, 1], clamped, into RGB pixels, each `scale` wide and high."""
+    """Clamp an image (C, H, W) to [-1, 1] and convert it to RGB, magnified by `scale` without smoothing."""
     grey = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pixels = grey.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
     height, width = pixels.shape[:2]
@@ -97,12 +97,12 @@ def picture(image: Tensor, scale: int = 1) -> Image.Image:
 
 
 def magnification(height: int, width: int, least: int = LEAST) -> int:
-    """The smallest whole factor that makes the shorter side of a tile at least that many pixels."""
+    """Smallest integer factor by which the shorter side of a tile gets at least `least` pixels."""
     return max(1, -(-least // min(height, width)))
 
 
 def store(image: Image.Image, path: Path | None) -> Image.Image:
-    """Write a picture, whole or not at all, in the format of its suffix; None writes nothing. Returns it."""
+    """Write a picture atomically in the format of the path's suffix, if there is a path, and return it."""
     if path is not None:
         buffer = io.BytesIO()
         image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()])
@@ -111,7 +111,7 @@ def store(image: Image.Image, path: Path | None) -> Image.Image:
 
 
 class _Layout:
-    """Where tiles and labels fall, in pixels from the corner of the tile at (0, 0)."""
+    """The positions of tiles and labels, in pixels from the top left corner of the tile at (0, 0)."""
 
     def __init__(self, tiles: Iterable[Tile], least: int) -> None:
         shapes = sorted({tuple(tile.image.shape) for tile in tiles})
@@ -128,7 +128,7 @@ class _Layout:
         return x, y, x + self.width, y + self.height
 
     def beside(self, label: Label) -> tuple[tuple[int, int], str]:
-        """Where to write, and which corner of the words stands there (Pillow's anchors)."""
+        """Return the position of a label, and which point of its text is placed there (Pillow's anchors)."""
         x, y, _, bottom = self.box(label)
         middle = x + self.width // 2
         if label.side == "left":

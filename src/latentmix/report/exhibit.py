@@ -21,16 +21,16 @@ from latentmix.report import page
 from latentmix.training.samples import FOLDER, SIDE
 
 PAIRS = 4
-STEPS = 9  # images of a walk
-FRAME = 200  # milliseconds of a frame
+STEPS = 9  # images in a walk
+FRAME = 200  # duration of a GIF frame in milliseconds
 
 
 def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", seed: int = 0) -> Path:
     """Draw a run's figures into its folder and write its report.
 
     Arguments:
-        others: Runs on the same data to show above it, in the order of their rows: baselines.
-        seed: Chooses the test images that are shown.
+        others: Baselines: runs on the same data that are shown above this one, in this order.
+        seed: Seed that chooses the test images that are shown.
 
     Returns:
         The path of report.html.
@@ -57,7 +57,7 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
 def _mixes(
     run: runs.OpenRun, methods: Mapping[str, Autoencodes], drawn: Path, device: str, seed: int
 ) -> None:
-    """Draw reconstructions and mixes of test images, the same for all methods."""
+    """Draw reconstructions and mixes, from the same test images for all methods."""
     data = data_of(run, device)
     x = data.test.pixels(choose(data.test, 2 * PAIRS, seed))
     x1, x2 = x[:PAIRS], x[PAIRS:]
@@ -89,7 +89,7 @@ def _samples(method: Samples, drawn: Path, seed: int) -> None:
 
 
 def _over_training(folder: Path, drawn: Path) -> None:
-    """Draw the grids that were kept in training as a GIF, and the first samples of at most eight of them."""
+    """Draw the grids that were kept during training as a GIF, and rows of at most eight of them as a PNG."""
     files = sorted((folder / FOLDER).glob("*.png"))
     if not files:
         return
@@ -116,9 +116,9 @@ def _over_training(folder: Path, drawn: Path) -> None:
 
 
 def choose(split: Split, count: int, seed: int) -> Tensor:
-    """Rows to show: with labels, each next one of a class that has been shown least; else at random.
+    """Choose rows to show: at random and, if there are labels, evenly over the classes.
 
-    Where there are fewer than `count`, they come again in the same order.
+    If the split has fewer than `count` images, they are repeated in the same order.
     """
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed)).tolist()
     if len(order) < count:

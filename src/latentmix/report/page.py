@@ -1,7 +1,8 @@
-"""One page for a run, report.html: what was trained, its scores, its mixes, and how to make it again.
+"""The page of a run, report.html: what was trained, its scores, its mixes, and how to repeat it.
 
-The page is a single file without scripts or references: images and style are inside, so that it opens from a
-disk, an e-mail or an archive, with no network, on a phone as on a desk, in light and in dark.
+The page is a single file without scripts or external references. It contains its images and its style, so
+that it opens from a disk, an e-mail or an archive without network, on phones and desktops, with a light or a
+dark theme.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from latentmix.pictures import figures
 from latentmix.report.texts import FIGURES, HONESTY, MEANINGS
 from latentmix.runs import checkpoints
 
-BASELINES = "baselines.json"  # in the folder of the figures, which show them too
-SCALE = 1.4  # pixels of a figure to one of the page, so that it stays sharp on dense screens
+BASELINES = "baselines.json"  # in the folder of the figures, which also show the baselines
+SCALE = 1.4  # pixels of a figure per pixel of the page, so that figures stay sharp on dense screens
 
 
 def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
-    """Write report.html into a run's folder, over the one before; the same folder gives the same bytes.
+    """Write report.html into a run's folder, replacing an earlier one; the same folder gives the same bytes.
 
     Arguments:
-        folder: The run.
-        others: Runs to compare with, baselines; None takes those of the report before.
+        folder: The run's folder.
+        others: Folders of baselines to compare with; None takes those of the earlier report.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: One of the folders is no run.
+        RunError: One of the folders is not a run.
     """
     drawn = folder / "figures"
     known = drawn / BASELINES
@@ -57,7 +58,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         paths = [os.path.relpath(other, drawn) for other in others]
         runs.write_atomically(known, json.dumps(paths) + "\n")
     run, baselines = _Facts(folder), [_Facts(Path(other)) for other in others]
-    if len({each.label for each in (run, *baselines)}) <= len(baselines):  # one method, several runs of it
+    if len({each.label for each in (run, *baselines)}) <= len(baselines):  # several runs of the same method
         for each in (run, *baselines):
             each.label += f" ({each.folder.resolve().name})"
     sections = [
@@ -83,14 +84,14 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
 
 
 class _Facts:
-    """What a run's folder says about it."""
+    """The facts about a run that its folder contains."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = runs.read_config(folder)
         self.log = runs.read_log(folder)
         scores, weights = runs.read_scores(folder), checkpoints.weights_sha256(folder)
-        # A training that went on has better weights than those that were scored.
+        # If training continued after scoring, the weights are no longer those that were scored.
         self.outdated = [
             m for m, s in scores.items() if weights and s.get("weights_sha256", weights) != weights
         ]
@@ -101,7 +102,7 @@ class _Facts:
         self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
 
     def _label(self, name: str) -> str:
-        """The method's label; its name if it chooses a label by its options, or is not installed here."""
+        """Return the method's label, or its name if the label depends on options or it is not installed."""
         try:
             part = catalogue.get("method", name)
         except ValueError:
@@ -111,7 +112,7 @@ class _Facts:
 
 
 def _summary(run: _Facts) -> str:
-    """One sentence: what was trained on what with which budget."""
+    """Summarise in one sentence what was trained, on which data, and with which budget."""
     config, mixer = run.config, run.config["method"].get("mixer")
     how = f" ({mixer['name']} of {mixer.get('k', 2)})" if mixer else ""
     some = f"{config['train_size']:,} images of " if config.get("train_size") else ""
@@ -176,14 +177,14 @@ def _scores(run: _Facts) -> str:
 
 
 def _comparison(compared: Sequence[_Facts]) -> str:
-    """A row for each run, this one last; a column for each number that any has, but not for validation's."""
+    """Make a table with a row per run, this one last, and a column per score, without those on validation."""
     numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
     kept = [(m, n) for m, n in numbers if "valid" not in n and not n.startswith("last_")]
     columns = dict.fromkeys((m, name) for m, name in kept if m != "honesty")
     head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
     references = {
         metric: score for run in compared for metric, score in run.scores.items()
-    }  # the last of each
+    }  # for each metric, the score of the last run that has it
     rows = []
     for run in compared:
         valid = [r for r in run.log if r["kind"] == "valid"]
@@ -214,13 +215,13 @@ def _reconstructs(valid: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two scores were made with the same options and the same features, so that they compare."""
+    """Whether two scores have the same options and the same features, so that they can be compared."""
     first, second = ((s.get("options"), s.get("protocol", {}).get("fingerprint")) for s in (score, other))
     return first == second
 
 
 def _honesty(compared: Sequence[_Facts]) -> str:
-    """A row for each run with the metric `honesty`, under one for blends of the same pixels."""
+    """Make a table of the metric `honesty`: a row for pixel blends of the same images, then one per run."""
     judged = [run for run in compared if "honesty" in run.scores]
     if not judged:
         return ""
@@ -309,7 +310,7 @@ def _read_environment(folder: Path) -> dict[str, Any]:
 
 
 def _meaning(metric: str) -> str:
-    """The first sentence of a metric's docstring, which says what its values mean."""
+    """Return the first sentence of a metric's docstring, which says what its values mean."""
     part = catalogue.find("metric").get(metric)
     if part is None:
         return MEANINGS.get(metric, "")
@@ -328,7 +329,7 @@ def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
     if not name.endswith("accuracy") or not 0 <= value <= 1:
         return f"{value:.4g}" if abs(value) >= 1e-6 else "0"
     protocol = score.get("protocol", {})
-    # Votes have accuracies too, whose error is not that of so many images.
+    # Metrics with votes report accuracies too, but their standard error does not follow from this count.
     n = None if "votes" in protocol else protocol.get("n_valid" if "valid" in name else "n_test")
     error = f" <small>&plusmn; {100 * math.sqrt(value * (1 - value) / n):.1f}</small>" if n else ""
     return f"{100 * value:.1f}&nbsp;%{error}"

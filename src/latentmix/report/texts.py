@@ -1,4 +1,4 @@
-"""What the report says about figures and numbers."""
+"""The report's explanations of figures and numbers."""
 
 from __future__ import annotations
 

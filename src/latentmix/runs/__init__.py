@@ -1,4 +1,4 @@
-"""Run folders: configuration, checkpoints, log and scores."""
+"""Run folders, which hold configuration, checkpoints, log and scores."""
 
 from latentmix.runs.checkpoints import RunError as RunError
 from latentmix.runs.folder import Log as Log

@@ -1,9 +1,9 @@
-"""Checkpoints of a run: weights, what they are of, and what a training needs to go on; never half a one.
+"""Checkpoints of a run: weights, a description of the method, and the state for resuming; always complete.
 
     checkpoints/{last,previous,best}/{model.safetensors,config.json,resume.pt,checksums.json}
 
-Files are written under another name, synced and renamed. One that fails its checksums is passed over, with a
-word about it. Only tensors and plain values are read: safetensors, JSON, torch.load with weights_only.
+Files are written under another name, synced and renamed. A checkpoint that fails its checksums is skipped
+with a message. Only tensors and plain values are read: safetensors, JSON, torch.load with weights_only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from torch import Tensor
 from latentmix.methods import Method
 
 WEIGHTS, CONFIG, RESUME, CHECKSUMS = "model.safetensors", "config.json", "resume.pt", "checksums.json"
-REPLACED = "-replaced"  # ends the name of a checkpoint that another one is taking the place of
+REPLACED = "-replaced"  # suffix of the name of a checkpoint that is being replaced
 
 
 class Loaded(NamedTuple):
-    """A complete checkpoint: its name, weights, description, resume state, and SHA-256 of the weights."""
+    """A complete checkpoint: its name, weights, description, resume state, and the weights' SHA-256."""
 
     name: str
     weights: dict[str, Tensor]
@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
 
 
 class RunError(ValueError):
-    """A folder that is no run, or not the run that was asked for."""
+    """A folder is not a run, or not the run that was asked for."""
 
 
 def save(
@@ -49,15 +49,17 @@ def save(
     description: Mapping[str, Any],
     resume: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write checkpoints/NAME whole; for "last", the one before stays as "previous".
+    """Write checkpoints/NAME atomically; for "last", the checkpoint before it is kept as "previous".
 
     Arguments:
-        weights: The state dict.
-        description: What `open_run` needs to build the method: "method", "shape", "labels", "attributes".
-        resume: Everything else that a bit-exact continuation needs: tensors, numbers, strings, lists, dicts.
+        weights: The method's state dict.
+        description: What `open_run` needs to build the method, as `folder.describe` returns it, and the
+            epoch.
+        resume: Everything else that is needed to continue bit for bit, as tensors, numbers, strings, lists
+            and dicts.
 
     Raises:
-        OSError: The disk is full, say; the checkpoints that were there are untouched.
+        OSError: For example, the disk is full; the existing checkpoints are untouched.
     """
     parent = folder / "checkpoints"
     parent.mkdir(exist_ok=True)
@@ -78,10 +80,10 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
             raise
-        # safetensors and torch.save wrap or swallow what the operating system said
+        # safetensors and torch.save hide the error of the operating system
         where = f"{parent}, where {free / 1e6:.1f} MB are free"
         raise OSError(f"checkpoint {name!r} could not be written to {where}: {error}") from error
-    # "previous" goes last: where "last" turned out damaged, it is the one that training continued from.
+    # "previous" is removed only now: if "last" was damaged, training continued from "previous".
     target, replaced = parent / name, parent / f".{name}{REPLACED}"
     if target.exists():
         target.rename(replaced)
@@ -102,14 +104,14 @@ def load(
     """Read the first of the named checkpoints that is complete.
 
     Arguments:
-        warn: Told about each checkpoint that is damaged and passed over.
-        resume: Whether to read the resume state, onto the CPU; else it is None and may be damaged.
+        warn: Called with a message for each damaged checkpoint that is skipped.
+        resume: Whether to read the resume state, onto the CPU; otherwise it is None and is not checked.
 
     Returns:
-        None if the folder has none of them.
+        The checkpoint, or None if the folder has none of these names.
 
     Raises:
-        RunError: There are some, and all are damaged.
+        RunError: All of them are damaged.
     """
     damaged = []
     for name in names:
@@ -121,7 +123,7 @@ def load(
             for file, expected in sums.items():
                 if (resume or file != RESUME) and _sha256(path / file) != expected:
                     raise ValueError(f"{file} does not match its checksum")
-            weights = load_file(path / WEIGHTS)  # the bytes whose checksum was taken, or a newer checkpoint's
+            weights = load_file(path / WEIGHTS)  # the checked bytes, or those of a newer checkpoint
             if _sha256(path / WEIGHTS) != sums[WEIGHTS]:
                 raise ValueError("it was replaced while it was read")
             description = json.loads((path / CONFIG).read_text())
@@ -140,13 +142,13 @@ def load(
 
 
 def exist(folder: Path) -> bool:
-    """Whether a run has checkpoints to continue from, good or damaged."""
+    """Whether a run has checkpoints to continue from, intact or damaged."""
     return any((folder / "checkpoints" / name).is_dir() for name in ("last", "previous"))
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a killed process left half-written, and put back what it was replacing."""
-    for leftover in folder.glob("checkpoints/.*"):  # of a run that was killed while it wrote one
+    """Remove what a killed process left half-written, and restore the checkpoint it was replacing."""
+    for leftover in folder.glob("checkpoints/.*"):  # left by a run that was killed while writing
         home = leftover.with_name(leftover.name[1:].removesuffix(REPLACED))
         if leftover.name.endswith(REPLACED) and not home.exists():
             leftover.rename(home)
@@ -155,16 +157,16 @@ def tidy(folder: Path) -> None:
 
 
 def weights_sha256(folder: Path, name: str = "best") -> str | None:
-    """SHA-256 of a checkpoint's weights, by which scores know them; None without such a checkpoint."""
+    """SHA-256 of a checkpoint's weights, which scores refer to; None if there is no such checkpoint."""
     path = folder / "checkpoints" / name / WEIGHTS
     return _sha256(path) if path.is_file() else None
 
 
 def fill(method: Method, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Put a checkpoint's weights into a method.
+    """Load a checkpoint's weights into a method.
 
     Raises:
-        RunError: They are those of other networks: another version of latentmix wrote them.
+        RunError: The weights belong to other networks, because another version of latentmix wrote them.
     """
     try:
         method.load_state_dict(weights)

@@ -1,10 +1,10 @@
-"""A run's folder: configuration, log, checkpoints, scores; a crash at any instant loses nothing.
+"""A run's folder: configuration, log, checkpoints and scores; a crash at any moment damages none of them.
 
     config.yaml  environment.json  data.json  log.jsonl  scores.json  figures/  report.html  .lock
     checkpoints/{last,previous,best}/  features/  (TensorBoard events)
 
-Files appear whole (temporary name, fsync, rename). A checkpoint that fails its checksums is passed over, and
-the one before it is used, with a word about it (`checkpoints`).
+Files are written atomically (temporary name, fsync, rename). If a checkpoint fails its checksums, the one
+before it is used, with a message (`latentmix.runs.checkpoints`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 LOCK = ".lock"  # held by the process that trains
-NEW = ".new-"  # begins the name of a file that is being written, or was when its process was killed
+NEW = ".new-"  # prefix of the names of files that are being written, or were when their process was killed
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class OpenRun:
     """A trained run, ready for use.
 
     Arguments:
-        folder: Where it lies.
+        folder: The run's folder.
         config: The resolved configuration, nested.
-        method: In eval mode, on the device.
+        method: The trained method, in evaluation mode, on the device.
         shape: Shape of an image, (C, H, W).
         checkpoint: Name of the checkpoint that was read.
-        weights_sha256: Of its weights file.
-        epoch: Number of epochs that it was trained for.
-        description: What the method was built from.
+        weights_sha256: SHA-256 of the checkpoint's weights file.
+        epoch: Number of epochs after which the checkpoint was saved.
+        description: The description from which the method was built.
     """
 
     folder: Path
@@ -66,12 +66,12 @@ class OpenRun:
 
     @property
     def which(self) -> str:
-        """The weights in words: ``best, epoch 3``."""
+        """Name of the weights, such as ``best, epoch 3``."""
         return f"{self.checkpoint}, epoch {self.epoch}"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
+    """Write a file so that readers, even after a crash, see either the old content or the new."""
     content = content.encode() if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=NEW)
     try:
@@ -88,10 +88,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def alone(run: config.Run) -> Iterator[None]:
-    """Keep other processes from training in a run's folder meanwhile; a lock that goes with its process.
+    """Keep other processes from training in a run's folder, by a lock that ends with its process.
 
     Raises:
-        RunError: Another process trains there; or as `prepare`.
+        RunError: Another process is training there; or for the reasons of `prepare`.
     """
     folder = Path(run.out)
     _recognise(run)
@@ -110,14 +110,15 @@ def alone(run: config.Run) -> Iterator[None]:
 
 
 def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
-    """Make the folder of a run, or recognise it as this run's.
+    """Make the folder of a run, or check that an existing folder is this run's.
 
-    A run may be asked for more epochs than before, and for another device; anything else that differs makes
-    it another run. What a killed process left half-written is removed: nobody else may be training here.
+    More epochs or steps, another device and another path of the folder are allowed; any other difference
+    makes it another run. What a killed process left half-written is removed, so no other process may be
+    training in the folder.
 
     Raises:
-        RunError: The folder holds a run of another configuration (the difference is in the message), or is
-            something else that is not empty.
+        RunError: The folder holds a run of another configuration (the message lists the differences), or it
+            is not a run and not empty.
     """
     folder = Path(run.out)
     _recognise(run)
@@ -130,7 +131,7 @@ def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
 
 
 def _recognise(run: config.Run) -> None:
-    """Refuse a folder that is not this run's, or to be."""
+    """Refuse a folder that neither is this run's nor can become it."""
     folder, new = Path(run.out), run.as_dict()
     path = folder / "config.yaml"
     if path.is_file():
@@ -154,15 +155,15 @@ def _recognise(run: config.Run) -> None:
 
 
 def _ours(file: Path) -> bool:
-    """Whether a process that was killed before it had written config.yaml may have left this."""
+    """Whether a process that was killed before it wrote config.yaml may have left this file."""
     return file.name == LOCK or file.name.startswith(NEW)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration of a run.
+    """Read the resolved configuration of a run.
 
     Raises:
-        RunError: The folder does not exist or is no run.
+        RunError: The folder does not exist or is not a run, or its configuration is damaged.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -182,10 +183,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 class Log:
-    """log.jsonl: one object a line, appended; cut back to a checkpoint's position when a run continues.
+    """The log, log.jsonl: one JSON object per line, appended; when a run continues, the log is cut back.
+
+    Arguments:
+        position: Length in bytes to which the log is cut back, that of the checkpoint.
 
     Attributes:
-        lost: Whether there is less than that; what whole lines there are stay.
+        lost: Whether the log is shorter than `position`; its complete lines are kept.
     """
 
     def __init__(self, folder: Path, position: int = 0) -> None:
@@ -202,7 +206,7 @@ class Log:
         self._file.write(json.dumps(record).encode() + b"\n")
 
     def position(self) -> int:
-        """Bytes that are safely on the disk."""
+        """Write everything to the disk and return the length in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
@@ -212,10 +216,10 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """All records of a run's log; a last line that was cut short is left out.
+    """Read all records of a run's log; an incomplete last line is left out.
 
     Raises:
-        RunError: Another line is damaged.
+        RunError: A complete line is damaged.
     """
     path = folder / "log.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -226,7 +230,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def describe(run: config.Run, data: Data) -> dict[str, Any]:
-    """What `make_method` needs to build the method of a run, as a checkpoint keeps it."""
+    """Describe the method of a run, so that `make_method` can build it; checkpoints keep this description."""
     start = None
     if run.start_from:
         opened = open_run(Path(run.start_from))
@@ -249,13 +253,14 @@ def describe_data(folder: Path, data: Data) -> None:
 
 
 def make_method(description: Mapping[str, Any], start_from: Path | None = None) -> Method:
-    """Build a method with random weights.
+    """Build a method with random weights from its description.
 
     Arguments:
-        start_from: The run whose method it builds on, for its weights; None where a checkpoint fills them in.
+        start_from: The run whose method it builds on and whose weights it takes; None if a checkpoint will
+            fill in all weights.
 
     Raises:
-        ValueError: Options or data that the method refuses.
+        ValueError: The method refuses its options or the data.
     """
     context = {name: description[name] for name in ("num_classes", "num_attributes")}
     context["shape"] = tuple(description["shape"])
@@ -274,12 +279,12 @@ def open_run(
     """Open a trained run for use.
 
     Arguments:
-        checkpoint: "best" or "last"; by default the best, as the method declares it, and the last of a method
-            that declares none.
+        checkpoint: "best" or "last". By default the best epoch, as the method defines it; or the last one for
+            methods that do not define which is best.
 
     Raises:
-        RunError: The folder is no run, has no checkpoint yet, or only damaged ones; or its method is not
-            known here.
+        RunError: The folder is not a run, has no checkpoint yet or only damaged ones, or its method cannot be
+            built here.
     """
     folder = Path(folder)
     settings = read_config(folder)
@@ -315,10 +320,10 @@ def open_run(
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """{metric: {"values": ..., "protocol": ..., "seconds": ...}} of a run; empty before the first.
+    """Read a run's scores, {metric: {"values": ..., "protocol": ..., "seconds": ...}}; {} if there are none.
 
     Raises:
-        RunError: The file is damaged.
+        RunError: scores.json is damaged.
     """
     path = folder / "scores.json"
     try:
@@ -328,6 +333,6 @@ def read_scores(folder: Path) -> dict[str, Any]:
 
 
 def add_score(folder: Path, metric: str, score: Mapping[str, Any]) -> None:
-    """Keep one metric's score beside the others."""
+    """Add one metric's score to the run's scores, or replace it."""
     scores = {**read_scores(folder), metric: dict(score)}
     write_atomically(folder / "scores.json", json.dumps(scores, indent=2) + "\n")

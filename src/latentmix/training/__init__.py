@@ -1,4 +1,4 @@
-"""The one training loop, and the step that it repeats."""
+"""The training loop, which serves every method, and the step that it repeats."""
 
 from latentmix.training.loop import Interrupted as Interrupted
 from latentmix.training.loop import Silent as Silent

@@ -1,4 +1,4 @@
-"""Device, precision, and what a run was made on."""
+"""Device and precision of a run, and a record of the environment it was made in."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Runtime:
-    """Where and how precisely a run computes.
+    """The device and the precision in which a run computes.
 
     Arguments:
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32", or "bf16": mixed precision by autocast, weights and losses in fp32; or "auto".
-        local: Number of the GPU that "auto" and "cuda" take: a rank's own.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: "fp32"; "bf16" for mixed precision by autocast, with weights and losses in fp32; or "auto".
+        local: Index of the GPU that "auto" and "cuda" take; each rank on a machine has its own.
 
     Raises:
-        ValueError: A device that this machine does not have.
+        ValueError: The machine does not have this device.
     """
 
     def __init__(self, device: str = "auto", precision: str = "fp32", local: int = 0) -> None:
@@ -41,27 +41,27 @@ class Runtime:
             repeat_on_gpus(self.precision)
 
     def remark(self, asked: str) -> str | None:
-        """What to tell the user about the precision: what "auto" chose, or that bf16 is slow here."""
+        """Tell the user which precision "auto" chose, or that bf16 is slow here; None for no remark."""
         if asked == "auto":
             return f"precision={self.precision}: {self.reason}"
         return warning(self.precision, self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """A new context for losses to be computed in."""
+        """Make a new context in which losses are computed."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def generator(self, seed: int) -> torch.Generator:
-        """A seeded generator on the device."""
+        """Make a seeded generator on the device."""
         return torch.Generator(self.device).manual_seed(seed)
 
 
 def find_device(name: str, local: int = 0) -> torch.device:
-    """The device of this machine that a name stands for; "auto" takes the best that there is.
+    """Return the device with this name; "auto" takes the best device of this machine.
 
     Raises:
-        ValueError: An unknown name, or a device that this machine does not have.
+        ValueError: The name is unknown, or this machine does not have such a device.
     """
     kind, _, index = name.partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdigit())):
@@ -75,10 +75,10 @@ def find_device(name: str, local: int = 0) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next step instead of handing it back; glibc only.
+    """Let the C library keep freed memory instead of returning it to the system; does nothing without glibc.
 
-    Activations of some ten megabytes are above its threshold for mapping pages anew at every allocation;
-    their page faults cost an eighth of a training step (benchmarks/RESULTS.md).
+    Activations of about ten megabytes exceed the size above which glibc maps new pages for every allocation;
+    the page faults take an eighth of the time of a training step (benchmarks/RESULTS.md).
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -87,10 +87,11 @@ def keep_freed_memory() -> None:
 
 
 def repeat_on_gpus(precision: str) -> None:
-    """Ask for the same algorithms in every run on a GPU, and for full float32 products in "fp32".
+    """Request deterministic algorithms on the GPU and, in "fp32", products in full float32 precision.
 
-    Operations that have no deterministic form warn and run. That runs are equal to the bit was tested on
-    CPUs, never on a GPU. cuBLAS reads its variable when it is first used: not in a process that has used it.
+    Operations without a deterministic form run with a warning. That runs are equal bit for bit was tested on
+    CPUs, but never on a GPU. cuBLAS reads its environment variable at its first use, so the setting has no
+    effect in a process that has already used cuBLAS.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -102,7 +103,7 @@ def repeat_on_gpus(precision: str) -> None:
 
 
 def gpu_settings() -> dict[str, Any]:
-    """What decides whether and how exactly a GPU repeats itself, as it is now."""
+    """Return the current settings that decide whether a GPU repeats a computation exactly."""
     return {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
@@ -114,7 +115,7 @@ def gpu_settings() -> dict[str, Any]:
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:
-    """Versions, device and, in a checkout, the git commit that a run was made with."""
+    """Return the versions, the device, the precision and, in a checkout, the git commit of a run."""
     here, device = Path(__file__).parent, runtime.device
     git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

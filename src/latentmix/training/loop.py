@@ -1,11 +1,11 @@
-"""The one training loop, for every method.
+"""The training loop, the same for every method.
 
 A step draws a batch by index, asks the method for its losses, differentiates each player's loss with respect
-to that player's parameters only, and steps their optimisers. Everything random comes from seeded generators:
-their states are in the checkpoint, or they are functions of seed, step and rank. So a run that is killed and
-continued ends with the same bits on a CPU with as many threads, where it is tested. On a GPU deterministic
-algorithms are asked for (`device`), which nobody has tried; a run that continues on another kind of device
-goes on with other random numbers.
+to that player's parameters only, and steps the optimisers. Everything random comes from seeded generators:
+either their states are in the checkpoint, or they are functions of seed, step and rank. A run that is killed
+and continued therefore ends with the same bits; this is tested on CPUs with the same number of threads. On a
+GPU, deterministic algorithms are requested (`latentmix.training.device`), but this has not been tested. A run
+that is continued on another kind of device goes on with different random numbers.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from latentmix.training.samples import keep_samples
 from latentmix.training.step import make_optimisers, step
 from latentmix.training.streams import Stream, host_generator
 
-LOG_EVERY = 50  # steps between records of the log
+LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
 VALIDATION_BATCH = 500
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its last checkpoint is up to date."""
+    """The run was asked to stop; its last checkpoint contains everything done so far."""
 
 
 class Progress(Protocol):
-    """Told what happens; prints it, or does not."""
+    """Receives news of a training, to print it or not."""
 
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
 
@@ -58,7 +58,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Progress that nobody sees: that of all ranks but the first."""
+    """Progress that prints nothing; all ranks except the first use it."""
 
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
 
@@ -73,16 +73,17 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     """Train a run to its end, from the start or from where it stopped.
 
     Arguments:
-        progress: Told what happens; nobody is if None.
+        progress: Receives news of the training; None for no news.
 
     Returns:
         The run's folder, with config.yaml, log.jsonl, scores.json and checkpoints.
 
     Raises:
-        ValueError: Data, device or method do not fit together; the folder holds another run, or another
-            process trains it.
-        NonFinite: A loss or a weight became infinite or not a number; names the player and the step.
-        Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+        ValueError: Data, device and method do not fit together, the folder holds another run, or another
+            process is training this one.
+        NonFinite: A loss or a weight became infinite or not a number; the message names the player and the
+            step.
+        Interrupted: Ctrl-C was pressed or SIGTERM received; a checkpoint was saved.
         OSError: For example, the disk is full; the last good checkpoint is still there.
     """
     ranks = Ranks()
@@ -107,10 +108,10 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
 
 
 class Trainer:
-    """One run in the making.
+    """The training of one run.
 
     Arguments:
-        method: What to train; made from the run's configuration if None.
+        method: The method to train; if None, it is made from the run's configuration.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Trainer:
             else method
         )
         method = method.to(runtime.device)
-        # Convolutions of small maps run a quarter faster with channels last (benchmarks/RESULTS.md).
+        # Convolutions of small maps are a quarter faster with channels last (benchmarks/RESULTS.md).
         self.method: Method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.players = self.method.players()
         self.periods = self._periods()
@@ -145,16 +146,16 @@ class Trainer:
         self.epochs = math.ceil(self.total / longest.steps)
         probe = {"probe": run.probe_lr} if run.probe_lr else {}
         self.optimisers = make_optimisers(self.method, dict.fromkeys(self.players, run.lr) | probe)
-        # Ranks draw apart from each other; a rank of its own draws as a process alone does.
+        # Each rank has its own random numbers; the first rank has those of a single process.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
         self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
-        """Train until the last step is done."""
+        """Train until the last step is done, and return the run's folder."""
         if not checkpoints.exist(self.folder):
             split = self.data.train
-            self.method.begin(split.images, split.labels)  # refuses data before anything is written
+            self.method.begin(split.images, split.labels)  # may refuse the data, before anything is written
         with runs.alone(self.run) if self.ranks.first else _nobody():
             if self.ranks.first:
                 runs.prepare(self.run, environment(self.runtime))
@@ -200,7 +201,7 @@ class Trainer:
                     runs.add_score(self.folder, "training", score)
 
     def _periods(self) -> dict[str, int]:
-        """{player: n}: it steps on every n-th batch of an epoch; companions follow their leader."""
+        """Return {player: n}: the player steps on every n-th batch; companions follow their leader."""
         every, names = dict(self.run.every), list(self.players)
         for name in every:
             if name not in names:
@@ -228,7 +229,7 @@ class Trainer:
             )
 
     def _streams(self) -> list[Stream]:
-        """One stream of rows, or for methods that train on "both" those with a label and then all."""
+        """Return the streams of rows: one, or two for methods that train on "both" (labelled, then all)."""
         run, labels, kind = self.run, self.data.train.labels, self.method.trains_on
         everything = torch.arange(len(self.data.train))
         rows = everything
@@ -250,7 +251,7 @@ class Trainer:
 
     def _step(self, number: int, i: int) -> None:
         stepping = [name for name, period in self.periods.items() if i % period == 0]
-        if len(set(self.periods.values())) > 1:  # else nobody is ever frozen
+        if len(set(self.periods.values())) > 1:  # with equal periods no player is ever frozen
             for name, parameters in self.players.items():
                 for parameter in parameters:
                     parameter.requires_grad_(name in stepping)
@@ -302,13 +303,13 @@ class Trainer:
         return (epoch + 1) % self.run.validate_every == 0 or self.state.step == self.total
 
     def _validate(self, epoch: int) -> None:
-        """Measure the validation images, and the test images where they improve or the run ends."""
+        """Measure the validation images, and the test images if this is the best epoch or the last one."""
         if not self.ranks.first:
             return
         state, name = self.state, self.method.best
         values = self.evaluate(self.data.valid)
         merit = -values[name[1:]] if name.startswith("-") else values[name] if name else float(epoch)
-        better = merit >= state.best_value  # equal epochs: the later one
+        better = merit >= state.best_value  # ties go to the later epoch
         if better or state.step == self.total:
             values |= {f"test_{key}": value for key, value in self.evaluate(self.data.test).items()}
         keep_samples(self.folder, self.method, state.step)
@@ -319,12 +320,13 @@ class Trainer:
         if better:
             state.best_epoch, state.best_value = epoch, merit
             if name:
-                # Before "last": a crash in between repeats the epoch and writes the same "best" again.
+                # "best" is written before "last": after a crash between the two, training resumes from the
+                # older "last" and writes the same "best" again.
                 checkpoints.save(self.folder, "best", self.method.state_dict(), self._described())
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> dict[str, float]:
-        """What the method measures of a split, averaged over its images."""
+        """Return the values that the method measures on a split, averaged over its images."""
         self.method.eval()
         sums: dict[str, Tensor] = {}
         for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
@@ -342,7 +344,7 @@ class Trainer:
         self.record.write(kind, epoch, self.state, self.run.batch_size, values)
 
     def remedy(self) -> str:
-        """Where a run stands whose numbers are not finite, and what to try."""
+        """Say what is left of a run whose numbers are not finite, and what to try."""
         kept = (self.folder / "checkpoints" / "last").exists()
         return (
             f"{self.folder} {'keeps the last good checkpoint' if kept else 'has no checkpoint yet'}; "
@@ -356,7 +358,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.record.check(self.state, self.remedy)
-        resume = resume_state(self)  # of all ranks
+        resume = resume_state(self)  # gathers the states of all ranks, so every rank must call it
         if self.ranks.first:
             checkpoints.save(self.folder, "last", self.method.state_dict(), self._described(), resume)
 
@@ -368,7 +370,7 @@ def _nobody() -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after the step; a second Ctrl-C stops at once."""
+    """Turn Ctrl-C and SIGTERM into a request to stop after the current step; a second one stops at once."""
     asked = threading.Event()
 
     def handle(number: int, frame: Any) -> None:

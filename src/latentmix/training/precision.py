@@ -1,4 +1,4 @@
-"""Which precision a run computes in: bfloat16 where it is the faster one, float32 elsewhere."""
+"""The choice of precision: bfloat16 where it is faster, float32 elsewhere."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 import torch
 
 Precision = Literal["fp32", "bf16"]
-SLOWER = 10  # times that a bf16 step takes as long as one in fp32 without AVX512-BF16 or AMX, as measured
+SLOWER = 10  # measured time of a bf16 step over that of an fp32 step, without AVX512-BF16 or AMX
 
 
 def choose(precision: str, device: torch.device | str) -> tuple[Precision, str]:
-    """The precision to compute in, and the reason in a few words.
+    """Choose the precision to compute in; return it with the reason in a few words.
 
     Arguments:
-        precision: "fp32" or "bf16", which are kept; or "auto": bf16 on a processor with AVX512-BF16 or AMX
-            and on a GPU that computes in bfloat16, else fp32.
-        device: Where the run computes.
+        precision: "fp32" or "bf16", which are returned as they are; or "auto", which chooses bf16 on a
+            processor with AVX512-BF16 or AMX and on a GPU that computes in bfloat16, else fp32.
+        device: The device on which the run computes.
 
     Raises:
-        ValueError: Another word.
+        ValueError: `precision` is another word.
     """
     if precision in ("fp32", "bf16"):
         return precision, f"precision={precision} was asked for"  # type: ignore[return-value]
@@ -33,7 +33,7 @@ def choose(precision: str, device: torch.device | str) -> tuple[Precision, str]:
 
 
 def warning(precision: str, device: torch.device | str) -> str | None:
-    """What to tell the user about this precision on this device; None where there is nothing to tell."""
+    """Warn about a precision that is slow on this device; None if there is nothing to warn about."""
     device = torch.device(device)
     if precision != "bf16" or device.type != "cpu" or _fast_bf16(device)[0]:
         return None
@@ -62,7 +62,7 @@ _INSTRUCTIONS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
 
 @functools.cache
 def _processor_flags() -> frozenset[str]:
-    """Instructions of the processor as Linux names them; without /proc/cpuinfo, those that torch can tell."""
+    """Return the processor's feature flags, named as in Linux; without /proc/cpuinfo, those torch detects."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar with ETA on a terminal, plain lines elsewhere."""
+"""The progress display of a training: a bar with remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from types import TracebackType
 
 
 def progress() -> Terminal | Plain:
-    """The one that fits where standard error goes."""
+    """Make the display that fits standard error: a bar on a terminal, else plain lines."""
     return Terminal() if sys.stderr.isatty() else Plain()
 
 
 @contextmanager
 def waiting() -> Iterator[Callable[[str], None]]:
-    """Say what is being done; on a terminal the last thing said stays alive, with the time that it takes."""
+    """Show what is being done; on a terminal, the latest line has a spinner and a running clock."""
     if not sys.stderr.isatty():
         yield Plain().say
         return
@@ -43,7 +43,7 @@ def waiting() -> Iterator[Callable[[str], None]]:
 
 
 def epoch_line(epoch: int, epochs: int, values: dict[str, float]) -> str:
-    """``epoch 3/10  reconstruction 0.0312  probe accuracy 91.4 %``: what validation images say."""
+    """Format validation values as ``epoch 3/10  reconstruction 0.0312  probe accuracy 91.4 %``."""
     shown = [
         f"{name.replace('_', ' ')} " + (f"{100 * value:.1f} %" if "accuracy" in name else f"{value:.4f}")
         for name, value in values.items()
@@ -53,14 +53,14 @@ def epoch_line(epoch: int, epochs: int, values: dict[str, float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``2:05`` or ``1:02:05``."""
+    """Format a duration as ``2:05`` or ``1:02:05``."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class Plain:
-    """Lines on standard error: one an epoch, and one every twenty seconds within."""
+    """Lines on standard error: one per validation, and one every twenty seconds in between."""
 
     def __init__(self, every: float = 20.0) -> None:
         self.every = every
@@ -93,7 +93,7 @@ class Plain:
 
 
 class Terminal:
-    """A live bar: how far, images a second, time left, reconstruction error and probe."""
+    """A live bar: steps done, images per second, time left, and the values of the last validation."""
 
     def __enter__(self) -> Terminal:
         from rich.console import Console

@@ -1,7 +1,7 @@
-"""Several processes that train one run together: each takes its part of every batch, gradients are averaged.
+"""Data-parallel training: several processes each take a part of every batch, and gradients are averaged.
 
-Started by ``torchrun --nproc-per-node N -m latentmix train ...``. Mixes are drawn inside the part of a rank,
-so N ranks equal one process that mixes inside N parts of the batch. Rank 0 alone validates and writes.
+Start it with ``torchrun --nproc-per-node N -m latentmix train ...``. Mixes are drawn inside the part of each
+rank, so N ranks equal one process that mixes inside N parts of the batch. Only rank 0 validates and writes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import distributed as dist
 
 
 class Ranks:
-    """This process among those that train the run; one alone unless torchrun started several.
+    """This process among those that train the run; there is only one unless torchrun started several.
 
     Attributes:
-        rank: Of this process, from 0.
+        rank: Rank of this process, from 0.
         count: Number of processes.
-        local: Of this process on its machine: the number of its GPU.
+        local: Rank of this process on its machine, which is the index of its GPU.
     """
 
     def __init__(self) -> None:
@@ -30,21 +30,21 @@ class Ranks:
         self.local = int(os.environ.get("LOCAL_RANK", "0")) if self.count > 1 else 0
 
     def join(self, device: torch.device) -> None:
-        """Meet the other processes; does nothing for one alone or where they have met."""
+        """Connect to the other processes; does nothing for a single process or if already connected."""
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     @property
     def first(self) -> bool:
-        """Whether this process writes."""
+        """Whether this is rank 0, the process that writes."""
         return self.rank == 0
 
     def part(self, rows: Tensor) -> Tensor:
-        """This rank's part of the rows of a global batch, whose size is a multiple of `count`."""
+        """Return this rank's part of the rows of a global batch, whose size is a multiple of `count`."""
         return rows.chunk(self.count)[self.rank] if self.count > 1 else rows
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Average tensors over all ranks, in place, in one message for each type."""
+        """Average tensors over all ranks, in place, with one message per data type."""
         for dtype in dict.fromkeys(t.dtype for t in tensors):  # in the same order on every rank
             mine = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.reshape(-1) for t in mine])
@@ -54,7 +54,7 @@ class Ranks:
                 t.copy_(part.view_as(t))
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum over all ranks."""
+        """Return the sum of a tensor over all ranks."""
         if self.count == 1:
             return value
         value = value.detach().clone()
@@ -62,7 +62,7 @@ class Ranks:
         return value
 
     def any(self, *questions: bool) -> list[bool]:
-        """Whether the answer to each question is yes on some rank; the same on all."""
+        """Return for each question whether any rank says yes; the answers are the same on all ranks."""
         if self.count == 1:
             return list(questions)
         answers = torch.tensor([int(q) for q in questions])
@@ -72,7 +72,7 @@ class Ranks:
         return [bool(a) for a in answers.tolist()]
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order, on every rank."""
+        """Return the values of all ranks, in the order of ranks, on every rank."""
         if self.count == 1:
             return [value]
         found: list[Any] = [None] * self.count
@@ -80,6 +80,6 @@ class Ranks:
         return found
 
     def wait(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait until all ranks have reached this point."""
         if self.count > 1:
             dist.barrier()

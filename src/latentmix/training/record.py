@@ -1,4 +1,4 @@
-"""What is measured while a run trains: means of losses and values, the log, and the score at the end."""
+"""The record of a training: means of losses and values, the log, and the score at the end."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from latentmix.training.resume import State
 
 
 class NonFinite(ArithmeticError):
-    """A loss or a weight became infinite or not a number; the last checkpoint is from before that."""
+    """A loss or a weight became infinite or not a number; the last checkpoint was saved before that."""
 
 
 class Record:
-    """Sums of losses and values since the last record of the log, kept on the device without waiting for it.
+    """Sums of losses and values since the last log record, kept on the device so that no step waits for it.
 
     Arguments:
-        method: What is trained; its weights and buffers are checked with the losses.
-        ranks: Means are taken over all of them; the first writes.
-        steps_per_epoch: For messages.
+        method: The method that is trained; its weights and buffers are checked together with the losses.
+        ranks: The ranks over which means are taken; the first rank writes.
+        steps_per_epoch: Steps per epoch, used in messages.
     """
 
     def __init__(self, method: Method, ranks: Ranks, steps_per_epoch: int) -> None:
         self.method, self.ranks, self.steps_per_epoch = method, ranks, steps_per_epoch
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.first_bad: dict[str, Tensor] = {}  # player -> first step with a loss that is not finite, or -1
+        self.first_bad: dict[str, Tensor] = {}  # {player: first step with a non-finite loss, or -1}
         self._log: runs.Log | None = None
         self._board: Any = None
 
     @contextmanager
     def open(self, folder: Path, state: State, say: Callable[[str], None]) -> Iterator[None]:
-        """Keep log and TensorBoard of a run open; the log is cut back to where the checkpoint stands."""
+        """Keep a run's log and TensorBoard file open; the log is first cut back to the checkpoint."""
         if not self.ranks.first:
             yield
             return
@@ -61,7 +61,7 @@ class Record:
 
     @torch.no_grad()
     def count(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor], step: int) -> None:
-        """Add the losses and values of a step, and remember the first losses that are not finite."""
+        """Add the losses and values of a step, and remember the first step with a non-finite loss."""
         for name, value in {**{f"loss/{k}": v for k, v in losses.items()}, **values}.items():
             value = value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -72,7 +72,7 @@ class Record:
             self.first_bad[name] = torch.where(now, step, before)
 
     def flush(self, state: State, remedy: Callable[[], str]) -> dict[str, float]:
-        """Means of the values since the last record.
+        """Return the means of losses and values since the last record, and start new sums.
 
         Raises:
             NonFinite: As for `check`.
@@ -86,10 +86,11 @@ class Record:
         return {name: mean.item() for name, mean in means.items()}
 
     def check(self, state: State, remedy: Callable[[], str]) -> None:
-        """Refuse to go on, and to save, with numbers that are not finite.
+        """Stop the training, before anything is saved, if numbers are not finite.
 
         Raises:
-            NonFinite: Names the first bad loss; else weights or averages that the last step has spoilt.
+            NonFinite: The message names the first non-finite loss, or else the weights or averages that the
+                last step made non-finite.
         """
         what, bad = "loss", {name: int(step) for name, step in self.first_bad.items() if step >= 0}
         if not bad:
@@ -116,20 +117,20 @@ class Record:
             self._board.add_scalar(f"{kind}/{name}", value, state.step)
 
     def position(self) -> int:
-        """Bytes of the log that are safely on the disk."""
+        """Write the log to the disk and return its length in bytes."""
         return 0 if self._log is None else self._log.position()
 
 
 def training_score(
     folder: Path, method: Method, data: Data, state: State, validations: int, epochs: int
 ) -> dict[str, Any] | None:
-    """What the method measured of validation and test images, in its best epoch and in the last.
+    """Collect what the method measured on validation and test images in its best epoch and in the last.
 
     Arguments:
-        validations: Number of records that a complete log has.
+        validations: Number of validation records in a complete log.
 
     Returns:
-        None if the log is not complete.
+        The score, {"values", "protocol", "seconds"}; None if the log is not complete.
     """
     records = [r for r in runs.read_log(folder) if r["kind"] == "valid"]
     if len(records) < validations:

@@ -1,4 +1,4 @@
-"""What a run needs, besides its weights, to go on as if it had never stopped."""
+"""Saving and restoring what a run needs, besides its weights, to continue as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from latentmix.training.streams import PASSES
 
 @dataclass
 class State:
-    """Where a run stands: everything but weights, optimisers and generators."""
+    """The progress of a run: everything to be saved except weights, optimisers and generators."""
 
     step: int = 0
     seconds: float = 0.0
@@ -48,7 +48,7 @@ class Training(Protocol):
 
 
 def resume_state(training: Training) -> dict[str, Any]:
-    """Everything but the weights, of all ranks: tensors, numbers, strings, lists, dictionaries."""
+    """Gather everything except the weights from all ranks, as tensors, numbers, strings, lists and dicts."""
     state, device, method = training.state, training.runtime.device, training.method
     state.log_position = training.record.position()
     own = {
@@ -57,7 +57,7 @@ def resume_state(training: Training) -> dict[str, Any]:
         "generator": training.generator.get_state(),
         "torch": torch.get_rng_state(),
         "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
-        # Statistics of norms, and averages of them, are each rank's own.
+        # The statistics of normalisation layers, and averages of them, differ between ranks.
         "buffers": {k: v.cpu() for k, v in method.named_buffers()} if training.ranks.count > 1 else {},
     }
     return {
@@ -73,11 +73,11 @@ def resume_state(training: Training) -> dict[str, Any]:
 
 
 def restore(training: Training) -> bool:
-    """Take up the last good checkpoint; returns False if there is none.
+    """Restore the training from the last good checkpoint; return False if there is none.
 
     Raises:
-        RunError: The data have changed, there are more or fewer ranks now, or the training was to have
-            another length, on which its method or schedule depends.
+        RunError: The data or the number of ranks have changed, or the length of the training has changed and
+            its method or schedule depends on it.
     """
     loaded = checkpoints.load(training.folder, warn=training.progress.say)
     if loaded is None:
@@ -116,10 +116,10 @@ def restore(training: Training) -> bool:
 
 
 def _restore_generators(training: Training, resume: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Go on with the random numbers where they were; draw others on another kind of device."""
+    """Restore the random generators; on another kind of device, seed them anew."""
     device, threads, folder = training.runtime.device, torch.get_num_threads(), training.folder
     if resume["device"] != device.type:
-        # From seed and step alone; negative, so that no epoch's order comes of the same seed.
+        # The new seed depends on seed and step alone; it is negative, so that no epoch's order has the same.
         seed = -1 - (training.run.seed * PASSES + training.state.step)
         torch.manual_seed(seed)
         training.generator.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Samples of a method that draws them, kept while it trains: a picture for each validation."""
+"""Pictures of samples that are kept during training, one for each validation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from latentmix.methods import Method
 from latentmix.methods.roles import Samples
 from latentmix.runs import write_atomically
 
-FOLDER = "samples"  # in the folder of a run
-SIDE = 8  # samples in a row, and rows
+FOLDER = "samples"  # subfolder of the run's folder
+SIDE = 8  # number of rows, and of samples in each row
 
 
 def keep_samples(folder: Path, method: Method, step: int) -> None:
-    """Write samples/STEP.png, a grid of 8 x 8 samples, the same latent vectors at every step.
+    """Write samples/STEP.png, a grid of 8 x 8 samples from the same latent vectors at every step.
 
-    The generator is its own, so that training draws the same numbers with and without pictures, and a run
-    that is killed and continued writes the same files. Methods that draw no images of 1 or 3 channels have
-    none.
+    The samples have their own generator, so that training draws the same random numbers with and without
+    pictures, and a run that is killed and continued writes the same files. Nothing is written for methods
+    that do not sample images of 1 or 3 channels.
     """
     if not isinstance(method, Samples):
         return

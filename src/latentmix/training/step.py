@@ -1,4 +1,4 @@
-"""One training step: each player has an optimiser of its own and descends its own loss."""
+"""One training step, in which each player descends its own loss with its own optimiser."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Optimisers = Mapping[str, torch.optim.Optimizer]
 
 
 def make_optimisers(method: Method, lr: float | Mapping[str, float]) -> dict[str, torch.optim.Optimizer]:
-    """The method's optimiser for each of its players.
+    """Make the optimiser of each of the method's players.
 
     Arguments:
-        lr: Learning rate of all players, or {player: learning rate}.
+        lr: The learning rate of all players, or {player: learning rate}.
     """
     optimisers = {}
     for name, parameters in method.players().items():
@@ -39,21 +39,21 @@ def step(
     average: Callable[[Sequence[Tensor]], None] | None = None,
     pace: float = 1.0,
 ) -> Losses:
-    """Take one training step: in each stage every player descends its own loss, all from the same weights.
+    """Take one training step: in each stage, all players descend their own losses from the same weights.
 
     Arguments:
-        players: Those that step; all if None. The others should be frozen (`requires_grad_(False)`), so that
-            their graphs are not built.
-        autocast: Makes the context that losses are computed in, anew for each stage: its cache of weights
-            must not outlive a step of the optimisers.
+        players: Names of the players that step; None for all. The others should be frozen
+            (`requires_grad_(False)`), so that their graphs are not built.
+        autocast: Makes the context in which losses are computed. It is called for each stage, because the
+            cache of weights in such a context must not outlive a step of the optimisers.
         average: Averages tensors over all ranks, in place.
-        pace: Factor on every learning rate: the run's schedule.
+        pace: Factor on every learning rate, given by the run's schedule.
 
     Returns:
-        The losses and values of all stages; a name that several stages use keeps the last.
+        The losses and values of all stages; if several stages use a name, the last value is kept.
 
     Raises:
-        ValueError: A loss of something that is no player, or that depends on no parameter of its player.
+        ValueError: A loss belongs to no player, or depends on no parameter of its player.
     """
     everything: Losses = {}, {}
     stages = method.stages(batch)
@@ -92,7 +92,8 @@ def _descend(
         gradients = _gradients(method, name, losses[name], parameters[name], name != stepping[-1])
         for parameter, gradient in zip(parameters[name], gradients):
             if gradient is not None and gradient.stride() != parameter.stride():
-                # Of a weight that enters by einsum, say: fused Adam pairs what lies at the same place.
+                # Strides may differ, for example for a weight used in einsum; fused Adam, however, pairs
+                # elements by their place in memory.
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
             found += [] if gradient is None else [gradient]

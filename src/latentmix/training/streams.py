@@ -1,4 +1,4 @@
-"""The order of the training images: a pure function of seed, step and rank, so that none of it is saved."""
+"""The order of training images and the seeds of host draws, pure functions of seed, step and rank."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 PASSES = 1_000_003  # the order of pass p of a run is seeded by seed * PASSES + p
-SIDE = 2**48  # what keeps the orders of a second stream, and draws on the host, apart from those of the first
+SIDE = 2**48  # offset between the seeds of the first stream, the second stream, and draws on the host
 
 
 class Stream:
-    """Batches of rows in a new order for each pass; what does not fill a batch is left out.
+    """Batches of rows, in a new order for each pass; by default, rows that do not fill a batch are left out.
 
     Arguments:
-        rows: The rows that are drawn from, shape (N,), int64, on the CPU.
-        batch: Rows of a batch; at most N.
-        seed: The run's.
+        rows: The rows to draw from, shape (N,), int64, on the CPU.
+        batch: Number of rows in a batch, at most N.
+        seed: Seed of the run.
         number: 0 for the first stream of a run, 1 for the second.
-        keep_last: Keep the last, smaller batch of a pass, unless it is a single row.
-        multiple: The size of a kept last batch is cut to a multiple of this, the number of ranks.
+        keep_last: Whether to keep the last, smaller batch of a pass, unless it is too small: it needs two
+            rows, and more than one per rank.
+        multiple: Number of ranks; the size of a last batch is reduced to a multiple of it.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Stream:
         self._pass, self._order = -1, rows
 
     def __call__(self, step: int) -> Tensor:
-        """The rows of a step, counted from the start of the run."""
+        """Return the rows of a step; steps are counted from the start of the run."""
         number, i = divmod(step, self.steps)
         if number != self._pass:
             generator = torch.Generator().manual_seed(self.seed * PASSES + number + self.number * SIDE)
@@ -48,5 +49,5 @@ class Stream:
 
 
 def host_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """A generator on the CPU for one step of one rank."""
+    """Make a generator on the CPU for one step of one rank."""
     return torch.Generator().manual_seed((seed * PASSES + rank) * SIDE % 2**62 + 2 * SIDE + step)

@@ -1,1 +1,1 @@
-"""Where images come from; one file a kind of source, and the folder is the list."""
+"""Sources of images, one kind of source per file; `latentmix parts data` lists this folder."""

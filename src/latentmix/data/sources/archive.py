@@ -1,4 +1,4 @@
-"""Images in .zip and .tar files, and in shards of WebDataset; nothing is unpacked to disk."""
+"""Images in .zip and .tar files, including WebDataset's shards, read without unpacking them to disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from latentmix.data.names import printable
 from latentmix.data.split import Decoded
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-LARGEST = 1 << 29  # bytes of one image file
+LARGEST = 1 << 29  # maximum size of one image file in bytes
 
 
 class _Packed(Protocol):
@@ -40,14 +40,14 @@ class _Packed(Protocol):
 
 @dataclass(frozen=True)
 class Archive:
-    """A .zip or .tar (.gz, .xz, .bz2 too) with images laid out as in a folder, or a folder of such files.
+    """A .zip or .tar (also .tar.gz, .xz or .bz2) of images laid out as in a folder, or a folder of archives.
 
-    In shards of WebDataset the label is NAME.cls beside NAME.jpg, or `label` in NAME.json. Several archives
-    in a folder are named by split, such as train-0000.tar, or by class.
+    In WebDataset's shards, the label of NAME.jpg is in NAME.cls, or under `label` in NAME.json. Several
+    archives in a folder are named by split, such as train-0000.tar, or by class.
 
     Arguments:
-        path: The file, or the folder of archives.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        path: The archive, or the folder of archives.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Archive:
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
-        """Whether one of these files is an archive by its name."""
+        """Whether one of these files is an archive, judged by its name."""
         return any(file.name.lower().endswith(ENDINGS) for file in files)
 
     def read(self, image_size: int) -> Decoded:
@@ -67,7 +67,7 @@ class Archive:
         return stamp(files[0].parent, files)
 
     def _files(self) -> list[tuple[Path, str]]:
-        """Archives and the folders that they stand for: splits, classes, or "" for none."""
+        """Return archives with the folder that each one represents: a split, a class, or "" for none."""
         given = Path(self.path).expanduser()
         if given.is_file():
             return [(given, "")]
@@ -107,7 +107,7 @@ class Archive:
             for row in rows:
                 try:
                     yield found.content(images[row])
-                except Exception as error:  # whatever unpacking damaged bytes raises
+                except Exception as error:  # unpacking damaged bytes may raise anything
                     yield BadImage(f"damaged in its archive: {' '.join(str(error).split())}")
 
         return decode_files(
@@ -124,7 +124,7 @@ class Archive:
 
 @dataclass
 class _Members:
-    """Members of archives, by what they are called together."""
+    """The members of all archives, under their common names."""
 
     names: list[str] = field(default_factory=list)
     places: list[tuple[_Packed, str]] = field(default_factory=list)
@@ -156,7 +156,7 @@ class _Members:
 
 
 def _sidecars(found: _Members, images: Sequence[int], rest: Sequence[int]) -> Listed | None:
-    """Labels in files beside the images, as WebDataset keeps them: NAME.cls, or NAME.json."""
+    """Read labels from files beside the images, as in WebDataset: NAME.cls, or NAME.json."""
     beside: dict[tuple[int, str], dict[str, int]] = {}
     for i in rest:
         stem, _, suffix = found.names[i].rpartition(".")
@@ -194,7 +194,7 @@ def _opened(file: Path, stack: ExitStack) -> _Packed:
     with file.open("rb") as stream:
         packed = unpack.get(stream.read(2))
     if packed is not None:
-        with packed(file) as stream:  # to the end, where the checksum is
+        with packed(file) as stream:  # read to the end, so that the checksum there is verified
             while stream.read(1 << 20):
                 pass
     return _Tar(stack.enter_context(tarfile.open(file)))
@@ -223,11 +223,11 @@ class _Tar:
         self.infos = {info.name: info for info in archive if info.isfile()}
         assert archive.fileobj is not None
         archive.fileobj.seek(archive.offset)
-        if archive.fileobj.read(512) != bytes(512):  # Python stops without a word where a head is damaged
+        if archive.fileobj.read(512) != bytes(512):  # Python silently stops at a damaged header
             raise ValueError(f"it is damaged or cut short after {len(self.infos):,} files")
 
     def names(self) -> list[str]:
-        return list(self.infos)  # as they lie in the file: it may have to be unpacked from the start
+        return list(self.infos)  # in the order of the file, which may have to be unpacked sequentially
 
     def read(self, name: str) -> bytes:
         info = self.infos[name]

@@ -1,4 +1,4 @@
-"""CelebA from a local copy, as its authors and Kaggle publish it."""
+"""CelebA from a local copy, in the layout of its authors or of Kaggle."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ LABEL = "Male"
 class CelebAFolder:
     """A local copy of CelebA: aligned faces, 40 binary attributes, the official splits; the label is `Male`.
 
-    `img_align_celeba/`, `list_attr_celeba` and `list_eval_partition` lie in the folder (or in its Img/, Anno/
-    and Eval/). The lists are .txt as the authors publish them or .csv as on Kaggle, where the folder of
-    images holds another of the same name. Faces are 178x218; the central 178x178 are kept, as AMR does.
+    `img_align_celeba/`, `list_attr_celeba` and `list_eval_partition` are in the folder (or in its Img/, Anno/
+    and Eval/). The lists are .txt files, as published by the authors, or .csv files, as on Kaggle, where the
+    folder of images contains another one of the same name. Of the faces of 178x218 pixels, the central
+    178x178 are kept, as in AMR.
 
     Arguments:
         path: The folder.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
 
     References:
         Liu et al., "Deep learning face attributes in the wild", ICCV 2015.
@@ -40,7 +41,7 @@ class CelebAFolder:
 
     @staticmethod
     def fits(path: str | Path) -> bool:
-        """Whether a list of CelebA's attributes lies at `path`, in one of the published places."""
+        """Whether `path` contains a list of CelebA's attributes in one of the published places."""
         return _list(Path(path).expanduser(), ATTRIBUTES) is not None
 
     def read(self, image_size: int) -> Decoded:
@@ -87,7 +88,7 @@ class CelebAFolder:
         return found[0], found[1]
 
     def _listed(self) -> tuple[list[Path], NDArray[np.uint8], NDArray[np.uint8], tuple[str, ...]]:
-        """Files (N), their splits (N,) by position in `SPLITS`, their attributes (N, A) and the A names."""
+        """Return N files, their splits (N,) as positions in `SPLITS`, their attributes (N, A) and A names."""
         attribute_list, partition_list = self._lists()
         images, names, values = _table(attribute_list, {"-1": 0, "1": 1})
         others, _, splits = _table(partition_list, {"0": 0, "1": 1, "2": 2})
@@ -123,9 +124,12 @@ def _list(root: Path, name: str) -> Path | None:
 
 
 def _table(file: Path, meaning: dict[str, int]) -> tuple[list[str], tuple[str, ...], NDArray[np.uint8]]:
-    """A list with a row for each image: images (N), columns (A), and what the values mean, shape (N, A).
+    """Read a list with one row per image: N image names, A column names, and values of shape (N, A).
 
-    A .csv begins with its columns; a .txt does so too, after a line with N, if it has more than one.
+    A .csv begins with its column names. So does a .txt, after a line with N, if it has more than one column.
+
+    Arguments:
+        meaning: The number that is stored for each value in the list.
     """
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: the built-in data set, no download."""
+"""The built-in data set: handwritten digits that come with scikit-learn and need no download."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from latentmix.data.split import Columns, Decoded
 
 @dataclass(frozen=True)
 class Digits:
-    """1,797 real handwritten digits, 8x8 pixels, scaled up bicubically.
+    """1,797 real handwritten digits of 8x8 pixels, enlarged by bicubic interpolation.
 
-    Grey levels v = 0..16 become round(255 v / 16). Strokes run to the very edge, so one pixel of margin is
-    added on every side before scaling.
+    Grey levels v = 0..16 become round(255 v / 16). Strokes reach the edge, so a margin of one pixel is added
+    on every side before the images are enlarged.
 
     References:
         Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998 (the test part).

@@ -1,4 +1,4 @@
-"""The original dSprites, from its published .npz file."""
+"""The original dSprites, read from its published .npz file."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from latentmix.data.sources import sprites
 from latentmix.data.split import Columns, Decoded
 from latentmix.data.store import room
 
-ROWS = 4096  # read at a time: 16 MB
+ROWS = 4096  # images that are read at a time, 16 MB
 
 
 @dataclass(frozen=True)
 class DSprites:
-    """dSprites as published (`imgs`, 737,280 x 64 x 64, zeros and ones); the label is the shape.
+    """dSprites from its published file, 737,280 binary images of 64x64 pixels; the label is the shape.
 
-    The file is read as a stream, so that memory holds what is taken and no more.
+    The file is read as a stream, so that only the selected images are held in memory.
 
     Arguments:
-        path: dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz.
-        images: How many of its images to take, at random, the same for every seed.
+        path: The file dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz.
+        images: Number of images to take, at random but the same for every seed.
 
     References:
         Matthey et al., "dSprites: Disentanglement testing Sprites dataset", 2017.
@@ -52,7 +52,7 @@ class DSprites:
                 index = np.sort(np.random.RandomState(0).permutation(len(classes))[: self.images])
                 with archive.open("imgs.npy") as stream:
                     taken = _take(stream, index, len(classes))
-        except Exception as error:  # unpacking damaged bytes raises anything at all
+        except Exception as error:  # unpacking damaged bytes may raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"{self.path} cannot be used as dSprites: {reason}") from error
         images = sprites.shrink(taken * np.uint8(255), image_size)[:, None]

@@ -1,4 +1,4 @@
-"""A folder of image files."""
+"""Images in a folder of image files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from latentmix.data.split import Decoded
 
 @dataclass(frozen=True)
 class Folder:
-    """Image files: flat (no labels), a folder for each class, or either of them in train/, valid/ and test/.
+    """A folder of image files: flat (no labels), one folder per class, or either in train/, valid/ and test/.
 
-    Everything that Pillow opens, of any size and mode; transparency lies on white. Classes are numbered by
-    name. Splits may also lie in the class folders (cats/train/). A .csv, .tsv or .jsonl in the folder that
-    names the images gives their labels, attributes and splits instead. Links to folders are followed. Hidden
-    files and other kinds of files are passed over; images beside train/ that are in no split are refused.
+    Images may have any format that Pillow opens, any size and any mode; transparent parts become white.
+    Classes are numbered in the order of their names. Splits may also be inside the class folders
+    (cats/train/). A .csv, .tsv or .jsonl file in the folder that names the images gives their labels,
+    attributes and splits instead. Links to folders are followed. Hidden files and other kinds of files are
+    skipped; images beside train/ that belong to no split are an error.
 
     Arguments:
         path: The folder.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
     """
 
     path: str
@@ -50,7 +51,7 @@ class Folder:
         return stamp(root, [*files, *lists])
 
     def _files(self) -> tuple[Path, list[Path], list[Path], list[str]]:
-        """The folder that splits and classes lie in, its images, its lists, and what is passed over."""
+        """Return the folder that contains splits and classes, its images, its lists, and what is skipped."""
         given = Path(self.path).expanduser()
         if not given.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder")
@@ -70,7 +71,7 @@ class Folder:
 
 
 def _unwrapped(root: Path, images: list[Path]) -> Path:
-    """The folder inside that holds the splits, where everything lies in one more folder."""
+    """Return the folder that contains the splits if everything is inside further folders, else `root`."""
     inner = root
     while True:
         tops = {file.relative_to(inner).parts[0] for file in images}
@@ -87,7 +88,7 @@ def _unwrapped(root: Path, images: list[Path]) -> Path:
 
 
 def _imageless(root: Path, images: list[Path], found: Listing) -> list[str]:
-    """Folders beside class folders in which nothing is an image."""
+    """List folders beside the class folders that contain no image."""
     tops = {p[0] for file in images if len(p := file.relative_to(root).parts) > 1}
     files = [file.relative_to(root) for file in found.files]
     bare = sorted({file.parts[0] for file in files if len(file.parts) > 1} - tops)

@@ -1,7 +1,7 @@
-"""Ones and sevens of two strokes, drawn from known factors and turned: the synthetic task of Manifold Mixup.
+"""Ones and sevens drawn from known factors and rotated, the synthetic task of Manifold Mixup.
 
-An image is a function of its factors, so that factors may be mixed and drawn again. The strokes lie on a
-white square, and turning the square fills its corners with black, as published: the corners show the angle.
+An image is a function of its factors, so that mixed factors can be drawn too. A glyph has two strokes on a
+white square. As published, rotating the square fills its corners with black, so the corners reveal the angle.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from latentmix.data.split import Columns, Decoded
 
 FACTORS = ("x", "y", "bar", "slope", "foot", "stroke", "angle")
 CANVAS, SIDE = 256, 64
-ONE, SEVEN = (0.0, 20.0), (40.0, 100.0)  # ranges of the bar on top, which makes the difference
+ONE, SEVEN = (0.0, 20.0), (40.0, 100.0)  # ranges of the length of the top bar, which tells the digits apart
 
 Task = Literal["A", "B", "C"]
-# Ranges of the angle in degrees, label 0 then label 1, each half of the images. In task C the label is the
-# digit and says nothing about the angle.
+# Ranges of the angle in degrees, for label 0 and label 1, with half of the images each. In task C the label
+# is the digit, which is independent of the angle.
 TRAIN_ANGLES = ((-70.0, -50.0), (50.0, 80.0))
 TEST_ANGLES: dict[Task, tuple[tuple[float, float], tuple[float, float]]] = {
     "A": ((-30.0, -10.0), (10.0, 30.0)),
@@ -35,12 +35,13 @@ TEST_ANGLES: dict[Task, tuple[tuple[float, float], tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class TurnedGlyphs:
-    """Ones and sevens, drawn and turned: trained on steep angles, tested on the angles between.
+    """Drawn and rotated ones and sevens: training images have steep angles, test images those in between.
 
     Arguments:
-        task: What a label says: "A" and "B" the sign of the angle in training, "C" the digit.
-        images: Number of training images. The published runs draw new ones for each of 1,000 steps, 256,000.
-        test_images: Number of test images, and of validation images, which have the angles of the training.
+        task: What the label means: with "A" and "B" the sign of the angle in training, with "C" the digit.
+        images: Number of training images. The published runs draw 256,000 images, new ones for each of 1,000
+            steps.
+        test_images: Number of test images and of validation images; the latter have the angles of training.
 
     References:
         Manifold Mixup v1, appendix E and table 8.
@@ -51,14 +52,14 @@ class TurnedGlyphs:
     test_images: Annotated[int, Field(ge=2, le=1_000_000)] = 2560
 
     def key(self) -> str:
-        """The drawing depends on the options alone."""
+        """Return a constant, since the drawings depend on the options alone."""
         return "1"
 
     def read(self, image_size: int) -> Decoded:
         """Draw the three splits.
 
         Raises:
-            ValueError: Another size than 64 pixels.
+            ValueError: The size is not 64 pixels.
         """
         if image_size != SIDE:
             raise ValueError(f"turned_glyphs are drawn at image_size={SIDE}, not {image_size}")
@@ -80,12 +81,13 @@ def draw_factors(
 ) -> tuple[Tensor, Tensor]:
     """Draw the factors and labels of a task.
 
-    Tasks A and B ask for the sign of the angle in training, and test on angles between; whether a glyph is a
-    one or a seven is then independent of the label, which the paper leaves open. Task C asks for the digit.
+    In tasks A and B the label is the sign of the angle in training, and tests are on the angles in between.
+    The digit is then independent of the label; the paper does not say whether it is. In task C the label is
+    the digit.
 
     Returns:
-        Factors (count, 7), in pixels of the 256-pixel canvas and degrees, in the order of `FACTORS`; labels
-        (count,), 0 or 1, float32. Manifold Mixup v1, appendix E, with the ranges of the published code.
+        Factors (count, 7), in pixels of the 256-pixel canvas and in degrees, in the order of `FACTORS`; and
+        labels (count,), 0 or 1, float32. Manifold Mixup v1, appendix E, with the published code's ranges.
     """
 
     def uniform(low: Tensor | float, high: Tensor | float) -> Tensor:
@@ -108,7 +110,7 @@ def draw_factors(
 
 
 def render(factors: Tensor) -> NDArray[np.uint8]:
-    """Draw images of factors (N, 7): paper 255, strokes 76, corners 0, shape (N, 64, 64)."""
+    """Draw images (N, 64, 64) from factors (N, 7): background 255, strokes 76, corners 0."""
     return np.stack([_glyph(*row) for row in factors.tolist()])
 
 

@@ -1,4 +1,4 @@
-"""Named data sets of the Hugging Face hub."""
+"""Named data sets that are downloaded from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from latentmix.data.decoding.tables import decode_tables
 from latentmix.data.names import LAYOUTS
 from latentmix.data.split import Decoded
 
-PATIENCE = 4.0  # seconds for the hub's first answer; its own client retries for 23
+PATIENCE = 4.0  # seconds to wait for the hub's first answer; its own client retries for 23
 
 
 @dataclass(frozen=True)
 class _Hub:
-    """A data set on the hub, downloaded once into the hub's own cache.
+    """A data set on the hub, downloaded once into the cache of the hub's client.
 
     Arguments:
-        revision: Commit, tag or branch of the repository; its main branch if None.
+        revision: Commit, tag or branch of the repository; None for its main branch.
     """
 
     revision: str | None = None
@@ -41,7 +41,7 @@ class _Hub:
 
         tables = {}
         for split, rows in self._download().items():
-            # The names of classes travel in the schema's metadata, as they do in files in the hub's layout.
+            # Class names are passed on in the schema's metadata, as in the hub's own parquet files.
             metadata = rows.features.arrow_schema.metadata
             tables[split] = pads.dataset(rows.data.table.replace_schema_metadata(metadata))
         return decode_tables(
@@ -81,29 +81,30 @@ class _Hub:
 
 
 class MNIST(_Hub):
-    """Handwritten digits, 28x28 grey: 60,000 and 10,000."""
+    """MNIST, handwritten digits, 28x28 grey: 60,000 training and 10,000 test images."""
 
     repo = "ylecun/mnist"
     config = "mnist"
 
 
 class KMNIST(_Hub):
-    """Kuzushiji-MNIST, ten handwritten Japanese characters, 28x28 grey: 60,000 and 10,000."""
+    """Kuzushiji-MNIST, ten handwritten Japanese characters, 28x28 grey: 60,000 training and 10,000 test."""
 
     repo = "tanganke/kmnist"
 
 
 class FashionMNIST(_Hub):
-    """Fashion-MNIST, ten kinds of clothes, 28x28 grey: 60,000 and 10,000."""
+    """Fashion-MNIST, ten kinds of clothes, 28x28 grey: 60,000 training and 10,000 test images."""
 
     repo = "zalando-datasets/fashion_mnist"
     config = "fashion_mnist"
 
 
 class SVHN(_Hub):
-    """Street View House Numbers, cropped digits, 32x32 RGB: 73,257 and 26,032, without the `extra` images.
+    """Street View House Numbers, cropped digits, 32x32 RGB: 73,257 training and 26,032 test images.
 
-    The validation images are 7,326 of the training images (AMR's published code).
+    The `extra` images are not used. 7,326 of the training images are set aside for validation, as in AMR's
+    published code.
     """
 
     repo = "ufldl-stanford/svhn"
@@ -112,7 +113,7 @@ class SVHN(_Hub):
 
 
 class CIFAR10(_Hub):
-    """CIFAR-10, ten kinds of things, 32x32 RGB: 50,000 and 10,000."""
+    """CIFAR-10, ten classes of objects and animals, 32x32 RGB: 50,000 training and 10,000 test images."""
 
     repo = "uoft-cs/cifar10"
     config = "plain_text"
@@ -120,7 +121,7 @@ class CIFAR10(_Hub):
 
 
 class CIFAR100(_Hub):
-    """CIFAR-100, a hundred fine classes, 32x32 RGB: 50,000 and 10,000."""
+    """CIFAR-100, a hundred fine classes, 32x32 RGB: 50,000 training and 10,000 test images."""
 
     repo = "uoft-cs/cifar100"
     image_column = "img"
@@ -128,9 +129,9 @@ class CIFAR100(_Hub):
 
 
 class CelebA(_Hub):
-    """Faces of celebrities with 40 binary attributes, the label being `Male`: 162,770, 19,867 and 19,962.
+    """CelebA, faces of celebrities with 40 binary attributes; the label is `Male`; downloads about 12 GB.
 
-    Downloads about 12 GB.
+    There are 162,770 training, 19,867 validation and 19,962 test images.
     """
 
     name = "celeba"
@@ -141,7 +142,7 @@ class CelebA(_Hub):
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether anything at all comes back; asked in a thread, as looking up a name knows no time limit."""
+    """Whether the server answers at all; asked in a thread, because a name lookup has no time limit."""
     answered = []
 
     def ask() -> None:
@@ -150,7 +151,7 @@ def _answers(endpoint: str) -> bool:
         except urllib.error.HTTPError:
             pass
         except urllib.error.URLError as error:
-            if not isinstance(error.reason, ssl.SSLError):  # the hub's client brings certificates of its own
+            if not isinstance(error.reason, ssl.SSLError):  # the hub's client has its own certificates
                 return
         except (OSError, ValueError, http.client.HTTPException):
             return
@@ -164,7 +165,7 @@ def _answers(endpoint: str) -> bool:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Make the hub's client look into its cache only; it read the environment when it was imported."""
+    """Restrict the hub's client to its cache; its constants are set, as it read the environment on import."""
     import datasets.config
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""MNIST's own format: *-images-idx3-ubyte and *-labels-idx1-ubyte, compressed or not."""
+"""Images in MNIST's own format: *-images-idx3-ubyte and *-labels-idx1-ubyte, compressed or not."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _NAME = re.compile(r"(.*?)[-_.]?(images?|labels?)[-_.]idx[13][-_.]ubyte(\.gz)?",
 
 @dataclass(frozen=True)
 class Idx:
-    """Files as MNIST, Fashion-MNIST and KMNIST are published, and as torchvision keeps them in `raw/`.
+    """Files in the format in which MNIST, Fashion-MNIST and KMNIST are published.
 
-    Such as train-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte: uint8, compressed or not.
+    Examples are train-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte; they contain uint8 and may be
+    compressed. torchvision keeps such files in `raw/`.
 
     Arguments:
-        path: The folder that holds them, or a folder above it.
+        path: The folder that contains the files, directly or in folders below it.
     """
 
     path: str
 
     @staticmethod
     def fits(files: list[Path]) -> bool:
-        """Whether images of this format are among files."""
+        """Whether there are images of this format among the files."""
         return any((m := _NAME.fullmatch(f.name)) and m[2].lower().startswith("image") for f in files)
 
     def read(self, image_size: int) -> Decoded:
@@ -49,7 +50,7 @@ class Idx:
         return stamp(files[0].parent, files)
 
     def _files(self) -> dict[str, Path]:
-        """{"train_images": file, ...}; of a file that is there twice, the one that is not compressed."""
+        """Return {"train_images": file, ...}; an uncompressed file is preferred to its compressed copy."""
         root = Path(self.path).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder")

@@ -1,25 +1,26 @@
-"""ACAI's lines at every angle, as its published code draws them."""
+"""ACAI's images of lines at every angle, as its published code draws them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-WIDTH = 2.0  # of a line, in pixels along the minor axis
+WIDTH = 2.0  # width of a line, in pixels along the minor axis
 
 
 def draw(theta: Tensor, size: int = 32) -> Tensor:
-    """Draw one line for each angle: from the centre, size / 2 - 1 pixels long, 2 wide along the minor axis.
+    """Draw a line for each angle, from the centre, size / 2 - 1 pixels long, 2 wide along the minor axis.
 
-    Row by row along the dominant axis, each pixel is covered as far as the span of 2 around the line covers
-    it; the first row only by the part that the line covers. Angles count anticlockwise from the right.
+    In each row along the dominant axis, a pixel's value is the share of it that a span of 2 pixels around the
+    line covers; in the first row, it is multiplied by the share of the row that the line covers. Angles are
+    measured anticlockwise from the right.
 
     Arguments:
         theta: Angles in radians, shape (...).
         size: Side of the images, in pixels.
 
     Returns:
-        Images in [-1, 1], -1 the background, shape (..., size, size), float32.
+        Images in [-1, 1] with background -1, shape (..., size, size), float32.
 
     References:
         Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial
@@ -30,7 +31,7 @@ def draw(theta: Tensor, size: int = 32) -> Tensor:
     down, right = -length * torch.sin(angle), length * torch.cos(angle)
     flip = down.abs() < right.abs()
     major, minor = torch.where(flip, right, down), torch.where(flip, down, right)
-    # Walk from the end with the smaller coordinate on the dominant axis.
+    # Start at the end with the smaller coordinate on the dominant axis.
     back = major < 0
     start, stop = middle + torch.where(back, major, 0.0), middle + torch.where(back, 0.0, major)
     left = middle - WIDTH / 2 + torch.where(back, minor, 0.0)
@@ -38,8 +39,8 @@ def draw(theta: Tensor, size: int = 32) -> Tensor:
 
     rows = torch.arange(size, dtype=torch.float64)
     weight = (rows + 1 - start[:, None]).clamp(0, 1) * (rows < stop.ceil()[:, None])
-    # The line is taken half a pixel before each row, where the row's middle is half a pixel after: as
-    # published.
+    # As published, the line is evaluated half a pixel before each row, although the row's middle is half a
+    # pixel after it.
     left = left[:, None] + (rows - start[:, None] - 0.5) * slope[:, None]
     columns = torch.arange(size, dtype=torch.float64)
     upper = torch.minimum(columns + 1, left[..., None] + WIDTH)

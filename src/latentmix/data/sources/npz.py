@@ -1,4 +1,4 @@
-"""NumPy's files of images: .npz, .npy, and folders of .npy."""
+"""Images in NumPy's formats: .npz files, .npy files, and folders of .npy files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from latentmix.data.split import Decoded
 
 @dataclass(frozen=True)
 class Npz:
-    """An .npz file with an array `images` (or `data`, `x`) and, if there are any, `labels` (or `label`, `y`).
+    """An .npz file with an array `images` (or `data`, `x`) and optionally `labels` (or `label`, `y`).
 
     Splits are arrays such as `x_train` and `y_train` (Keras), or `test_images` and `test_labels` (MedMNIST).
     Images have shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, and are uint8, booleans, or
-    floating point in [0, 1]. Labels have shape (N,) or (N, 1), whole numbers or text, or are one-hot, (N, C);
-    -1 means that an image has none. Rows of several ones are attributes. Nothing is ever unpickled.
+    floating point in [0, 1]. Labels are integers or text of shape (N,) or (N, 1), or one-hot of shape (N, C);
+    -1 means that an image has no label. If rows of 0 and 1 contain several ones, they are attributes. Nothing
+    is ever unpickled.
 
     Arguments:
         path: The file.
@@ -66,7 +67,7 @@ class Npz:
 
 @dataclass(frozen=True)
 class Npy:
-    """An .npy file of images, or a folder of .npy files named as the arrays of an .npz are.
+    """An .npy file of images, or a folder of .npy files that are named like the arrays in an .npz file.
 
     Arguments:
         path: The file or folder.
@@ -108,7 +109,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
 
 
 def _array(opened: Callable[[str], IO[bytes]], size: int) -> Array:
-    """An array in NumPy's format, of a stream that can be opened many times."""
+    """Describe an array in NumPy's format, in a stream that can be opened several times."""
     with opened("rb") as stream:
         shape, fortran, dtype = _head(stream)
         start = stream.tell()

@@ -1,4 +1,4 @@
-"""Parquet files in the hub's layout: a folder of them, or one."""
+"""Images in parquet files in the hub's layout: a folder of files, or a single file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parquet:
-    """Local parquet files named by split, such as `train-*.parquet`, or in folders of these names.
+    """Local parquet files that are named by split, such as `train-*.parquet`, or are in folders named so.
 
-    They lie in the folder, in its `data/`, or in its only folder that has any (a configuration, in a copy of
-    a repository). Without a split in any name, all are training images. Class names come from the schema's
-    metadata, as the hub writes it.
+    The files are in the folder, in its `data/`, or in the only folder inside it that has parquet files (a
+    configuration, in a copy of a repository). If no name contains a split, all images are training images.
+    Class names come from the schema's metadata, as the hub writes it.
 
     Arguments:
         path: The folder, or one file.
-        image_column: Encoded images; the only such column if None.
-        label_column: Classes; if None, `label` or another usual name, or else the only integer column in
-            which values repeat.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        image_column: Column of encoded images; None for the only such column.
+        label_column: Column of classes; None for `label` or another usual name, or else for the only integer
+            column in which values repeat.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Parquet:
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
-        """Whether one of these files is a table with a column of bytes, as images are."""
+        """Whether one of these files is a table with a column of bytes, in which images could be stored."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -84,7 +84,7 @@ class Parquet:
             if not isinstance(error, pa.ArrowException):
                 raise
             raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
-        except Exception as error:  # reading damaged bytes raises anything at all
+        except Exception as error:  # reading damaged bytes may raise anything
             raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
 
     def key(self) -> str:
@@ -93,7 +93,7 @@ class Parquet:
         return stamp(root if root.is_dir() else root.parent, files)
 
     def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
-        """{split: files}, and what else lies in the folder."""
+        """Return {split: files}, and what else is in the folder."""
         root = Path(self.path).expanduser()
         if root.is_file():
             return {"train": [root]}, []
@@ -125,7 +125,7 @@ class Parquet:
         return found, left_out
 
     def _folder(self, root: Path, tables: list[Path]) -> tuple[Path, bool]:
-        """The folder that holds the tables, and whether they lie in folders of splits inside it."""
+        """Return the folder that contains the tables, and whether they are in folders of splits inside it."""
         inside = sorted({file.parent for file in tables})
         for best in (root, root / "data"):
             if best in inside:
@@ -144,7 +144,7 @@ class Parquet:
 
 
 def _name(file: Path, best: Path) -> str:
-    """What names the split of a file: its folder, where that is one of a split, else itself."""
+    """Return the name that tells a file's split: that of its folder if it is a split's, else its own."""
     return file.stem if file.parent == best else file.parent.name
 
 

@@ -1,4 +1,4 @@
-"""What `datasets.Dataset.save_to_disk` writes."""
+"""Images in folders that `datasets.Dataset.save_to_disk` has written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from latentmix.data.split import Decoded
 
 @dataclass(frozen=True)
 class SavedToDisk:
-    """A folder that `save_to_disk` of the library `datasets` wrote: one split, or several by their names.
+    """A folder written by `save_to_disk` of the library `datasets`, with one split or several named splits.
 
     Arguments:
         path: The folder, with dataset_dict.json or state.json.
-        image_column: Encoded images; the only such column if None.
-        label_column: Classes; if None, `label` or another usual name, or else the only integer column in
-            which values repeat.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        image_column: Column of encoded images; None for the only such column.
+        label_column: Column of classes; None for `label` or another usual name, or else for the only integer
+            column in which values repeat.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
     """
 
     path: str
@@ -61,7 +61,7 @@ class SavedToDisk:
                 left_out.append(f"{len(rows):,} images of split {name}, which is no split to train on")
                 continue
             table = rows.data.table
-            if rows._indices is not None:  # rows that were chosen or shuffled before saving
+            if rows._indices is not None:  # rows were selected or shuffled before saving
                 table = table.take(rows._indices.column(0))
             metadata = rows.features.arrow_schema.metadata
             tables[splits[name]] = pads.dataset(table.replace_schema_metadata(metadata))

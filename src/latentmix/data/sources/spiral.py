@@ -1,6 +1,6 @@
 """Points on a spiral in the plane, for AMR's toy experiment.
 
-Eight bits a pixel would show a critic a lattice, so points are float32, "images" of shape (2, 1, 1).
+Points are float32 "images" of shape (2, 1, 1); with eight bits per pixel, a critic would see a lattice.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ INNER, OUTER = 0.1, 0.9  # radii
 
 @dataclass(frozen=True)
 class Spiral:
-    """Points of a noisy Archimedean spiral of two turns, the same for every seed; `image_size` is not used.
+    """Points on a noisy Archimedean spiral of two turns, the same for every seed; `image_size` is not used.
 
     Arguments:
-        points: Number of training points; as many are drawn for validation and for testing.
+        points: Number of training points; the same number is drawn for validation and for testing.
 
     References:
         AMR, appendix, figure 12.
@@ -33,7 +33,7 @@ class Spiral:
     points: Annotated[int, Field(ge=2, le=10_000_000)] = 2000
 
     def key(self) -> None:
-        """None: drawing is as fast as reading what was drawn."""
+        """Return None, for no caching: drawing is as fast as reading."""
 
     def read(self, image_size: int) -> Decoded:
         """Draw the three splits."""
@@ -42,13 +42,13 @@ class Spiral:
 
 
 def draw(count: int, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
-    """Draw points, uniform along an Archimedean spiral, each moved by Normal(0, noise^2) in both directions.
+    """Draw points uniformly along an Archimedean spiral, with Normal(0, noise^2) added to each coordinate.
 
     Returns:
-        Shape (count, 2, 1, 1), within about [-1, 1].
+        Points of shape (count, 2, 1, 1), about in [-1, 1].
     """
-    # The length of arc grows almost as the radius squared; where r' is small beside r the square root is
-    # uniform.
+    # Arc length grows almost as the squared radius, so the square root of a uniform number is almost uniform
+    # along the arc, where dr/dangle is small compared with r.
     u = torch.rand(count, generator=generator)
     radius = torch.sqrt(INNER**2 + u * (OUTER**2 - INNER**2))
     points = _at(radius) + noise * torch.randn(count, 2, generator=generator)
@@ -56,17 +56,17 @@ def draw(count: int, *, noise: float = 0.01, generator: torch.Generator | None =
 
 
 def distance(points: Tensor, steps: int = 20_000) -> Tensor:
-    """How far points are from the spiral.
+    """Distance of points from the spiral.
 
     Arguments:
         points: Shape (B, 2) or (B, 2, 1, 1).
-        steps: Points of the spiral that stand for it; 20,000 leave an error below 3e-4.
+        steps: Number of points by which the spiral is approximated; 20,000 leave an error below 3e-4.
 
     Returns:
-        Shape (B,).
+        Distances, shape (B,).
     """
     curve = _at(torch.linspace(INNER, OUTER, steps, dtype=points.dtype, device=points.device))
-    # Not by a product of matrices, which loses small distances to rounding.
+    # A matrix product would lose small distances to rounding.
     mode = "donot_use_mm_for_euclid_dist"
     parts = points.reshape(-1, 2).split(1024)
     return torch.cat([torch.cdist(part, curve, compute_mode=mode).amin(1) for part in parts])

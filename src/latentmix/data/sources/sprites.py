@@ -1,8 +1,8 @@
-"""White shapes with known factors, the grid of dSprites, drawn here: every image is known by its number.
+"""White shapes on the grid of dSprites' factors, drawn by this package; every image has a number.
 
-The number of an image counts through the factors, the last fastest: shape, scale, orientation, x, y.
-Positions are whole pixels, so each shape at each scale and angle is drawn once (720 of them, on first use)
-and an image is a window into one of these drawings: microseconds.
+The number of an image enumerates the factors shape, scale, orientation, x and y, the last one fastest.
+Positions are whole pixels. Each shape is therefore drawn once per scale and angle (720 drawings, on first
+use), and an image is a window into one of these drawings, found in microseconds.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ FACTORS = ("shape", "scale", "orientation", "x", "y")
 SIZES = (3, 6, 40, 32, 32)
 COUNT = math.prod(SIZES)  # 737,280
 SHAPES = ("square", "ellipse", "heart")
-RADIUS = 15.0  # of the circle around a shape of scale 1, in pixels
+RADIUS = 15.0  # radius of the circle around a shape of scale 1, in pixels
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """Squares, ellipses and hearts, 6 scales x 40 angles x 32 x 32 places; the label is the shape.
+    """Squares, ellipses and hearts at 6 scales, 40 angles and 32 x 32 positions; the label is the shape.
 
-    Scales go from 0.5 to 1 and angles all round, as in dSprites; places are the middle 32 pixels of each
-    axis. By symmetry a square looks the same at 4 angles and an ellipse at 2.
+    As in dSprites, scales go from 0.5 to 1 and angles all the way round. Positions are the middle 32 pixels
+    of each axis. By symmetry, a square looks the same at 4 angles and an ellipse at 2.
 
     Arguments:
-        images: How many of the 737,280 to take, at random, the same for every seed; they occupy 4 kB each.
+        images: Number of the 737,280 images to take, at random but the same for every seed; each takes 4 kB.
 
     References:
-        The factors of Matthey et al., "dSprites", 2017; drawn anew, so pixels differ from theirs.
+        The factors are those of Matthey et al., "dSprites", 2017; the drawings, and so the pixels, differ.
     """
 
     images: int = 50_000
@@ -50,31 +50,31 @@ class Sprites:
     def read(self, image_size: int) -> Decoded:
         numbers = chosen(self.images)
         splits = {}
-        for split, rows in cut(self.images).items():  # one by one, as splitting the images would copy them
+        for split, rows in cut(self.images).items():  # by split, as splitting images would copy them
             known = factors(numbers[rows])
             images = shrink(render(numbers[rows]), image_size)[:, None]
             splits[split] = Columns(images, known[:, 0].copy(), factors=known)
         return Decoded(splits, class_names=SHAPES, factor_names=FACTORS)
 
     def key(self) -> None:
-        """Drawing takes no longer than reading what was drawn."""
+        """Return None, for no caching: drawing is as fast as reading."""
 
 
 def chosen(images: int) -> NDArray[np.int64]:
-    """Numbers of a fixed random subset of the grid, in order, shape (images,)."""
+    """Return the numbers of a fixed random subset of the grid, in ascending order, shape (images,)."""
     return np.sort(np.random.RandomState(0).permutation(COUNT)[:images])
 
 
 def factors(index: NDArray[Any]) -> NDArray[np.int64]:
-    """The factors of images by number, shape (N, 5): the columns `FACTORS`, each from 0 to `SIZES` - 1."""
+    """Return the factors of images by number: shape (N, 5), columns `FACTORS`, each 0 to `SIZES` - 1."""
     return np.stack(np.unravel_index(_checked(index), SIZES), axis=-1).astype(np.int64)
 
 
 def number(factors: NDArray[Any]) -> NDArray[np.int64]:
-    """The numbers of images by their factors, shape (N, 5); the inverse of `factors`.
+    """Return the numbers of images, given by factors of shape (N, 5); the inverse of `factors`.
 
     Raises:
-        ValueError: A factor outside its range.
+        ValueError: A factor lies outside its range.
     """
     return np.ravel_multi_index(tuple(np.asarray(factors).T), SIZES).astype(np.int64)
 
@@ -86,15 +86,15 @@ def render(index: NDArray[Any]) -> NDArray[np.uint8]:
         index: Numbers from 0 to 737,279, shape (N,) or a scalar.
 
     Returns:
-        Images, 255 on 0, shape (N, 64, 64) or (64, 64). The whole grid takes 3.02 GB, and seconds.
+        Images with 255 on 0, shape (N, 64, 64) or (64, 64). The complete grid takes 3.02 GB, and seconds.
 
     Raises:
-        ValueError: A number outside the grid.
+        ValueError: A number lies outside the grid.
     """
     index = _checked(index)
     flat = index.reshape(-1)
     images = room((flat.size, SIDE, SIDE))
-    for i in range(0, flat.size, 4096):  # so that the whole grid takes little more than its images
+    for i in range(0, flat.size, 4096):  # in parts, so that little more memory is used than the images take
         images[i : i + 4096] = grid()[np.unravel_index(flat[i : i + 4096], SIZES)]
     return images.reshape(*index.shape, SIDE, SIDE)
 
@@ -126,12 +126,13 @@ def _checked(index: NDArray[Any]) -> NDArray[Any]:
 
 @functools.cache
 def grid() -> NDArray[np.uint8]:
-    """All images by their factors, 255 on 0, shape (3, 6, 40, 32, 32, 64, 64).
+    """Return all images, indexed by their factors: 255 on 0, shape (3, 6, 40, 32, 32, 64, 64).
 
-    A read-only view: each image is a window into one of 720 drawings in the middle of 95x95 pixels, 6.5 MB.
+    The result is a read-only view: each image is a window into one of 720 drawings, each of which is in the
+    middle of 95x95 pixels; together they take 6.5 MB.
     """
     padded = np.zeros((math.prod(SIZES[:3]), SIDE + 31, SIDE + 31), np.uint8)
-    # Centres of the 32x32 pixels of a drawing; x to the right, y up.
+    # Centres of the 32x32 pixels of a drawing; x points right, y up.
     x, y = np.arange(32) - 15.5, 15.5 - np.arange(32)[:, None]
     row = 0
     for shape in SHAPES:
@@ -141,12 +142,12 @@ def grid() -> NDArray[np.uint8]:
                 padded[row, 31:63, 31:63] = 255 * _inside(shape, c * x + s * y, c * y - s * x)
                 row += 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
-    # The further left and up a window begins, the further right and down the shape is in it.
+    # The further left and up a window starts, the further right and down the shape appears in it.
     return windows[:, ::-1, ::-1].swapaxes(1, 2).reshape(*SIZES, SIDE, SIDE)
 
 
 def _inside(shape: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which points lie in a shape; each fits the unit circle."""
+    """Mark the points inside a shape; each shape fits into the unit circle."""
     if shape == "square":
         # A pixel on the edge counts as inside at every quarter turn, whatever the rounding.
         return np.maximum(abs(x), abs(y)) <= math.sqrt(0.5) + 1e-9

@@ -1,4 +1,4 @@
-"""UT-Zappos50K from a local copy, as its authors publish it."""
+"""UT-Zappos50K from a local copy, in the layout of its authors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
 class Zappos:
     """A local copy of UT-Zappos50K: 50,025 shoes on white; the label is boots, sandals, shoes or slippers.
 
-    Images lie in Category/SubCategory/Brand/, as published. AMR took the square ones, 136x136, at 64
-    pixels, and at 128 for its "Zappos-HQ". The others are 136x102, and the square cut from their middle lacks
-    toe and heel.
+    Images are in Category/SubCategory/Brand/, as published. AMR used the square images, 136x136, at 64
+    pixels, and at 128 pixels for its "Zappos-HQ". The other images are 136x102, and a square cropped from
+    their middle lacks toe and heel.
 
     Arguments:
-        path: `ut-zap50k-images-square`, `ut-zap50k-images`, or the folder that holds them; the square ones
-            are taken where both are there.
+        path: `ut-zap50k-images-square`, `ut-zap50k-images`, or the folder that contains them; if both are
+            there, the square images are used.
         label: The category, or the category with its subcategory (21 classes), as in AMR's `zappos_cls`.
-        skip_bad: Whether images that cannot be decoded are left out, instead of refused.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
 
     References:
         Yu and Grauman, "Fine-grained visual comparisons with local learning", CVPR 2014.
@@ -42,7 +42,7 @@ class Zappos:
 
     @staticmethod
     def fits(path: str | Path) -> bool:
-        """Whether `path` is, or holds, a folder with the published name and a published category."""
+        """Whether `path` is, or contains, a folder with a published name and a published category."""
         root = Path(path).expanduser()
         found = _images(root)
         return found is not None and found.name in (SQUARE, ORIGINAL)
@@ -61,7 +61,7 @@ class Zappos:
         return stamp(root, files)
 
     def _files(self) -> tuple[Path, list[Path]]:
-        """The folder of images and its images, sorted."""
+        """Return the folder of images and its images, sorted."""
         given = Path(self.path).expanduser()
         if not given.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder")
