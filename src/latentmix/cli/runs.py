@@ -147,7 +147,7 @@ def reproduce(
     data: Path | None = None,
     device: str = "cpu",
 ) -> None:
-    """Reproduce a table or figure of the papers beside the published numbers; without NAME, list all.
+    """Reproduce a table or figure beside the published numbers; without NAME, list all with their cost.
 
     The same command again reuses finished trainings and continues those that were stopped. Several commands
     may share one folder, even on different machines.
