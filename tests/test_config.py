@@ -145,7 +145,7 @@ def test_every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() -> 
         ("lr=2", "lr: Input should be less than or equal to 1"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("image_size=4", "image_size: Input should be greater than or equal to 8"),
-        ("=5", "unknown key; keys are method, data, image_size"),
+        ("=5", "unknown key; keys are method, data, protocol, image_size"),
         ("mixer=bernoulli", "mixer: unknown key"),
     ],
 )
@@ -269,7 +269,7 @@ def test_metrics_are_named_with_their_options():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("prob", r"no metric is named 'prob' \(did you mean probe\?\); there are clusters, "),
+        ("prob", r"no metric is named 'prob' \(did you mean probe\?\); there are attribute_mixes, "),
         (
             "knn.kk=20",
             r"^knn.kk: unknown option of knn \(did you mean k\?\); options are seed, k, temperature",

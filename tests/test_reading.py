@@ -98,12 +98,14 @@ def test_yaml_keeps_words_and_quotes(tmp_path: Path) -> None:
     assert read_value(bool, quoted) == "no"
 
 
+# YAML's own writer does not bring these three line breaks back.
+TEXT = st.text(st.characters(exclude_characters="\x85\u2028\u2029"), max_size=8)
+
+
 @given(
     st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8)),
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-        ),
+        st.one_of(st.none(), st.booleans(), st.integers(), TEXT),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
         max_leaves=8,
     )
 )

@@ -105,7 +105,7 @@ def test_a_strangers_project_is_listed_trained_scored_reported_and_resumed(
 ) -> None:
     where = run_module("parts", cwd=tmp_path, path=site)
     assert where.code == 0, where.err
-    for name in ("wae", "triangular", "stripes", "spread"):
+    for name in ("wae", "triangular", "stripes", "code_distance"):
         assert f"\n  {name} " in where.out
     settings = ["method=wae", "method.network=mlp", "method.network.width=8", "data=stripes"]
     settings += ["data.images=200", "image_size=16", "batch_size=32", "out=run"]
@@ -113,9 +113,9 @@ def test_a_strangers_project_is_listed_trained_scored_reported_and_resumed(
         done = run_module("train", *settings, f"epochs={epochs}", cwd=tmp_path, path=site)
         assert done.code == 0, done.err
     assert "continuing at" in done.err
-    scored = run_module("evaluate", "run", "spread", "probe", "spread.n=7", cwd=tmp_path, path=site)
+    scored = run_module("evaluate", "run", "code_distance.n=7", "probe", cwd=tmp_path, path=site)
     assert scored.code == 0, scored.err
-    assert "spread" in scored.out
+    assert "code_distance" in scored.out
     report = (tmp_path / "run" / "report.html").read_text()
     assert "WAE on stripes" in report
     mixed = run_module(
@@ -149,7 +149,7 @@ SMALL = [
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("method.mixer=./wrong.py:Doubled", "draws weights that sum to 2; they must sum to one"),
+        ("method.mixer=./wrong.py:Doubled", "the weights of a mix must sum to one"),
         ("method=./odd.py:Stranger", "has a loss of judge, which is no player"),
         ("method=./odd.py:Constant", "the loss of 'autoencoder' depends on no parameter of 'autoencoder'"),
         ("method=./odd.py:a_function", "is no method: a method is a subclass of latentmix.methods.Method"),
@@ -193,7 +193,7 @@ def test_a_run_never_makes_a_file_run(files: Path) -> None:
 
 def test_a_metric_of_a_file_is_a_function(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    shutil.copy(PROJECT / "src" / "my_project" / "spread.py", tmp_path / "spread.py")
-    done = script("evaluate", run, "./spread.py:evaluate.n=9", cwd=tmp_path)
+    shutil.copy(PROJECT / "src" / "my_project" / "code_distance.py", tmp_path / "distance.py")
+    done = script("evaluate", run, "./distance.py:evaluate.n=9", cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "./spread.py:evaluate.n=9" in done.out
+    assert "./distance.py:evaluate.n=9" in done.out

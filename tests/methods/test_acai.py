@@ -94,7 +94,7 @@ def test_published_constants_are_the_defaults():
 def test_squares_do_not_cancel():
     """A critic that answers +1 and -1 pays 1, not the square of the mean, 0."""
     method = double(
-        ACAI(SHAPE, mixer=Fixed(Mix(torch.tensor([[0, 1], [1, 0]]), torch.zeros(2, 2))), network=SMALL)
+        ACAI(SHAPE, mixer=Fixed(Mix(torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5))), network=SMALL)
     )
     method.critic = nn.Sequential(nn.Flatten(0), Signs())
     _, values = method.losses(Batch(batch(2).x.double()))

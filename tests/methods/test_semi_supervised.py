@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.manifold.manifold_mixup import MixedPass
+from latentmix.manifold import MixedPass
 from latentmix.methods import Batch
 from latentmix.methods.semi_supervised import SemiSupervised, ramp_up
 from latentmix.mixing import Mix
@@ -49,7 +49,9 @@ def fix(method: SemiSupervised, monkeypatch: pytest.MonkeyPatch, perm: list[int]
     """Let every pass mix the input by `lam` with `perm`; returns `perm`."""
     partners = torch.tensor([list(range(len(perm))), perm])
     weights = torch.tensor([[lam], [1 - lam]]).expand(2, len(perm))
-    monkeypatch.setattr(method, "_pass", lambda mixup, *_: MixedPass(mixup, 0, Mix(partners, weights)))
+    mixup = method._mixup
+    assert mixup is not None
+    monkeypatch.setattr(method, "_mixup", lambda n, **_: mixup(Mix(partners, weights), layer="input"))
     return partners[1]
 
 
@@ -110,11 +112,9 @@ def test_only_the_published_form_drops_units_of_its_targets(form: Form) -> None:
 
 
 def test_layers_are_drawn_evenly_and_each_loss_has_its_own_alpha() -> None:
-    method, host = residual("clean"), gen()
-    assert method._mixup is not None
-    draws = {
-        alpha: [method._pass(method._mixup, 2, alpha, host) for _ in range(1500)] for alpha in (0.1, 2.0)
-    }
+    mixup, host = residual("clean")._mixup, gen()
+    assert mixup is not None
+    draws = {a: [mixup(2, alpha=a, generator=host) for _ in range(1500)] for a in (0.1, 2.0)}
     names = [m.layer for m in draws[2.0]]
     assert all(abs(names.count(name) - 500) < 80 for name in ("input", "layer1", "layer2"))
     near = {a: sum(abs(m.lam.item() - 0.5) > 0.45 for m in rows) / 1500 for a, rows in draws.items()}
@@ -125,10 +125,14 @@ def test_layers_are_drawn_evenly_and_each_loss_has_its_own_alpha() -> None:
 
 def test_labelled_and_unlabelled_images_are_mixed_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     method, alphas = residual("clean"), []
-    make = SemiSupervised._pass
-    monkeypatch.setattr(
-        SemiSupervised, "_pass", lambda self, m, n, a, g: alphas.append(a) or make(self, m, n, a, g)
-    )
+    mixup = method._mixup
+    assert mixup is not None
+
+    def opened(n: int, *, alpha: float, generator: torch.Generator) -> MixedPass:
+        alphas.append(alpha)
+        return mixup(n, alpha=alpha, generator=generator)
+
+    monkeypatch.setattr(method, "_mixup", opened)
     x = torch.randn(4, 1, 8, 8)
     losses, _ = method.losses(Batch(x, torch.tensor([0, 1, 2, 0]), unlabelled=x, host=gen(), done=0.5))
     losses["network"].backward()

@@ -160,5 +160,7 @@ def test_what_cannot_be_scored_is_refused(method: Source, options: dict[str, int
 
 
 def test_a_method_without_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="samples needs a method with sample, which Method has not"):
+    with pytest.raises(
+        ValueError, match="samples needs a method that draws samples \\(sample\\); method has no sample"
+    ):
         samples.evaluate(Method(), DATA)  # type: ignore[arg-type]

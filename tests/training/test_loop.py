@@ -52,7 +52,8 @@ class Silent:
         self.epochs.append(values)
 
     def say(self, text: str) -> None:
-        self.said.append(text)
+        if not text.startswith("  "):  # what was found in the data
+            self.said.append(text)
 
 
 def trained(tmp_path: Path, name: str = "run", **changes: Any) -> tuple[Path, Silent]:

@@ -80,6 +80,8 @@ def find(kind: str) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for module in _modules(kind):
         for name, make in _candidates(kind, module):
+            if name in found and not module.__name__.startswith("latentmix."):
+                continue  # somebody else's part of the same name: module:Name leads to it
             if name in found:
                 raise ValueError(f"two {kind} parts are named {name!r}: one is in {module.__name__}")
             found[name] = _part(kind, name, make, module)

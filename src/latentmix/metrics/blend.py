@@ -6,7 +6,7 @@ import torch
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Count, Score, device_of, metric
+from latentmix.metrics import Count, Score, device_of, metric, require_finite
 
 
 @metric
@@ -25,7 +25,9 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000)
     for part in rows.split(50):
         x = data.test.pixels(part).to(device)
         h = method.encode(x)
+        require_finite(h, "codes")
         decoded = method.decode(h)
+        require_finite(decoded, "decoded images")
         error += (decoded - x).square().flatten(1).mean(1).sum().item()
         middle = method.decode((h + h.roll(1, 0)) / 2) - (decoded + decoded.roll(1, 0)) / 2
         apart += middle.square().flatten(1).mean(1).sum().item()

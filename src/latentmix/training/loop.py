@@ -160,8 +160,6 @@ class Trainer:
             if self.ranks.first:
                 runs.prepare(self.run, environment(self.runtime))
                 runs.describe_data(self.folder, self.data)
-                for line in self.data.found.lines():
-                    self.progress.say(f"  {line}")
             self.ranks.wait()
             restore(self)
             self._fit(stop)
@@ -171,6 +169,8 @@ class Trainer:
     def _fit(self, stop: Callable[[], bool]) -> None:
         state, title = self.state, f"{self.method.label} on {self.data.name}"
         self.progress.start(title, self.total, state.step, self.run.batch_size)
+        for line in self.data.found.lines():
+            self.progress.say(f"  {line}")
         started, saved = time.monotonic() - state.seconds, time.monotonic()
         with self.record.open(self.folder, state, self.progress.say):
             while state.step < self.total:

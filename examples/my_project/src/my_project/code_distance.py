@@ -19,4 +19,4 @@ def evaluate(method: Encodes, data: Data, *, seed: int = 0, n: int = 500) -> Sco
     h = encode(method, data.test)
     first, second = torch.randint(len(h), (2, n), generator=generator)
     distance = (h[first] - h[second]).norm(dim=1).mean() / h.norm(dim=1).mean().clamp_min(1e-12)
-    return Score({"spread": float(distance)}, {"n": n, "n_test": len(h)})
+    return Score({"code_distance": float(distance)}, {"n": n, "n_test": len(h)})
