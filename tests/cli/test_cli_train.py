@@ -24,7 +24,7 @@ def test_the_form_of_the_readme_trains_on_a_folder_of_pictures(pictures: Path, t
 
     folder = tmp_path / "runs" / "a"
     assert {p.name for p in folder.iterdir() if not p.name.startswith(("events.", ".lock"))} == {
-        *("config.yaml", "environment.json", "log.jsonl", "scores.json"),
+        *("config.yaml", "environment.json", "data.json", "log.jsonl", "scores.json"),
         *("checkpoints", "figures", "report.html"),
     }
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best", "last"]

@@ -160,7 +160,5 @@ def test_what_cannot_be_scored_is_refused(method: Source, options: dict[str, int
 
 
 def test_a_method_without_samples_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="samples needs a method that draws samples \\(sample\\); method has no sample"
-    ):
+    with pytest.raises(ValueError, match=r"samples needs a method that draws samples .* has no sample"):
         samples.evaluate(Method(), DATA)  # type: ignore[arg-type]

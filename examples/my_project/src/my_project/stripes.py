@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentmix.data import Decoded
+from latentmix.data import Columns, Decoded
 
 DIRECTIONS = ("horizontal", "vertical", "diagonal")
 
@@ -32,4 +32,4 @@ class Stripes:
         down, right = np.mgrid[:image_size, :image_size]
         along = np.stack([down, right, down + right])[direction] + phase[:, None, None]
         images = np.where(along // width[:, None, None] % 2, 255, 0).astype(np.uint8)
-        return Decoded(train_images=images[:, None], train_labels=direction, class_names=DIRECTIONS)
+        return Decoded({"train": Columns(images[:, None], direction)}, class_names=DIRECTIONS)
