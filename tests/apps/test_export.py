@@ -138,7 +138,7 @@ def test_a_hub_folder_opens_as_a_run_and_tells_nothing_of_this_machine(digits_ru
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "latentmix"
     assert "seed: 0" in card
-    assert "online_test_accuracy" in card
+    assert "test_probe_accuracy" in card
     assert (tmp_path / "out" / "mixes.png").stat().st_size > 1000
     for file in (tmp_path / "out").rglob("*"):
         content = file.read_bytes() if file.is_file() else b""
