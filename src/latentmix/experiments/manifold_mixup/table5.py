@@ -1,9 +1,9 @@
 """Manifold Mixup, table 5: one step of the fast gradient sign method."""
 
 from latentmix.experiments.manifold_mixup.classifiers import PAPER, TINY, training
-from latentmix.tables.table import Cell, Column, Published, Table,
+from latentmix.tables.table import Cell, Column, Published, Scale, Table
+
 SMOKE = Scale(TINY.change, seeds=1, metrics=("robustness.n=20", "robustness.n_pgd=2"))
- Scale
 
 FGSM = "FGSM 0.03"
 TABLE = Table(

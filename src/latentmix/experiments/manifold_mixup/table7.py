@@ -1,9 +1,9 @@
 """Manifold Mixup, table 7: networks of CIFAR-100 on images that are turned, sheared and scaled."""
 
 from latentmix.experiments.manifold_mixup.classifiers import PAPER, TINY, training
-from latentmix.tables.table import Cell, Column, Published, Table,
+from latentmix.tables.table import Cell, Column, Published, Scale, Table
+
 SMOKE = Scale(TINY.change, seeds=1, metrics=("robustness.n=20", "robustness.n_pgd=2"))
- Scale
 
 MIXINGS = ("no mixup", "input mixup", "input mixup (alpha = 2)", "Manifold Mixup")
 # Accuracy in percent; angles of shear are printed in degrees and drawn in radians.
