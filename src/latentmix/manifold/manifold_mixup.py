@@ -42,6 +42,15 @@ ATTEMPTS = 3  # of looking at a network whose answers show nothing
 class ManifoldMixup:
     """Mixes the hidden states of a random layer: lam h + (1 - lam) h[perm], lam ~ Beta(alpha, alpha).
 
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+        >>> mm = ManifoldMixup(net, ["input", "0"], generator=torch.Generator().manual_seed(0))
+        >>> x, y = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
+        >>> with mm(len(x)) as m:
+        ...     loss = m.loss(nn.functional.cross_entropy, net(x), y)
+        >>> loss.ndim, m.layer in ("input", "0"), 0 <= m.lam <= 1
+        (0, True, tensor(True))
+
     The layer, `lam` and `perm` are drawn anew by every call, which opens the context of one forward pass.
     Outside of it, in evaluation mode, in deep copies of the model and after `remove` the network is
     untouched; its state_dict always is. Hooks must be there before the model is compiled or wrapped for

@@ -49,7 +49,12 @@ Role = TypeVar("Role")
 
 
 def missing(method: object, role: type) -> list[str]:
-    """List the members of a role that a method lacks, in the order of `MEMBERS`."""
+    """List the members of a role that a method lacks, in the order of `MEMBERS`.
+
+    Example:
+        >>> missing(object(), Autoencodes)
+        ['encode', 'code_shape', 'decode']
+    """
     wanted = {name for cls in role.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))}
     return [name for name in MEMBERS if name in wanted and not hasattr(method, name)]
 

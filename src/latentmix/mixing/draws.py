@@ -21,6 +21,13 @@ from torch import Tensor
 class Mix:
     """One draw of a mixture: ``mix(h)[b] = sum_j weights[j, b] * h[partners[j, b]]``.
 
+    Example:
+        >>> mix = Mix(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.5], [0.25, 0.5]]))
+        >>> mix(torch.tensor([[0.0], [4.0]])).tolist()
+        [[1.0], [2.0]]
+        >>> mix.labels(torch.tensor([0, 1]), num_classes=2).tolist()
+        [[0.75, 0.25], [0.5, 0.5]]
+
     Arguments:
         partners: Indices into the batch, integers of shape (K, B). Row 0 is the batch itself; the mixers of
             this package draw every row as a permutation.

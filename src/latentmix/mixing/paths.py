@@ -9,6 +9,10 @@ from torch import Tensor
 def lerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
     """Walk along the straight line between codes, (1 - t) h1 + t h2.
 
+    Example:
+        >>> lerp(torch.tensor([[0.0]]), torch.tensor([[2.0]]), torch.tensor([0.0, 0.5, 1.0])).tolist()
+        [[[0.0], [1.0], [2.0]]]
+
     Arguments:
         h1, h2: Codes, shape (B, ...).
         t: Positions, shape (T,), 0 at `h1` and 1 at `h2`.
