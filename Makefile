@@ -18,7 +18,8 @@ quick: $(VENV)/.dev  ## mathematics and contracts only, under a minute on two co
 	    tests/test_layers.py tests/test_names.py tests/test_config.py --deselect tests/methods/test_golden.py
 
 docs: $(VENV)/.dev  ## the API reference, from the docstrings
-	$(VENV)/bin/pdoc latentmix --docformat google --output-directory build/docs
+	$(VENV)/bin/pdoc --docformat google --output-directory build/docs latentmix $(addprefix latentmix.,mixing data networks \
+	    manifold methods metrics config runs training evaluate pictures report apps tables)
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(VENV)/bin/ruff check .
