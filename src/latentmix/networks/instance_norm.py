@@ -91,7 +91,7 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
         x = x.contiguous(memory_format=torch.channels_last)
-        on_x, on_weights = norm_kernel.backward(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
+        on_x, on_weights = norm_kernel.gradients(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
         on_weight, on_bias = (None, None) if weight is None else on_weights.sum(1)
         return on_x, on_weight, on_bias, None, None
 

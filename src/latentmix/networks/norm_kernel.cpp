@@ -80,7 +80,7 @@ struct Block {
                 }
     }
 
-    void backward(const T* x, const float* a, const float* b, float* moments[2], const T* up, T* on_x,
+    void gradients(const T* x, const float* a, const float* b, float* moments[2], const T* up, T* on_x,
                   float* on_weights[2]) {
         const int64_t C = s.C;
         if (s.norm) {
@@ -123,7 +123,7 @@ void run(Shape s, int back, const T* x, const float* gain, const float* bias, fl
             float *on_weights[2] = {on_gain + b * s.C + c, on_bias + b * s.C + c};
             auto go = [&](auto block) {
                 if (back)
-                    block.backward(x + b * in + c, gain + c, bias + c, moments, up + b * out + c, y + b * in + c,
+                    block.gradients(x + b * in + c, gain + c, bias + c, moments, up + b * out + c, y + b * in + c,
                                    on_weights);
                 else block.forward(x + b * in + c, gain + c, bias + c, moments, y + b * out + c);
             };

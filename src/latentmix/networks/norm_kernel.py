@@ -53,7 +53,7 @@ def forward(
     return y, moments
 
 
-def backward(
+def gradients(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
