@@ -46,4 +46,7 @@ def test_explore_serves_until_it_is_interrupted(tiny_run: Path, tmp_path: Path) 
             assert b"<!doctype html>" in answer.read(100)
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()

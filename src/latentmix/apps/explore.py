@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -172,5 +173,8 @@ def explore(run: OpenRun, data: Data, port: int = 0, say: Callable[[str], None] 
     """Serve the live page until interrupted; `say` is told its address."""
     with Explorer(run, data, port) as server:
         say(server.url)
+        # Programs that are started in the background ignore Ctrl-C unless they ask for it.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
