@@ -10,7 +10,7 @@ PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 demo: $(VENV)/.train  ## train AE, AE+GAN and AMR on real digits, end with a report
 	$(VENV)/bin/latentmix demo
 
-test: $(VENV)/.dev  ## all tests, about five minutes on two cores
+test: $(VENV)/.dev  ## all tests, about ten minutes on two cores
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 quick: $(VENV)/.dev  ## mathematics and contracts only, under a minute on two cores
