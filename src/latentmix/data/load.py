@@ -87,7 +87,7 @@ def from_path(path: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: Nothing is there.
-        ValueError: It is none of the layouts that can be read.
+        ValueError: It has no layout that can be read.
     """
     from latentmix.data.decoding.walk import files_below, is_image_file
     from latentmix.data.sources.archive import Archive
