@@ -53,7 +53,7 @@ class TurnedGlyphs:
 
     def key(self) -> str:
         """Return a constant, since the drawings depend on the options alone."""
-        return "1"
+        return "2"
 
     def read(self, image_size: int) -> Decoded:
         """Draw the three splits.
@@ -69,9 +69,9 @@ class TurnedGlyphs:
         ):
             generator = torch.Generator().manual_seed(1000 + i)
             factors, y = draw_factors(count, self.task, test=split == "test", generator=generator)
-            factors = factors.round()  # kept as whole numbers, of pixels and degrees
             images = render(factors)[:, None]
-            columns[split] = Columns(images, y.long().numpy(), factors=factors.long().numpy())
+            kept = factors.round().long().numpy()  # whole pixels and degrees; mixed ones are cut to those
+            columns[split] = Columns(images, y.long().numpy(), factors=kept)
         names = ("one", "seven") if self.task == "C" else ("turned right", "turned left")
         return Decoded(columns, class_names=names, factor_names=FACTORS)
 
