@@ -112,7 +112,7 @@ def test_a_mix_must_fit() -> None:
     with pytest.raises(ValueError, match="draw was for a batch of 5"):
         with mm(pair(torch.arange(5), 0.5)):
             model(x)
-    with pytest.raises(ValueError, match="layer='1' is none of 0"):
+    with pytest.raises(ValueError, match="layer='1' is not one of 0"):
         mm(6, layer="1")
 
 

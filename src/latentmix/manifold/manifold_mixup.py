@@ -318,7 +318,7 @@ class ManifoldMixup:
         if not isinstance(layer, str) and len(names) != size:
             raise ValueError(f"layer has {len(names)} names for a batch of {size}")
         if unknown := set(names) - set(self.layers):
-            raise ValueError(f"layer={sorted(unknown)[0]!r} is none of {', '.join(self.layers)}")
+            raise ValueError(f"layer={sorted(unknown)[0]!r} is not one of {', '.join(self.layers)}")
         return [self.layers.index(name) for name in names]
 
     def _check_options(self, alpha: float) -> None:
