@@ -1,7 +1,7 @@
 """AMR, figure 6: walks between house numbers by AE+GAN, AMR of two and AMR of three."""
 
 from latentmix.experiments.amr import table1
-from latentmix.experiments.amr.systems import COLUMNS, TINY
+from latentmix.experiments.amr.systems import COLUMNS, RATES, SHORT, TINY
 from latentmix.experiments.amr.walks import drawn
 from latentmix.tables.table import Scale, Table
 
@@ -15,7 +15,7 @@ TABLE = Table(
     cells=tuple(cell for cell in table1.TABLE.cells if cell.name in ROWS),
     scales={
         "paper": Scale(seeds=1),
-        "short": Scale({"protocol": "clean", "epochs": 10, "lr": 1e-3}, seeds=1, note="Ten epochs."),
+        "short": Scale({**SHORT, "epochs": 10}, seeds=1, note=f"Ten epochs; {RATES}."),
         "smoke": TINY,
     },
     draw=drawn("mixup"),

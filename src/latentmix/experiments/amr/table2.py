@@ -1,6 +1,6 @@
 """AMR, table 2: linear probes on SVHN with 1,000 to 20,000 training images."""
 
-from latentmix.experiments.amr.systems import COLUMNS, TINY, cell
+from latentmix.experiments.amr.systems import COLUMNS, RATES, SHORT, TINY, cell
 from latentmix.tables.table import Scale, Table
 
 # Rows of the paper, {images: (lambda, epochs of the script, mean, deviation)}.
@@ -64,8 +64,8 @@ TABLE = Table(
             note="Subsets are drawn by the seed; the published code took the first images for every seed."
         ),
         "short": Scale(
-            {"protocol": "clean", "steps": 3000, "validate_every": 5, "lr": 1e-3},
-            note="3,000 steps for every size, clean protocol, learning rate 1e-3.",
+            {**SHORT, "steps": 3000, "validate_every": 5},
+            note=f"3,000 steps for every size; {RATES}.",
         ),
         "smoke": TINY,
     },

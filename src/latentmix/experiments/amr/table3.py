@@ -1,6 +1,6 @@
 """AMR, table 3: linear probes on larger codes, for SVHN and CIFAR-10."""
 
-from latentmix.experiments.amr.systems import COLUMNS, TINY, cell, cited
+from latentmix.experiments.amr.systems import COLUMNS, RATES, SHORT, TINY, cell, cited
 from latentmix.tables.table import Scale, Table
 
 # {column of the paper: (data, size of the code, epochs of the caption, rows)}, each row as in table 2.
@@ -70,9 +70,9 @@ TABLE = Table(
     scales={
         "paper": Scale(),
         "short": Scale(
-            {"protocol": "clean", "epochs": 10, "lr": 1e-3},
+            {**SHORT, "epochs": 10},
             only=("CIFAR10 (256): *",),
-            note="Ten epochs, clean protocol, learning rate 1e-3; CIFAR-10 with codes of 256 alone.",
+            note=f"Ten epochs; {RATES}; CIFAR-10 with codes of 256 alone.",
         ),
         "smoke": TINY,
     },
