@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from latentmix.tables.plan import placed, plan
+from latentmix import config
+from latentmix.tables.plan import key_of, placed, plan
 from latentmix.tables.table import Cell, Scale, Table, merged
 
 
@@ -93,3 +94,10 @@ def test_planning_ten_thousand_cells_takes_two_seconds() -> None:
     started = time.process_time()
     assert len(plan(table, "paper")) == 2000
     assert time.process_time() - started < 2 * 2000 / 10_000 * 3  # a third of the speed that is asked for
+
+
+def test_a_setting_that_is_younger_than_finished_tables_changes_no_key_at_its_default() -> None:
+    """Keys of before schedules had drops, computed by that version."""
+    run = config.resolve({"method": {"name": "ae_gan", "lamb": 5}, "data": "digits", "epochs": 3, "out": "-"})
+    assert key_of(run) == "f8565fe8feea238a"
+    assert key_of(config.resolve({**vars(run), "schedule": "step"})) != key_of(run)

@@ -1,5 +1,6 @@
 """The configuration of runs: settings from YAML files and the command line, and the parts they may name."""
 
+from latentmix.config.run import NOT_IN_OLD_KEYS as NOT_IN_OLD_KEYS
 from latentmix.config.run import YOUNGER as YOUNGER
 from latentmix.config.run import Run as Run
 from latentmix.config.settings import ConfigError as ConfigError

@@ -36,10 +36,11 @@ def of_paper(settings: Settings) -> dict[str, Any]:
     method = _spec(settings.get("method", "amr"))
     name = method.get("name", "amr")
     if name in AMR:
-        return _amr(method)
+        return {**STEADY, **_amr(method)}
     rule: Callable[[Settings, str], dict[str, Any]] | None = OTHERS.get(name)
     data = _spec(settings.get("data", "digits"))
-    return {} if rule is None else rule(method, Path(str(data.get("path") or data.get("name", ""))).name)
+    folder = Path(str(data.get("path") or data.get("name", ""))).name
+    return {} if rule is None else {**STEADY, **rule(method, folder)}
 
 
 def deviations(run: Settings) -> list[str]:
@@ -96,6 +97,8 @@ def _hidden_decoder(method: Settings, data: str) -> dict[str, Any]:
     return {"batch_size": 32, "lr": 1e-4, "keep_last": True}
 
 
+# No code here has a schedule besides a method's own drops, nor a rate of the probe's own.
+STEADY: dict[str, Any] = {"schedule": "constant", "probe_lr": None}
 _ADAM: dict[str, Any] = {"batch_size": 64, "lr": 1e-4, "keep_last": True, "validate_every": 1}
 OTHERS: dict[str, Callable[[Settings, str], dict[str, Any]]] = {
     "vae": _vae,

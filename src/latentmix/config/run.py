@@ -16,10 +16,12 @@ Names = Annotated[
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int | float) else value
 
 
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
+Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], BeforeValidator(_listed)]
+Schedule = Literal["constant", "cosine", "linear", "step"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class Run:
         keep_last: Whether to train on the last, smaller batch of an epoch too.
         lr: Learning rate of every player; by default that of the method.
         probe_lr: Learning rate of the online probe; None for `lr`.
-        schedule: How learning rates change over the training: "constant", "linear" to zero, or "cosine" to
-            zero. Rates that the method sets itself are multiplied by it.
+        schedule: How learning rates change over the training: "constant", "cosine" to zero, "linear" to zero,
+            or "step", which divides them by ten at each of `drops`. Rates that the method sets itself are
+            multiplied by it.
+        drops: Shares of the training at which schedule=step divides the rates by ten, such as 0.5,0.75; by
+            default 1/3 and 2/3. Only schedule=step takes them.
         every: {player: n}: the player steps on every n-th batch of an epoch. Players that are left out follow
             their leader, if the method names one, or else step on every batch.
         crop: Number of black pixels by which training images are padded before random crops; 0 for no crops.
@@ -72,7 +77,8 @@ class Run:
     keep_last: bool = False
     lr: Rate = 1e-3
     probe_lr: Rate | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
+    drops: Shares | None = None
     every: dict[str, Positive] = dataclasses.field(default_factory=dict)
     crop: Annotated[int, Field(ge=0, le=256)] = 0
     flip: bool = False
@@ -90,5 +96,8 @@ class Run:
 # Settings that runs of earlier versions may lack; those versions behaved as the defaults do.
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
-    *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes"),
+    *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes", "drops"),
 )
+# Settings that are newer than the first tables: a training's key leaves them out where they have their
+# defaults, so that what was finished before stays finished.
+NOT_IN_OLD_KEYS = ("drops",)

@@ -23,6 +23,7 @@ from latentmix.config.run import Run
 
 DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
 EPOCHS = 10
+DROPS = [1 / 3, 2 / 3]
 
 
 class ConfigError(ValueError):
@@ -66,6 +67,10 @@ def resolve(settings: Mapping[str, Any]) -> Run:
             errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
     if values.get("steps") and values.get("epochs"):
         errors.append("steps, epochs: give one of them")
+    if values.get("schedule") == "step":
+        values["drops"] = values.get("drops") or DROPS
+    elif values.get("drops") and not any(error.startswith("drops") for error in errors):
+        errors.append(f"drops: schedule={values.get('schedule', Run.schedule)} has none; add schedule=step")
     if errors:
         raise ConfigError("\n".join(errors))
     make = _look_up("method", values["method"]["name"]).make

@@ -133,6 +133,9 @@ def plan(
 def key_of(run: config.Run) -> str:
     """Hash of what decides a run's numbers: everything but folder and device."""
     settings = vars(run) | {"out": "", "device": ""}
+    for name in config.NOT_IN_OLD_KEYS:
+        if settings[name] == getattr(config.Run, name):
+            del settings[name]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:KEY]
 
 

@@ -33,6 +33,7 @@ from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.samples import keep_samples
+from latentmix.training.schedule import pace
 from latentmix.training.step import make_optimisers, step
 from latentmix.training.streams import Stream, host_generator
 
@@ -263,7 +264,7 @@ class Trainer:
             stepping,
             autocast=self.runtime.autocast,
             average=None if alone else self.ranks.average,
-            pace=self._pace(number),
+            pace=pace(self.run.schedule, number / self.total, self.run.drops or ()),
         )
         self.record.count(losses, values, number)
 
@@ -292,12 +293,6 @@ class Trainer:
         if run.crop or run.flip:
             split, rows = Split(crop_and_flip(split.images[rows], run.crop, run.flip, host)), None  # type: ignore[assignment]
         return split.pixels(rows).contiguous(memory_format=torch.channels_last)
-
-    def _pace(self, number: int) -> float:
-        done = number / self.total
-        if self.run.schedule == "linear":
-            return 1 - done
-        return (1 + math.cos(math.pi * done)) / 2 if self.run.schedule == "cosine" else 1.0
 
     def _validates(self, epoch: int) -> bool:
         return (epoch + 1) % self.run.validate_every == 0 or self.state.step == self.total
