@@ -19,7 +19,7 @@ quick: $(VENV)/.dev  ## mathematics and contracts only, under a minute on two co
 
 docs: $(VENV)/.dev  ## the API reference, from the docstrings
 	$(VENV)/bin/pdoc --docformat google --output-directory build/docs latentmix $(addprefix latentmix.,mixing data networks \
-	    manifold methods metrics config runs training evaluate pictures report apps tables)
+	    manifold methods metrics config runs training scoring pictures reports apps tables)
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(VENV)/bin/ruff check .

@@ -22,7 +22,7 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         "latentmix.cli",
-        "latentmix.report.exhibit",
+        "latentmix.reports.exhibit",
         "latentmix.apps.mix_images",
         "latentmix.training.loop",
         "matplotlib.pyplot",

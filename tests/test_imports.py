@@ -53,7 +53,7 @@ def test_mixing_needs_torch_only() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "latentmix.cli, latentmix.config.run, latentmix.training.loop, latentmix.evaluate",
+        "latentmix.cli, latentmix.config.run, latentmix.training.loop, latentmix.scoring",
         "latentmix.manifold",
     ],
     ids=["training", "manifold"],

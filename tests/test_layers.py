@@ -41,10 +41,10 @@ apps.page.page
 apps.page.graph apps.page
 apps.own_pictures apps.traced
 apps
-report report.exhibit
-report.page
-report.texts
-evaluate
+reports reports.exhibit
+reports.page
+reports.texts
+scoring
 pictures.figures
 pictures.tiles pictures
 training
@@ -223,6 +223,6 @@ def test_files_are_one_idea_each() -> None:
 def test_the_check_sees_what_it_forbids() -> None:
     source = "from latentmix import runs\nimport torch\nif TYPE_CHECKING:\n    from latentmix import cli\n"
     source += "def f():\n    import latentmix.training.loop\n    from latentmix.methods.amr import AMR\n"
-    source += "    import_module('latentmix.report.page')\n    from latentmix.methods import Method\n"
-    seen = {"runs", "cli", "training.loop", "methods.amr", "report.page", "methods.__init__"}
+    source += "    import_module('latentmix.reports.page')\n    from latentmix.methods import Method\n"
+    seen = {"runs", "cli", "training.loop", "methods.amr", "reports.page", "methods.__init__"}
     assert set(imported(ast.parse(source))) == seen

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentmix import runs
 from latentmix.data import Data
-from latentmix.evaluate import data_of
+from latentmix.scoring import data_of
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from scipy import stats
 from torch import Tensor, nn
 
 from latentmix import config, runs
-from latentmix.evaluate import evaluate
 from latentmix.methods import Batch
 from latentmix.methods.gan import GAN
 from latentmix.methods.gan_losses import (
@@ -34,6 +33,7 @@ from latentmix.mixing import Mix, dirichlet
 from latentmix.networks import Critic
 from latentmix.networks.gan_small import GanSmall
 from latentmix.runs import checkpoints
+from latentmix.scoring import evaluate
 from latentmix.training import loop
 from latentmix.training.step import make_optimisers, step
 from terminal import refusal, typed

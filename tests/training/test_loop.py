@@ -12,13 +12,13 @@ import torch
 
 from latentmix import config, runs
 from latentmix.config import catalogue
-from latentmix.evaluate import data_of
 from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.networks import EncoderDecoder
 from latentmix.networks.conv import Conv
 from latentmix.runs import checkpoints
+from latentmix.scoring import data_of
 from latentmix.training import device as runtime
 from latentmix.training.loop import LOG_EVERY, train
 from latentmix.training.step import make_optimisers, step

@@ -16,7 +16,7 @@ import latentmix
 from latentmix.apps.traced import code_shape
 from latentmix.data import Data
 from latentmix.pictures import figures
-from latentmix.report.exhibit import choose
+from latentmix.reports.exhibit import choose
 from latentmix.runs import checkpoints
 from latentmix.runs.folder import OpenRun, open_run, read_scores
 

@@ -19,13 +19,13 @@ import latentmix
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.refine import refine
 from latentmix.data.decoding.images import BadImage, open_image
-from latentmix.evaluate import data_of
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
 from latentmix.pictures.figures import evaluating, interpolations, triangle
 from latentmix.pictures.tiles import Label, Tile, sheet
 from latentmix.runs.folder import OpenRun, write_atomically
+from latentmix.scoring import data_of
 
 LAYOUTS = ("strip", "triangle", "grid", "gif")
 PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

@@ -100,7 +100,7 @@ def export(
     """
     from latentmix import runs
     from latentmix.apps.export import export as write
-    from latentmix.evaluate import data_of
+    from latentmix.scoring import data_of
 
     opened = runs.open_run(run, warn=lambda text: print(text, file=sys.stderr))
     name = run.resolve().name
@@ -129,7 +129,7 @@ def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
     """
     from latentmix import runs
     from latentmix.apps import explore as live
-    from latentmix.evaluate import data_of
+    from latentmix.scoring import data_of
 
     opened = runs.open_run(run, device_of(device), warn=lambda text: print(text, file=sys.stderr))
     live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))

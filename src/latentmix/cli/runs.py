@@ -47,7 +47,7 @@ def train(*arguments: str) -> None:
     """
     from latentmix import config, training
     from latentmix.config import catalogue
-    from latentmix.report.exhibit import exhibit
+    from latentmix.reports.exhibit import exhibit
     from latentmix.training import progress
     from latentmix.training.ranks import Ranks
 
@@ -112,9 +112,9 @@ def evaluate(
     allow
         A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
-    from latentmix import report
+    from latentmix import reports
     from latentmix.config import catalogue
-    from latentmix.evaluate import evaluate as score
+    from latentmix.scoring import evaluate as score
     from latentmix.training import progress
 
     catalogue.trust([*metrics, *allow])
@@ -129,7 +129,7 @@ def evaluate(
         )
     for name in scores:
         print_scores(run, name)
-    report.write(run)
+    reports.write(run)
     if failures:
         fail("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
 

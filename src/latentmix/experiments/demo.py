@@ -9,8 +9,8 @@ from pathlib import Path
 
 from latentmix import config, runs
 from latentmix.apps.export import export
-from latentmix.evaluate import data_of, evaluate
-from latentmix.report.exhibit import exhibit
+from latentmix.reports.exhibit import exhibit
+from latentmix.scoring import data_of, evaluate
 from latentmix.training.loop import train
 from latentmix.training.progress import progress
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import latentmix
 from latentmix import runs
-from latentmix.evaluate import evaluate
+from latentmix.scoring import evaluate
 from latentmix.tables import lease, result
 from latentmix.tables.plan import Task
 from latentmix.tables.result import Result

@@ -22,7 +22,7 @@ from latentmix.apps.page.graph import Graph, NoPage, trace
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
 from latentmix.metrics import device_of
-from latentmix.report.exhibit import choose
+from latentmix.reports.exhibit import choose
 from latentmix.runs.folder import OpenRun
 
 SCRIPTS = (

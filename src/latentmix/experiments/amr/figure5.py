@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.evaluate import data_of
 from latentmix.methods.amr_classes import AMRClasses, reachable
 from latentmix.metrics.attribute_mixes import mixes_to, pairs
 from latentmix.pictures.tiles import Label, Tile, sheet, store
+from latentmix.scoring import data_of
 from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 OFF, ON = torch.tensor([1.0, -1, -1]), torch.tensor([-1.0, 0.4, -1])  # red and green

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 
 from latentmix import runs
-from latentmix.evaluate import data_of
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.pictures import figures
-from latentmix.report.exhibit import choose
+from latentmix.reports.exhibit import choose
+from latentmix.scoring import data_of
 from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 PAIRS, STEPS = 4, 9

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from latentmix import runs
-from latentmix.evaluate import data_of
 from latentmix.experiments.manifold_mixup.classifiers import training
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.pictures import figures
+from latentmix.scoring import data_of
 from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 MIXINGS = ("no mixup", "input mixup", "Manifold Mixup")

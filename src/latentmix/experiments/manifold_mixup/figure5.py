@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from latentmix import runs
-from latentmix.evaluate import data_of
 from latentmix.metrics.spread import codes_of
+from latentmix.scoring import data_of
 from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 # The published code draws lam ~ Beta(1/2, 1/2) here, and mixes after the narrow layer alone.

@@ -28,7 +28,7 @@ from latentmix import runs
 from latentmix.config import catalogue
 from latentmix.data import name_of_path
 from latentmix.pictures import figures
-from latentmix.report.texts import FIGURES, HONESTY, MEANINGS
+from latentmix.reports.texts import FIGURES, HONESTY, MEANINGS
 from latentmix.runs import checkpoints
 
 BASELINES = "baselines.json"  # in the folder of the figures, which also show the baselines

@@ -1,3 +1,3 @@
 """The report of a run, a single page that opens without a server or network."""
 
-from latentmix.report.page import write as write
+from latentmix.reports.page import write as write

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentmix import report, runs
+from latentmix import reports, runs
 from latentmix.data import Split
-from latentmix.evaluate import data_of, evaluate
 from latentmix.metrics import deep_probe, knn
-from latentmix.report.exhibit import choose
+from latentmix.reports.exhibit import choose
 from latentmix.runs import checkpoints
+from latentmix.scoring import data_of, evaluate
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_what_is_undefined_is_kept_as_json_knows_it(run: Path, monkeypatch) -> N
     scores, _ = evaluate(run, ["knn.k=5"], say=quiet)
     assert scores["knn.k=5"]["values"] == {"knn_accuracy": None, "knn_valid_accuracy": None}
     json.loads((run / "scores.json").read_text(), parse_constant=lambda text: pytest.fail(text))
-    assert "undefined" in report.write(run).read_text()
+    assert "undefined" in reports.write(run).read_text()
 
 
 def test_an_unknown_metric_is_named_before_any_work(run: Path) -> None:

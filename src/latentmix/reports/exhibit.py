@@ -12,12 +12,12 @@ from torch import Tensor
 
 from latentmix import runs
 from latentmix.data import Split
-from latentmix.evaluate import data_of
 from latentmix.methods.roles import Autoencodes, Decodes, Samples
 from latentmix.mixing import slerp
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import Label, Tile, magnification, sheet, store
-from latentmix.report import page
+from latentmix.reports import page
+from latentmix.scoring import data_of
 from latentmix.training.samples import FOLDER, SIDE
 
 PAIRS = 4

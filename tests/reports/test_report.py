@@ -16,7 +16,7 @@ from PIL import Image
 from latentmix import runs
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import Tile, sheet
-from latentmix.report import page as report
+from latentmix.reports import page as report
 from latentmix.runs import checkpoints
 
 CONFIG = {
