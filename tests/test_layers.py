@@ -29,7 +29,7 @@ experiments.amr.walks experiments.manifold_mixup.figure1
 experiments.amr.systems experiments.manifold_mixup.classifiers
 experiments.amr.__init__ experiments.manifold_mixup.__init__
 tables.output
-tables.execute tables.verdict
+tables.execute tables.records tables.verdict
 tables.result
 tables.plan
 tables.lease tables.table

@@ -68,7 +68,7 @@ def test_the_list_has_all_and_their_cost() -> None:
 
 
 def test_a_plan_trains_nothing(tmp_path: Path) -> None:
-    text = reproduce.planned("manifold-table8", "short", seeds=1, out=tmp_path / "none")
+    text = reproduce.planned(reproduce.Request("manifold-table8", seeds=1, out=tmp_path / "none"))
     assert text.count("to do") == 9
     assert "19,200 images" in text
     assert not (tmp_path / "none").exists()

@@ -145,6 +145,8 @@ def reproduce(
     jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     out: Path = Path("runs/tables"),
     data: Path | None = None,
+    results: Path = Path("results"),
+    record: Annotated[bool, Parameter(negative=())] = False,
     device: str = "cpu",
 ) -> None:
     """Reproduce a table or figure beside the published numbers; without NAME, list all with their cost.
@@ -172,6 +174,12 @@ def reproduce(
     data
         Folder with one folder per data set, named as in data=: mnist, cifar10, svhn, ...; by default
         $LATENTMIX_DATA. Data sets that are missing there are downloaded.
+    results
+        Folder of recorded trainings, which count as finished; name a folder that does not exist to train
+        them here.
+    record
+        Record finished trainings (settings and scores, no weights) in RESULTS/NAME-SCALE.json, a small file
+        to be committed. With --plan, only record what is finished.
     device
         Device of every training: cpu, cuda, ...
     """
@@ -179,13 +187,13 @@ def reproduce(
 
     if name is None:
         print(experiment.listing())
-    elif plan:
-        print(experiment.planned(name, scale, seeds=seeds, only=only, out=out, data=data))
-    else:
-        done, paths = experiment.reproduce(
-            name, scale, seeds=seeds, only=only, out=out, data=data, jobs=jobs, device=device
-        )
-        for path in paths:
-            print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
-        if not done:
-            fail("not all trainings are finished; the table says why", code=1)
+        return
+    asked = experiment.Request(name, scale, seeds, only, out, data, results, record)
+    if plan:
+        print(experiment.planned(asked))
+        return
+    done, paths = experiment.reproduce(asked, jobs=jobs, device=device)
+    for path in paths:
+        print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
+    if not done:
+        fail("not all trainings are finished; the table says why", code=1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from latentmix.experiments import table, tables
-from latentmix.tables import execute, output, result
+from latentmix.tables import execute, output, records, result
 from latentmix.tables.plan import Task, images_of, plan
+from latentmix.tables.table import Table
 
 
 def listing() -> str:
@@ -34,56 +37,80 @@ def cost(tasks: Sequence[Task], minutes: float | None) -> str:
     return words if minutes is None else f"{words}, about {count * minutes:,.0f} processor minutes"
 
 
-def planned(
-    name: str,
-    scale: str,
-    *,
-    seeds: int | None = None,
-    only: Sequence[str] = (),
-    out: Path,
-    data: Path | None = None,
-) -> str:
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Arguments:
+        name, scale: Of the table or figure.
+        seeds: Number of trainings of each cell, in the place of the scale's.
+        only: Patterns of names of cells; all of them if empty.
+        out: Folder of the trainings; the table is written to OUT/tables.
+        data: A folder with one folder for each data set.
+        results: Folder of recorded trainings, which count as finished.
+        record: Whether to record the trainings that are finished.
+
+    Raises:
+        ValueError: An unknown table, scale or cell.
+    """
+
+    name: str
+    scale: str = "short"
+    seeds: int | None = None
+    only: Sequence[str] = ()
+    out: Path = Path("runs/tables")
+    data: Path | None = None
+    results: Path = Path("results")
+    record: bool = False
+
+    @cached_property
+    def table(self) -> Table:
+        return table(self.name)
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        tasks = plan(self.table, self.scale, seeds=self.seeds, only=self.only, data=self.data)
+        return records.attach(tasks, self._records, self.table)
+
+    def keep(self) -> None:
+        """Record what is finished, if that is asked for."""
+        if self.record:
+            records.write(self.tasks, self.out, self._records)
+
+    @property
+    def _records(self) -> Path:
+        return records.path_of(self.results, self.table, self.scale)
+
+
+def planned(asked: Request) -> str:
     """What a command would train, a line for each training, and how it stands."""
-    asked = table(name)
-    tasks = plan(asked, scale, seeds=seeds, only=only, data=data)
-    lines = [f"{asked.paper}: {asked.title}; {scale}. {asked.at(scale).note}"]
+    table, tasks, out = asked.table, asked.tasks, asked.out
+    asked.keep()
+    lines = [f"{table.paper}: {table.title}; {asked.scale}. {table.at(asked.scale).note}"]
     for task in tasks:
         images = "?" if task.images is None else f"{task.images:,}"
         stand_in = f"  ({task.stand_in})" if task.stand_in else ""
         lines.append(f"{task.key}  {result.state(out, task):11}  {images:>13} images  {task.name}{stand_in}")
     costs = output.cost(tasks, out)
-    left = (
-        "" if costs["hours_left"] is None else f"; about {costs['hours_left']:.1f} hours of one process left"
-    )
-    lines.append(f"{cost(tasks, asked.at(scale).minutes)}; {costs['finished']} finished{left}")
+    hours = costs["hours_left"]
+    left = "" if hours is None else f"; about {hours:.1f} hours of one process left"
+    lines.append(f"{cost(tasks, table.at(asked.scale).minutes)}; {costs['finished']} finished{left}")
     return "\n".join(lines)
 
 
-def reproduce(
-    name: str,
-    scale: str,
-    *,
-    seeds: int | None = None,
-    only: Sequence[str] = (),
-    out: Path,
-    data: Path | None = None,
-    jobs: int | None = None,
-    device: str = "cpu",
-) -> tuple[bool, list[Path]]:
+def reproduce(asked: Request, *, jobs: int | None = None, device: str = "cpu") -> tuple[bool, list[Path]]:
     """Make a table or figure.
-
-    Arguments:
-        out: Folder of the trainings; the table is written to OUT/tables.
-        data: A folder with one folder for each data set.
 
     Returns:
         Whether all trainings are finished, and the files of the table.
 
     Raises:
-        ValueError: An unknown table, scale or cell.
         KeyboardInterrupt: Stopped; the same command continues.
     """
-    asked = table(name)
-    tasks = plan(asked, scale, seeds=seeds, only=only, data=data)
-    done = execute.execute(tasks, out, jobs=jobs, device=device) if tasks else True
-    return done, output.write(asked, scale, tasks, out, out / "tables")
+    tasks, out, done = asked.tasks, asked.out, True
+    try:
+        if tasks:
+            done = execute.execute(tasks, out, jobs=jobs, device=device, after=asked.keep)
+    finally:
+        asked.keep()
+    return done, output.write(asked.table, asked.scale, tasks, out, out / "tables")

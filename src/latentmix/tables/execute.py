@@ -25,16 +25,25 @@ from latentmix.tables.result import Result
 from latentmix.training.loop import Interrupted, train
 
 PAUSE = 1.0  # seconds before looking again at what others work on
+MINUTE = 60.0
 Say = Callable[[str], None]
 
 
-def execute(tasks: Sequence[Task], out: Path, *, jobs: int | None = None, device: str = "cpu") -> bool:
+def execute(
+    tasks: Sequence[Task],
+    out: Path,
+    *,
+    jobs: int | None = None,
+    device: str = "cpu",
+    after: Callable[[], None] = lambda: None,
+) -> bool:
     """Make all tasks by local processes of one thread each.
 
     Arguments:
         out: Folder of all trainings; may be shared with other machines.
         jobs: Number of processes; as many as cores if None.
         device: Where they train.
+        after: Called now and then while they train.
 
     Returns:
         Whether all are finished; what failed has its reason in its folder.
@@ -49,7 +58,7 @@ def execute(tasks: Sequence[Task], out: Path, *, jobs: int | None = None, device
     workers = _Workers(todo, out, device)
     stop = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        workers.run(jobs)
+        workers.run(jobs, after)
     finally:
         signal.signal(signal.SIGTERM, stop)
         workers.stop()
@@ -63,11 +72,13 @@ class _Workers:
         self.tasks, self.out, self.device = tasks, out, device
         self.processes: list[multiprocessing.process.BaseProcess] = []
 
-    def run(self, count: int) -> None:
-        """Start `count` processes, and wait until all have ended."""
+    def run(self, count: int, after: Callable[[], None]) -> None:
+        """Start `count` processes, and wait until all have ended; call `after` every minute."""
         self.processes = [self._start() for _ in range(count)]
         while self.processes:
-            multiprocessing.connection.wait([process.sentinel for process in self.processes])
+            ended = multiprocessing.connection.wait([process.sentinel for process in self.processes], MINUTE)
+            if not ended:
+                after()
             for process in [p for p in self.processes if not p.is_alive()]:
                 process.join()
                 self.processes.remove(process)
@@ -190,5 +201,6 @@ def _make(task: Task, out: Path, device: str) -> None:
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")
     measured = tuple(dict.fromkeys((*kept, *task.metrics)))
-    found = Result(folder, scores, settings, measured, seconds, latentmix.__version__, task.checkpoint)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    found = Result(folder, scores, settings, measured, seconds, latentmix.__version__, task.checkpoint, today)
     result.write(out, task, found, settings)

@@ -52,7 +52,7 @@ def rows(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> list[Row
     for cell in table.scaled(scale):
         mine = by_cell.get(cell.name, [])
         results = [r for task in mine if (r := result.read(out, task)) is not None]
-        state, budget = _state(mine, len(results), out), _budget(mine, results)
+        state, budget = _state(mine, results, out), _budget(mine, results)
         if cell.settings is not None and not mine:
             continue  # not asked for
         for column in table.columns:
@@ -101,8 +101,15 @@ def markdown(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> str:
     lines += [f"- failed: {name}: {why}" for name, why in failed.items()]
     lines += [f"- {cell}: {note}" for cell, note in {row.cell: row.note for row in found if row.note}.items()]
     lines += [f"- {line}" for line in (*_changes(table, scale), *_deviations(tasks))]
-    lines += [f"- run of {task.name}: `{result.run_of(out, task.key)}`" for task in tasks]
+    lines += [f"- run of {task.name}: {_where(task, out)}" for task in tasks]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _where(task: Task, out: Path) -> str:
+    found = result.read(out, task)
+    if found is not None and found.recorded:
+        return f"recorded {found.date} by latentmix {found.version}"
+    return f"`{result.run_of(out, task.key)}`"
 
 
 def comma_separated(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> str:
@@ -226,12 +233,22 @@ def _deviations(tasks: Sequence[Task]) -> list[str]:
     ]
 
 
-def _state(tasks: Sequence[Task], finished: int, out: Path) -> str:
-    if finished == len(tasks):
-        return "" if tasks else "cited"
+def _state(tasks: Sequence[Task], results: Sequence[Result], out: Path) -> str:
+    if not tasks:
+        return "cited"
+    recorded = [found for found in results if found.recorded]
+    days = sorted({found.date for found in recorded})
+    versions = ", ".join(sorted({found.version for found in recorded}))
+    words = (
+        [f"{len(recorded)} recorded {' to '.join(dict.fromkeys((days[0], days[-1])))} by {versions}"]
+        if days
+        else []
+    )
+    if len(results) == len(tasks):
+        return ", ".join(words)
     states = [result.state(out, task) for task in tasks]
-    others = [f"{states.count(s)} {s}" for s in dict.fromkeys(states) if s != "finished"]
-    return ", ".join([f"{finished} of {len(tasks)} finished", *others])
+    others = [f"{states.count(s)} {s}" for s in dict.fromkeys(states) if s not in ("finished", "recorded")]
+    return ", ".join([f"{len(results)} of {len(tasks)} finished", *words, *others])
 
 
 def _budget(tasks: Sequence[Task], results: Sequence[Result]) -> str:

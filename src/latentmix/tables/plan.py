@@ -51,19 +51,23 @@ class Task:
         cell: Whose it is.
         key: Hash of the resolved configuration without folder and device; the name of its folder.
         run: The resolved configuration, without folder and device: {"out": "", ...}.
+        portable: `run` without paths, the same on every machine: data as the cell names them.
         metrics: What is measured besides what the training measures.
         start: Key of the training that this one builds on; "" for none.
         stand_in: What is used in the place of data that are not at hand; "" if they are the cell's own.
         checkpoint: Which weights the metrics judge; None for those that the method declares.
+        recorded: The result of this training as it was recorded elsewhere (`latentmix.tables.records`).
     """
 
     cell: Cell
     key: str
     run: config.Run
+    portable: config.Run
     metrics: tuple[str, ...]
     start: str = ""
     stand_in: str = ""
     checkpoint: str | None = None
+    recorded: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -73,8 +77,7 @@ class Task:
     @property
     def data(self) -> str:
         """Name of the data set that the cell asks for."""
-        given = (self.cell.settings or {}).get("data", "digits")
-        return str(given.get("name")) if isinstance(given, Mapping) else str(given)
+        return str(asked_data(self.cell)["name"])
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -120,14 +123,24 @@ def plan(
     resolved = {cell.name: _resolve(cell, scale, data) for cell in chosen}
     for seed in range(here.seeds if seeds is None else seeds):
         keys: dict[str, str] = {}
+        portable: dict[str, config.Run] = {}
         for cell in chosen:
             run, stand_in = resolved[cell.name]
-            run = dataclasses.replace(run, seed=seed, start_from=keys.get(cell.start, ""))
-            keys[cell.name] = key_of(run)
-            asked = metrics if here.metrics is not None else (*metrics, *cell.metrics)
             start = keys.get(cell.start, "")
-            tasks.append(Task(cell, keys[cell.name], run, asked, start, stand_in, table.checkpoint))
+            run = dataclasses.replace(run, seed=seed, start_from=start)
+            keys[cell.name] = key_of(run)
+            same = key_of(portable[cell.start]) if cell.start else ""
+            portable[cell.name] = dataclasses.replace(run, data=asked_data(cell), start_from=same)
+            asked = metrics if here.metrics is not None else (*metrics, *cell.metrics)
+            words = (asked, start, stand_in, table.checkpoint)
+            tasks.append(Task(cell, keys[cell.name], run, portable[cell.name], *words))
     return tasks
+
+
+def asked_data(cell: Cell) -> dict[str, Any]:
+    """The data set that a cell asks for, {"name": ..., option: value}, wherever it lies."""
+    given = (cell.settings or {}).get("data", "digits")
+    return {"name": "digits", **given} if isinstance(given, Mapping) else {"name": given}
 
 
 def key_of(run: config.Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from latentmix.tables import lease
 from latentmix.tables.plan import Task
 
 RESULT, FAILED, RUN = "result.json", "failed.json", "run"
-State = Literal["finished", "failed", "running", "interrupted", "to do"]
+State = Literal["finished", "recorded", "failed", "running", "interrupted", "to do"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Result:
         seconds: The training took.
         version: Of latentmix.
         checkpoint: Which weights the metrics judge, as it was asked for.
+        date: Day on which it was finished, such as 2026-11-25.
+        recorded: Whether it was made elsewhere, so that its run is not at hand.
     """
 
     folder: Path
@@ -38,6 +41,8 @@ class Result:
     seconds: float | None
     version: str
     checkpoint: str | None = None
+    date: str = ""
+    recorded: bool = False
 
 
 def folder_of(out: Path, key: str) -> Path:
@@ -51,12 +56,18 @@ def run_of(out: Path, key: str) -> Path:
 
 
 def read(out: Path, task: Task) -> Result | None:
-    """The result of a task, if it is finished and everything that is asked for was measured."""
-    found = read_any(out, task.key)
-    if found is None or not set(task.metrics) <= set(found.metrics):
-        return None
-    if task.metrics and found.checkpoint != task.checkpoint:
-        return None
+    """The result of a task, if it is finished and everything that is asked for was measured.
+
+    What was made here comes before what was recorded elsewhere.
+    """
+    here = read_any(out, task.key)
+    if _suffices(here, task):
+        found = here
+    else:
+        found = None if task.recorded is None else _parsed(run_of(out, task.key), task.recorded, "", True)
+        if not _suffices(found, task):
+            return None
+    assert found is not None
     return replace(found, scores={key: s for key, s in found.scores.items() if key in task.scores})
 
 
@@ -65,17 +76,30 @@ def read_any(out: Path, key: str) -> Result | None:
     path = folder_of(out, key) / RESULT
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Result(
-            run_of(out, key),
-            kept["scores"],
-            kept["settings"],
-            tuple(kept["metrics"]),
-            kept["seconds"],
-            kept["version"],
-            kept["checkpoint"],
-        )
+        modified = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
+        return _parsed(run_of(out, key), kept, modified, False)
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _parsed(folder: Path, kept: Mapping[str, Any], date: str, recorded: bool) -> Result:
+    return Result(
+        folder,
+        kept["scores"],
+        kept["settings"],
+        tuple(kept["metrics"]),
+        kept["seconds"],
+        kept["version"],
+        kept["checkpoint"],
+        kept.get("date", date),
+        recorded,
+    )
+
+
+def _suffices(found: Result | None, task: Task) -> bool:
+    if found is None or not set(task.metrics) <= set(found.metrics):
+        return False
+    return not task.metrics or found.checkpoint == task.checkpoint
 
 
 def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) -> None:
@@ -88,6 +112,7 @@ def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) ->
         "seconds": result.seconds,
         "version": result.version,
         "checkpoint": result.checkpoint,
+        "date": result.date,
     }
     folder = folder_of(out, task.key)
     write_atomically(folder / RESULT, json.dumps(content, indent=1) + "\n")
@@ -118,10 +143,11 @@ def forgive(out: Path, tasks: list[Task]) -> None:
 def state(out: Path, task: Task) -> State:
     """How a task stands."""
     folder = folder_of(out, task.key)
+    found = read(out, task)
+    if found is not None:
+        return "recorded" if found.recorded else "finished"
     if not folder.is_dir():
         return "to do"
-    if read(out, task) is not None:
-        return "finished"
     if reason(out, task.key) is not None:
         return "failed"
     if lease.busy(folder):

@@ -1,0 +1,126 @@
+"""Results that outlive their machine: a small file for each table, to be committed, without weights.
+
+``results/NAME-SCALE.json`` holds one line for each finished training: its resolved settings, scores, seconds,
+day and version. A line counts for a training if its settings, filled up with the defaults of options that are
+younger than the line, are those of the training, and if data that are at hand are the same files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from latentmix import config
+from latentmix.runs.folder import write_atomically
+from latentmix.tables import result
+from latentmix.tables.plan import Task, key_of
+from latentmix.tables.table import Table
+
+Record = Mapping[str, Any]
+
+
+def path_of(folder: Path, table: Table, scale: str) -> Path:
+    """The file of a table."""
+    return folder / f"{table.name}-{scale}.json"
+
+
+def attach(tasks: Sequence[Task], path: Path, table: Table) -> list[Task]:
+    """Tasks with what is recorded of them.
+
+    A record has no weights. So none is used for a table whose figure is drawn from weights, nor for a
+    training that another one builds on, unless that one is recorded too. Stand-ins for data have no records.
+    """
+    if table.draw is not None:
+        return list(tasks)
+    known = {(record["cell"], record["seed"]): record for record in read(path)}
+    found: list[Task] = []
+    needed: set[str] = set()
+    for task in reversed(tasks):  # those that build on others before the others
+        record = known.get((task.cell.name, task.run.seed))
+        if record is not None and task.key not in needed and _of(record, task):
+            found.append(dataclasses.replace(task, recorded=record))
+        else:
+            found.append(task)
+            needed |= {task.start} - {""}
+    return found[::-1]
+
+
+def read(path: Path) -> list[Record]:
+    """All records of a file; none if there is no such file.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        return [dict.fromkeys(_KEYS) | dict(record) for record in records]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no file of recorded trainings: {error}") from error
+
+
+def write(tasks: Sequence[Task], out: Path, path: Path) -> int:
+    """Add all finished trainings to a file; returns their number.
+
+    What the file has of other trainings stays; another training of the same cell and seed is replaced.
+    """
+    found = {(record["cell"], record["seed"]): record for record in read(path)}
+    new = {
+        (t.cell.name, t.run.seed): r for t in tasks if not t.stand_in and (r := _record(t, out)) is not None
+    }
+    if new and found | new != found:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(json.dumps(record, sort_keys=True) for record in (found | new).values())
+        write_atomically(path, f"[\n{lines}\n]\n")
+    return len(new)
+
+
+_KEYS = ("cell", "seed", "files", "settings", "scores", "metrics", "seconds", "version", "checkpoint", "date")
+
+
+def _record(task: Task, out: Path) -> Record | None:
+    made = result.read(out, task)
+    if made is None or made.recorded:
+        return None
+    return {
+        "cell": task.cell.name,
+        "seed": task.run.seed,
+        "files": _files(task),
+        "settings": task.portable.as_dict(),
+        **{name: getattr(made, name) for name in ("seconds", "version", "checkpoint", "date")},
+        "scores": dict(made.scores),
+        "metrics": list(made.metrics),
+    }
+
+
+def _of(record: Record, task: Task) -> bool:
+    """Whether a record is one of this training."""
+    files = {record["files"], _files(task)} - {""}
+    if task.stand_in or len(files) > 1:
+        return False
+    settings = record["settings"]
+    try:
+        run = config.resolve({**settings, "data": "digits", "start_from": "", "out": "-"})
+    except ValueError:
+        return False  # an option is gone
+    run = dataclasses.replace(run, data=settings["data"], start_from=settings["start_from"])
+    return key_of(run) == key_of(task.portable)
+
+
+def _files(task: Task) -> str:
+    """Hash of the names and sizes of the files of a task's data; "" if they are drawn or not at hand."""
+    path = task.run.data.get("path")
+    return _hash(Path(path)) if path and Path(path).exists() else ""
+
+
+@cache
+def _hash(path: Path) -> str:
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    listed = [f"{file.relative_to(path)} {file.stat().st_size}" for file in files]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]

@@ -1,0 +1,130 @@
+"""Recorded results: finished on every machine, only for the same training, never in the place of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentmix.tables import execute, output, records, result
+from latentmix.tables.plan import Task, plan
+from latentmix.tables.table import Cell, Scale, Table
+
+
+def work(tasks: list[Task], out: Path) -> list[str]:
+    said: list[str] = []
+    execute.work(tasks, out, "cpu", os.getpid(), said.append)
+    return said
+
+
+def pictures(path: Path, n: int = 200) -> None:
+    generator = np.random.default_rng(0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, images=generator.integers(0, 255, (n, 16, 16), np.uint8), labels=np.arange(n) % 4)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, two finished trainings, and their records."""
+    here = tmp_path_factory.mktemp("made")
+    pictures(here / "data" / "noise.npz")
+    tasks = plan(noise(), "paper", data=here / "data")
+    work(tasks, here / "out")
+    assert records.write(tasks, here / "out", here / "results" / "noise-paper.json") == 2
+    return here
+
+
+def noise() -> Table:
+    settings = {
+        "image_size": 16,
+        "steps": 2,
+        "batch_size": 16,
+        "method": {"name": "autoencoder", "network": {"name": "conv", "width": 2}},
+        "data": "noise.npz",
+    }
+    return Table("noise", "x", "x", (Cell("a", settings),), scales={"paper": Scale(seeds=2)})
+
+
+def attached(table: Table, made: Path, data: Path | None) -> list[Task]:
+    return records.attach(plan(table, "paper", data=data), made / "results" / "noise-paper.json", table)
+
+
+def test_recorded_is_finished_on_a_machine_that_has_neither_runs_nor_data(made: Path, tmp_path: Path) -> None:
+    text = (made / "results" / "noise-paper.json").read_text()
+    assert str(made) not in text, "a path of the machine is recorded"
+    assert len(text.splitlines()) == 4
+    for data in (None, made / "data"):
+        tasks = attached(noise(), made, data)
+        assert [result.state(tmp_path, task) for task in tasks] == ["recorded", "recorded"]
+        assert work(tasks, tmp_path) == []
+    found = result.read(tmp_path, tasks[0])
+    original = result.read(made / "out", plan(noise(), "paper", data=made / "data")[0])
+    assert found is not None
+    assert original is not None
+    assert found.scores == original.scores
+    assert found.date == original.date
+    table = dataclasses.replace(
+        noise(), columns=(output.Column("accuracy", "training", "test_probe_accuracy"),)
+    )
+    page = output.markdown(table, "paper", tasks, tmp_path)
+    assert f"2 recorded {found.date} by {found.version}" in page
+    assert f"- run of a, seed 1: recorded {found.date} by latentmix" in page
+
+
+def test_what_was_made_here_comes_first_and_replaces_the_record(made: Path, tmp_path: Path) -> None:
+    tasks = attached(noise(), made, made / "data")
+    assert [result.state(made / "out", task) for task in tasks] == ["finished", "finished"]
+    path = tmp_path / "copy.json"
+    path.write_text((made / "results" / "noise-paper.json").read_text())
+    assert records.write(tasks, tmp_path / "empty", path) == 0, "a record is no result of this machine"
+    assert path.read_text() == (made / "results" / "noise-paper.json").read_text()
+
+
+def test_other_settings_data_or_metrics_are_not_recorded(made: Path, tmp_path: Path) -> None:
+    table = noise()
+    cell = table.cells[0]
+    assert cell.settings is not None
+    other = dataclasses.replace(cell, settings={**cell.settings, "lr": 0.5})
+    changed = [dataclasses.replace(table, cells=(other,)), dataclasses.replace(table, metrics=("knn",))]
+    for each in changed:
+        assert all(result.read(tmp_path, task) is None for task in attached(each, made, made / "data"))
+    pictures(tmp_path / "noise.npz", n=220)
+    assert all(task.recorded is None for task in attached(table, made, tmp_path)), (
+        "other data of the same name"
+    )
+
+
+def test_an_option_that_is_younger_than_the_record_does_not_matter(made: Path, tmp_path: Path) -> None:
+    path = made / "results" / "noise-paper.json"
+    old = json.loads(path.read_text())
+    for record in old:
+        del record["settings"]["flip"], record["settings"]["method"]["network"]["variant"]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / path.name).write_text(json.dumps(old))
+    assert all(task.recorded for task in attached(noise(), tmp_path, None))
+    old[0]["settings"]["method"]["gone"] = 1
+    (tmp_path / "results" / path.name).write_text(json.dumps(old))
+    assert [task.recorded is None for task in attached(noise(), tmp_path, None)] == [True, False]
+
+
+def test_weights_are_not_recorded(chain: Table, tmp_path: Path) -> None:
+    """A training that another one builds on is made again, unless that one is recorded too."""
+    tasks, path = plan(chain, "paper"), tmp_path / "chain.json"
+    work(tasks, tmp_path / "out")
+    records.write(tasks, tmp_path / "out", path)
+    assert all(task.recorded for task in records.attach(plan(chain, "paper"), path, chain))
+    more = dataclasses.replace(chain.cells[0], settings={**chain.cells[0].settings, "lr": 0.01})  # type: ignore[dict-item]
+    again = dataclasses.replace(chain, cells=(more, chain.cells[1]))
+    assert not any(task.recorded for task in records.attach(plan(again, "paper"), path, again))
+    drawn = dataclasses.replace(chain, draw=lambda folders, path: None)
+    assert not any(task.recorded for task in records.attach(plan(drawn, "paper"), path, drawn))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('[{"cell": "a"')
+    with pytest.raises(ValueError, match=r"x\.json is no file of recorded trainings"):
+        records.read(tmp_path / "x.json")
