@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from latentmix import config, runs
 from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.data import load as load_data
-from latentmix.metrics import evaluating, key_of, missing_role
+from latentmix.metrics import collapsed, evaluating, key_of, missing_role
 from latentmix.metrics import metric as as_metric
 from latentmix.training.device import keep_freed_memory
 
@@ -85,6 +85,7 @@ def evaluate(
             kept = runs.read_scores(folder).get(key)
             if kept and {k: kept.get(k) for k in identity} == identity:
                 scores[key] = kept
+                _warn(key, kept, say)
                 continue
             say(f"{key}: {metric.summary}")
             start = time.monotonic()
@@ -102,4 +103,10 @@ def evaluate(
             source = {"checkpoint": run.checkpoint, "epoch": run.epoch, "data": data.fingerprint}
             scores[key] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
             runs.add_score(folder, key, scores[key])
+            _warn(key, scores[key], say)
     return scores, failures
+
+
+def _warn(key: str, score: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    if (why := collapsed(score)) is not None:
+        say(f"warning: {key}: the model is collapsed: {why}")

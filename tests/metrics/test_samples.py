@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -87,7 +88,7 @@ def test_real_images_are_good_samples(pixels: Features) -> None:
 
 
 def test_values_are_those_of_the_plain_functions(pixels: Features) -> None:
-    method = from_images(pictures(500, 4).images)
+    method = from_images(pictures(20_000, 4).images)
     v = samples.evaluate(method, DATA, n=600, splits=3).values
     g = torch.Generator().manual_seed(0)
     train = torch.randperm(3000, generator=g)[:600]
@@ -134,6 +135,9 @@ def test_collapse_is_seen(choose: Callable[[Split], Tensor], low: list[str]) -> 
     because = str(score.protocol["collapsed_because"])
     assert all(f"{name} " in because for name in low)
     assert score.values["coverage"] < score.values["coverage_real"] - 0.3
+    fooled = ("class_score", "class_score_deviation", "precision", "density")
+    assert all(math.isnan(score.values[name]) for name in fooled)
+    assert score.values["frechet_test"] > 3 * score.values["frechet_real"]
 
 
 def test_samples_are_rounded_to_the_levels_of_a_file() -> None:

@@ -10,12 +10,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import blobs
 from latentmix.data import Data, Split, load
+from latentmix.data.sources import spiral
 from latentmix.data.sources.digits import Digits
 from latentmix.methods import Batch
 from latentmix.methods.vae import VAE
 from latentmix.methods.vq_vae import VQVAE
-from latentmix.metrics import composition, decode, encode, frechet, honesty, lines, path, reconstruction
+from latentmix.metrics import (
+    blend,
+    composition,
+    decode,
+    encode,
+    frechet,
+    honesty,
+    lines,
+    on_spiral,
+    path,
+    reconstruction,
+)
 from latentmix.metrics.features import classifier as features
 from latentmix.metrics.walks import variety
 from latentmix.networks.conv import Conv
@@ -27,6 +40,9 @@ def quick_features(monkeypatch):
 
 
 BLOB = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(3)) * 2 - 1
+
+
+KNOWN = blobs(5, 4).pixels()
 
 
 def hashed(h: Tensor) -> Tensor:
@@ -46,6 +62,7 @@ DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
     "one image, nearly always": lambda h: torch.where(
         (h[:, :1] > h[:, :1].quantile(0.97)).reshape(-1, 1, 1, 1), 5 * BLOB, BLOB
     ),
+    "the nearest of five images": lambda h: KNOWN[torch.cdist(h.flatten(1), KNOWN.flatten(1)).argmin(1)],
     "black": lambda h: torch.full((len(h), 1, 4, 4), -1.0),
 }
 
@@ -59,7 +76,9 @@ def test_collapsed_models_have_no_scores_of_mixes(toy_data, toy_method, metric, 
     assert protocol["collapsed"] is True
     assert str(protocol["collapsed_because"])
     free = ("_pixels", "_real", "_reconstruction")
-    numbers = {k: v for k, v in values.items() if k not in ("variety", "variety_mixes", "recognised")}
+    numbers = {
+        k: v for k, v in values.items() if k not in ("variety", "variety_mixes", "recognised", "distinct")
+    }
     for name, value in numbers.items():
         assert math.isnan(value) != name.endswith(free), name
     assert reconstruction.evaluate(toy_method, toy_data).values["mse"] > 0.01
@@ -144,6 +163,8 @@ def test_variety_by_hand():
     assert found.decoded == found.mixes == pytest.approx((1 / 3) / (5 / 6))
     # |y_i - x_j|: (0, 1, 3), (0, 1, 3), (1, 0, 2). Nearer to the own image: in 2, 1 and 0 of 2 cases.
     assert found.recognised == pytest.approx(3 / 6)
+    assert found.distinct == 0  # nearest others: 0, 0, 1, median 0; of real images 1, 1, 2
+    assert variety.measure(x, x / 4, y, x).distinct == pytest.approx(1 / 4)
 
 
 def test_images_that_are_all_alike_say_nothing_of_a_model():
@@ -151,6 +172,7 @@ def test_images_that_are_all_alike_say_nothing_of_a_model():
     found = variety.measure(x, x, x)
     assert math.isnan(found.decoded)
     assert found.recognised == 0.5
+    assert math.isnan(found.distinct)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +228,36 @@ def test_composition_is_gated_too():
     assert math.isnan(values["reached"])
     assert math.isfinite(values["reached_pixels"])
     assert values["judge"] > 0.9
+
+
+@pytest.mark.parametrize("on_it", [True, False])
+def test_one_point_for_every_code_is_not_on_the_spiral(on_it):
+    g = torch.Generator().manual_seed(0)
+    points = Data("spiral", *[Split(spiral.draw(20, generator=g))] * 3, (), (), "0" * 64, source="spiral")
+    where = spiral.draw(1, generator=g) * (1 if on_it else 0)
+
+    class One(torch.nn.Module):
+        code_shape = (2, 1, 1)
+
+        def encode(self, x):
+            return x
+
+        def decode(self, h):
+            return where.expand(len(h), -1, -1, -1)
+
+    values, protocol = on_spiral.evaluate(One(), points, n=60)
+    assert protocol["collapsed"] is True
+    assert math.isnan(values["mixes_on_spiral"])
+    assert math.isnan(values["reconstructions_on_spiral"])
+    assert 0 < values["blends_on_spiral"] < 1
+
+
+def test_noise_is_no_distance_from_a_blend(toy_data, toy_method):
+    toy_method.decode = DECODERS["noise alone"]
+    values, protocol = blend.evaluate(toy_method, toy_data, n=100)
+    assert protocol["collapsed"] is True
+    assert math.isnan(values["apart_from_blend"])
+    assert values["error"] > 0.1
 
 
 def test_few_images_are_enough_to_see_it(toy_data, toy_method):

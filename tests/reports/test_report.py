@@ -361,3 +361,26 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
         report.write(tmp_path / "absent")
     with pytest.raises(ValueError, match="is no run"):
         report.write(folder, others=[tmp_path])
+
+
+def test_a_collapsed_model_is_called_so_and_shows_no_number(folder, tmp_path):
+    why = "decoded images are nearly all the same: their variety is 0.01"
+    honest = {"values": {"ghosting": 0.25, "ghosting_pixels": 1.0}, "protocol": {"collapsed": False}}
+    fallen = {
+        "values": {"ghosting": None, "ghosting_pixels": 1.0},
+        "protocol": {"collapsed": True, "collapsed_because": why},
+    }
+    far = {"values": {"frechet": None}, "protocol": {"collapsed": True, "collapsed_because": why}}
+    near = {"values": {"frechet": 3.25}, "protocol": {"collapsed": False}}
+    vq_vae = CONFIG | {"method": {"name": "vq_vae"}}
+    other = make_run(tmp_path / "other", vq_vae, scores={"honesty": fallen, "frechet": far})
+    for metric, score in (("honesty", honest), ("frechet", near)):
+        runs.add_score(folder, metric, score)
+    report.write(folder, others=[other])
+    text = Page(folder / "report.html").text
+    assert f"VQ-VAE collapsed: {why}" in text  # beside AMR's honest row
+    assert "frechet frechet" in text
+    assert re.search(r"VQ-VAE .* collapsed", text)
+    assert "undefined" not in text
+    report.write(other)
+    assert f"The model is collapsed: {why}." in Page(other / "report.html").text

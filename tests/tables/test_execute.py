@@ -77,6 +77,39 @@ def test_one_failed_cell_keeps_its_reason_while_the_others_finish(chain: Table, 
     assert "- failed: missing, seed 0: " in text
 
 
+def scored(out: Path, task: Task, error: float | None) -> None:
+    """Keep a result as the training would leave it; an error of None stands for a collapsed model."""
+    because = {} if error is not None else {"collapsed": True, "collapsed_because": "all alike"}
+    score = {"values": {"error": error}, "protocol": because, "seconds": 1.0}
+    where = result.run_of(out, task.key)
+    made = result.Result(where, {"blend.n=20": score}, {}, task.metrics, 1.0, "1", task.checkpoint)
+    where.mkdir(parents=True)
+    result.write(out, task, made, {})
+
+
+@pytest.mark.parametrize(
+    ("errors", "cell"),
+    [([None, None], "collapsed"), ([0.25, None], "1 of 2 collapsed"), ([0.25, 0.5], "0.375")],
+)
+def test_a_collapsed_model_has_no_mean_and_leads_no_table(
+    chain: Table, tmp_path: Path, errors: list[float | None], cell: str
+) -> None:
+    tasks = plan(chain, "paper", seeds=2, only=["decoder"])
+    mine = [task for task in tasks if task.cell.name == "decoder"]
+    for task, error in zip(mine, errors):
+        scored(tmp_path, task, error)
+    (row,) = [r for r in output.rows(chain, "paper", tasks, tmp_path) if r.cell == "decoder"]
+    assert (row.ours is None) == (None in errors)
+    for text in (
+        output.markdown(chain, "paper", tasks, tmp_path),
+        output.comma_separated(chain, "paper", tasks, tmp_path),
+    ):
+        (line,) = [
+            line for line in text.splitlines() if "decoder" in line and ("|" in line or "error" in line)
+        ]
+        assert cell in line
+
+
 def test_a_damaged_result_is_made_again(table: Table, tmp_path: Path) -> None:
     task = plan(table, "smoke")[0]
     work([task], tmp_path)

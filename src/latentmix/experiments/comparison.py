@@ -41,6 +41,7 @@ METRICS = (
     "frechet.n=1000",
     "honesty",
     "path",
+    "reconstruction",
 )
 FACTORS = ("disentanglement.fast=true", "composition.n=1000")
 COLUMNS = {
@@ -67,6 +68,12 @@ COLUMNS = {
     "collapse": ("honesty", "collapse"),
     "confidence": ("honesty", "confidence"),
     "memory": ("honesty", "memory"),
+    "variety": ("honesty", "variety"),
+    "variety of mixes": ("honesty", "variety_mixes"),
+    "recognised": ("honesty", "recognised"),
+    "MSE": ("reconstruction", "mse"),
+    "PSNR": ("reconstruction", "psnr"),
+    "SSIM": ("reconstruction", "ssim"),
     "length": ("path", "length"),
     "peak": ("path", "peak"),
     "FactorVAE": ("disentanglement", "factor_vae_eval_accuracy"),

@@ -78,6 +78,16 @@ def metric(evaluate: Evaluate) -> Evaluate:
     return cast(Evaluate, measured)
 
 
+def collapsed(score: Mapping[str, Any]) -> str | None:
+    """Why the model of a score counts as collapsed (`walks.variety`); None if it does not.
+
+    Arguments:
+        score: As it is kept, with its protocol.
+    """
+    because = score.get("protocol", {}).get("collapsed_because")
+    return None if because is None else str(because)
+
+
 def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
     """Say in one line what a method lacks for a metric; None if it lacks nothing.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, device_of, metric, require_finite
+from latentmix.metrics.walks.variety import IMAGES, measure
 
 
 @metric
@@ -17,11 +19,13 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000)
 
     Returns:
         `apart_from_blend`, the mean square difference, pixels in [-1, 1]: 0 if mixing codes were mixing
-            pixels; `error`, the mean square error of decoded test images.
+            pixels, NaN if the model is collapsed (`walks.variety`); `error`, the mean square error of decoded
+            test images; and the variety.
     """
     device = device_of(method)
     rows = torch.arange(min(n, len(data.test)), device=data.test.images.device)
     error = apart = 0.0
+    seen, rebuilt, mixed = list[Tensor](), list[Tensor](), list[Tensor]()
     for part in rows.split(50):
         x = data.test.pixels(part).to(device)
         h = method.encode(x)
@@ -29,7 +33,12 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000)
         decoded = method.decode(h)
         require_finite(decoded, "decoded images")
         error += (decoded - x).square().flatten(1).mean(1).sum().item()
-        middle = method.decode((h + h.roll(1, 0)) / 2) - (decoded + decoded.roll(1, 0)) / 2
-        apart += middle.square().flatten(1).mean(1).sum().item()
+        middle = method.decode((h + h.roll(1, 0)) / 2)
+        if len(seen) * 50 < IMAGES:
+            seen.append(x.cpu())
+            rebuilt.append(decoded.cpu())
+            mixed.append(middle.cpu())
+        apart += (middle - (decoded + decoded.roll(1, 0)) / 2).square().flatten(1).mean(1).sum().item()
     values = {"apart_from_blend": apart / len(rows), "error": error / len(rows)}
-    return Score(values, {"n": len(rows), "seed": seed})
+    variety = measure(torch.cat(seen), torch.cat(rebuilt), torch.cat(mixed))
+    return Score(variety.gate(values, ["error"]), {"n": len(rows), "seed": seed} | variety.protocol)

@@ -10,6 +10,7 @@ from latentmix.data.sources import spiral
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, device_of, metric
 from latentmix.metrics.walks.mixes import mixer_of
+from latentmix.metrics.walks.variety import measure
 from latentmix.mixing import Mixup
 
 WITHIN = 0.05  # five deviations of the data, an eighth of the way to the next arm
@@ -25,7 +26,9 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000)
     Returns:
         `mixes_on_spiral` and `reconstructions_on_spiral`, shares; `mix_distance`, the mean distance of mixes;
         `inconsistency`, the mean distance of a mixed code from its re-encoding, in deviations of the codes;
-        `blends_on_spiral`, the share of mixes of the points themselves: chance.
+        `blends_on_spiral`, the share of mixes of the points themselves: chance; and the variety. All others
+        are NaN if the model is collapsed (`walks.variety`): one point on the spiral for every code would have
+        a share of 1.
 
     Raises:
         ValueError: Other data than data=spiral.
@@ -36,18 +39,20 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000)
     if data.source != "spiral":
         raise ValueError("on_spiral needs data=spiral")
     x, h, h_mix = points_and_codes(method, n, seed)
-    x_mix = method.decode(h_mix)
+    x_mix, rebuilt = method.decode(h_mix), method.decode(h)
     away = spiral.distance(x_mix)
     again = (method.encode(x_mix) - h_mix).norm(dim=1).mean() / h.std(0).norm()
     blends = Mixup()(x, torch.Generator().manual_seed(1000 + seed))(x)
     values = {
         "mixes_on_spiral": _share(x_mix),
-        "reconstructions_on_spiral": _share(method.decode(h)),
+        "reconstructions_on_spiral": _share(rebuilt),
         "mix_distance": away.mean().item(),
         "inconsistency": again.item(),
         "blends_on_spiral": _share(blends),
     }
-    return Score(values, {"n": n, "within": WITHIN, "seed": seed})
+    variety = measure(x.cpu(), rebuilt.cpu(), x_mix.cpu(), blends.cpu())
+    protocol = {"n": n, "within": WITHIN, "seed": seed} | variety.protocol
+    return Score(variety.gate(values, ["blends_on_spiral"]), protocol)
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ from latentmix.metrics.features.inception import inception
 from latentmix.metrics.frechet import class_score, frechet, precision_recall, radii
 
 LEAST = 0.5  # of each measure of variety, where real images have 1
+# Repeating one good image, or one of each class, wins these; the distances notice that variety is missing.
+FOOLED = ("class_score", "class_score_deviation", "precision", "density")
 NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
 
 
@@ -45,7 +47,8 @@ def evaluate(
         `frechet_train`, `frechet_test`: distance of samples to each split. `class_score`,
         `class_score_deviation`: mean and deviation over the splits. `precision`, `recall`, `density`,
         `coverage` against training images, on 2,000 of each side at most. `variety`, `variety_nearest`,
-        `variety_classes`: see `variety`. For scale, of test images in the place of samples:
+        `variety_classes`: see `variety`. If the samples are collapsed, the class score, precision and density
+        are NaN, because repeated images win them. For scale, of test images in the place of samples:
         `frechet_real`, `class_score_real`, `coverage_real`.
 
     Raises:
@@ -85,7 +88,10 @@ def evaluate(
         "k": [3, 5],
         "seed": seed,
     }
-    return Score(values, protocol | collapse(varied))
+    collapsed = collapse(varied)
+    if collapsed["collapsed"]:
+        values |= dict.fromkeys(FOOLED, math.nan)
+    return Score(values, protocol | collapsed)
 
 
 def describe_samples(

@@ -27,6 +27,7 @@ import latentmix
 from latentmix import runs
 from latentmix.config import catalogue
 from latentmix.data import name_of_path
+from latentmix.metrics import collapsed
 from latentmix.pictures import figures
 from latentmix.reports.texts import FIGURES, HONESTY, MEANINGS
 from latentmix.runs import checkpoints
@@ -166,8 +167,8 @@ def _scores(run: _Facts) -> str:
             f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
             for key, value in score.get("protocol", {}).items()
         )
-        why = score.get("protocol", {}).get("collapsed_because")
-        warning = f"<p><strong>Warning: {escape(why)}.</strong></p>\n" if why else ""
+        why = collapsed(score)
+        warning = f"<p><strong>The model is collapsed: {escape(why)}.</strong></p>\n" if why else ""
         blocks.append(
             f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
@@ -230,13 +231,8 @@ def _honesty(compared: Sequence[_Facts]) -> str:
     own, t = last["values"], last.get("protocol", {}).get("t", 0.5)
     where = "halfway" if t == 0.5 else f"at {t:g} of the way"
     blends = {name: own[f"{name}_pixels"] for name in HONESTY if f"{name}_pixels" in own}
-    table = [("blend of pixels", blends), *((r.label, r.scores["honesty"]["values"]) for r in judged)]
-    rows = "".join(
-        f"<tr><th scope=row>{escape(label)}</th>"
-        + "".join(f"<td>{_number(values.get(n))}</td>" for n in HONESTY)
-        + "</tr>"
-        for label, values in table
-    )
+    rows = _honest_row("blend of pixels", {"values": blends})
+    rows += "".join(_honest_row(run.label, run.scores["honesty"]) for run in judged)
     head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
     meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
     return (
@@ -244,6 +240,14 @@ def _honesty(compared: Sequence[_Facts]) -> str:
         f"{meanings}.</p>\n<div class=wide>"
         f"<table><thead><tr><th scope=col>Mixes of</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _honest_row(label: str, score: Mapping[str, Any]) -> str:
+    """A row of the table of `_honesty`; a collapsed model has its name and the reason, and no numbers."""
+    head = f"<tr><th scope=row>{escape(label)}</th>"
+    if (why := collapsed(score)) is not None:
+        return f"{head}<td colspan={len(HONESTY)}>collapsed: {escape(why)}</td></tr>"
+    return head + "".join(f"<td>{_number(score['values'].get(n))}</td>" for n in HONESTY) + "</tr>"
 
 
 def _figures(run: _Facts, baselines: Sequence[_Facts]) -> str:
@@ -323,7 +327,7 @@ def _number(value: float | None) -> str:
 
 def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
     if value is None:
-        return "undefined"
+        return "undefined" if collapsed(score) is None else "collapsed"
     if not isinstance(value, int | float):
         return escape(str(value))
     if not name.endswith("accuracy") or not 0 <= value <= 1:

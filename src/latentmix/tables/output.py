@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentmix.config import protocol
+from latentmix.metrics import collapsed
 from latentmix.runs.folder import write_atomically
 from latentmix.tables import result
 from latentmix.tables.plan import Task
@@ -24,10 +25,11 @@ class Row:
     """One number of one cell.
 
     Arguments:
-        ours: Over the seeds that are finished; None before the first.
+        ours: Over the seeds that are finished; None before the first, and where a seed's model is collapsed.
         theirs: As published, or None.
         budget: Images seen, and training images, of one training.
         state: "" if all trainings are finished, else how many are, and why others failed.
+        collapsed: "", or of how many seeds the model is collapsed, in the place of a number.
     """
 
     cell: str
@@ -38,6 +40,7 @@ class Row:
     budget: str
     state: str
     note: str
+    collapsed: str = ""
 
 
 def rows(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> list[Row]:
@@ -57,9 +60,13 @@ def rows(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> list[Row
             continue  # not asked for
         for column in table.columns:
             values = [v for r in results if (v := value(r, column)) is not None]
-            ours, theirs = summary(values) if values else None, cell.published.get(column.title)
-            if ours is not None or theirs is not None:
-                found.append(Row(cell.name, column, ours, theirs, None, budget, state, cell.note))
+            fallen = sum(value(r, column) is None and is_collapsed(r, column) for r in results)
+            of = "" if not fallen else "collapsed" if not values else f"{fallen} of {len(results)} collapsed"
+            # A mean over the other seeds would reward the collapse of the worst.
+            ours = summary(values) if values and not fallen else None
+            theirs = cell.published.get(column.title)
+            if ours is not None or theirs is not None or of:
+                found.append(Row(cell.name, column, ours, theirs, None, budget, state, cell.note, of))
     compared = sum(row.ours is not None and row.theirs is not None for row in found)
     if scale != "paper":
         return found
@@ -83,6 +90,12 @@ def value(found: Result, column: Column) -> float | None:
             if number is not None:
                 return column.printed(number)
     return None
+
+
+def is_collapsed(found: Result, column: Column) -> bool:
+    """Whether the score of a column says that the model is collapsed."""
+    mine = (score for name, score in found.scores.items() if name.partition(".")[0] == column.score)
+    return any(collapsed(score) is not None for score in mine)
 
 
 def markdown(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> str:
@@ -117,11 +130,12 @@ def comma_separated(table: Table, scale: str, tasks: Sequence[Task], out: Path) 
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["table", "scale", "cell", "number", "unit", "mean", "deviation", "n"]
-    writer.writerow([*head, "published", "published_deviation", "published_n", "verdict", "state"])
+    head += ["published", "published_deviation", "published_n", "verdict", "state", "collapsed"]
+    writer.writerow(head)
     for row in rows(table, scale, tasks, out):
         numbers = [x for p in (row.ours, row.theirs) for x in _numbers(p)]
         words = [table.name, scale, row.cell, row.column.title, row.column.unit]
-        writer.writerow([*words, *numbers, row.verdict or "", row.state])
+        writer.writerow([*words, *numbers, row.verdict or "", row.state, row.collapsed])
     return stream.getvalue()
 
 
@@ -194,8 +208,8 @@ def _wide(found: Sequence[Row]) -> list[str]:
     for cell in dict.fromkeys(row.cell for row in found):
         mine = {row.column: row for row in found if row.cell == cell}
         first = next(iter(mine.values()))
-        numbers = [shown(mine[c].ours, c) if c in mine else "" for c in columns]
-        n = max(row.ours.n for row in mine.values() if row.ours is not None)
+        numbers = [mine[c].collapsed or shown(mine[c].ours, c) if c in mine else "" for c in columns]
+        n = max((row.ours.n for row in mine.values() if row.ours is not None), default="")
         lines.append(_line([cell, str(n), *numbers, first.budget, first.state]))
     return [*lines, ""]
 
@@ -265,7 +279,7 @@ def _words(row: Row) -> list[str]:
     return [
         row.cell,
         _title(row.column),
-        shown(ours, row.column),
+        row.collapsed or shown(ours, row.column),
         str(ours.n) if ours else "",
         shown(theirs, row.column),
         str(theirs.n) if theirs else "",
