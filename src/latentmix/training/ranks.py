@@ -6,6 +6,7 @@ rank, so N ranks equal one process that mixes inside N parts of the batch. Only 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,8 @@ class Ranks:
         """Connect to the other processes; does nothing for a single process or if already connected."""
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # A process that ends while threads of the connection still run is aborted now and then.
+            atexit.register(_leave)
 
     @property
     def first(self) -> bool:
@@ -83,3 +86,8 @@ class Ranks:
         """Wait until all ranks have reached this point."""
         if self.count > 1:
             dist.barrier()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
