@@ -59,6 +59,24 @@ def test_crops_are_shifts_and_mirrors_of_the_padded_image() -> None:
     assert torch.equal(crop_and_flip(x, 0, False, gen()), x)
 
 
+def test_crops_of_reflected_images_are_cuts_of_the_mirrored_padding() -> None:
+    x = torch.randint(1, 256, (200, 3, 5, 6), generator=gen(), dtype=torch.uint8)
+    found = crop_and_flip(x, 2, True, gen(1), padding="reflect")
+    padded = F.pad(x.double(), (2,) * 4, mode="reflect").to(torch.uint8)
+    cuts = [
+        image[:, :, down : down + 5, right : right + 6]
+        for down in range(5)
+        for right in range(5)
+        for image in (padded, padded.flip(3))
+    ]
+    assert (torch.stack([(cut == found).flatten(1).all(1) for cut in cuts]).sum(0) == 1).all()
+    black = crop_and_flip(x, 2, True, gen(1))
+    inside = black != 0  # the same places are cut, whatever surrounds the image
+    assert torch.equal(black[inside], found[inside])
+    with pytest.raises(ValueError, match="crop=5 with padding=reflect needs images of more than 5"):
+        crop_and_flip(x, 5, False, gen(), padding="reflect")
+
+
 def test_the_learning_rate_falls_at_shares_of_the_training() -> None:
     drops = (400 / 1200, 800 / 1200)
     rates = [0.1 * falls(drops, epoch / 1200) for epoch in (0, 399, 400, 799, 800, 1199)]

@@ -144,3 +144,34 @@ def test_the_ramp() -> None:
     assert ramp_up(0) == pytest.approx(math.exp(-5))
     assert ramp_up(0.5) == pytest.approx(math.exp(-1.25))
     assert ramp_up(1) == ramp_up(2) == 1
+
+
+def test_images_are_prepared_as_oliver_et_al_do() -> None:
+    torch.manual_seed(0)
+    method = SemiSupervised(
+        (1, 2, 2), 3, network=Linear(), layers=("input",), zca=True, contrast=True, noise=0.15
+    )
+    train = torch.randint(0, 256, (500, 1, 2, 2), generator=gen(), dtype=torch.uint8)
+    method.begin(train, None)
+
+    def normalised(x: Tensor) -> Tensor:
+        flat = x.flatten(1).double() / 127.5 - 1
+        flat = flat - flat.mean(1, keepdim=True)
+        return 55 * flat / flat.norm(dim=1, keepdim=True)
+
+    flat = normalised(train)
+    covariance = flat.T.cov(correction=0) + 0.1 * torch.eye(4)
+    s, u = torch.linalg.eigh(covariance)
+    expected = (flat - flat.mean(0)) @ (u / s.sqrt()) @ u.T
+    found = method.prepare(train.float() / 127.5 - 1).flatten(1)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
+    assert torch.isfinite(method.prepare(torch.zeros(2, 1, 2, 2))).all()  # an even image has no contrast
+
+    # Noise belongs to training alone, and is drawn by the batch's generator.
+    x, y = train[:4].float() / 127.5 - 1, torch.tensor([0, 1, 2, 0])
+    values = [
+        method.losses(Batch(x, y, generator=gen(seed), unlabelled=x, host=gen()))[1] for seed in (1, 1, 2)
+    ]
+    assert values[0]["supervised"] == values[1]["supervised"] != values[2]["supervised"]
+    method.eval()
+    assert torch.equal(method.classify(x), method.classify(x))

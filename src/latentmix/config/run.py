@@ -51,7 +51,8 @@ class Run:
             default 1/3 and 2/3. Only schedule=step takes them.
         every: {player: n}: the player steps on every n-th batch of an epoch. Players that are left out follow
             their leader, if the method names one, or else step on every batch.
-        crop: Number of black pixels by which training images are padded before random crops; 0 for no crops.
+        crop: Number of pixels by which training images are padded before random crops; 0 for no crops.
+        padding: What images are padded with for crops: "black", or "reflect" for their own mirror image.
         flip: Whether each training image is mirrored with probability 1/2.
         validate_every: Number of epochs between validations; the last epoch is always validated.
         start_from: Folder of a finished run whose method this one builds on; empty for none.
@@ -81,6 +82,7 @@ class Run:
     drops: Shares | None = None
     every: dict[str, Positive] = dataclasses.field(default_factory=dict)
     crop: Annotated[int, Field(ge=0, le=256)] = 0
+    padding: Literal["black", "reflect"] = "black"
     flip: bool = False
     validate_every: Positive = 1
     start_from: str = ""
@@ -95,9 +97,9 @@ class Run:
 
 # Settings that runs of earlier versions may lack; those versions behaved as the defaults do.
 YOUNGER = (
-    *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "flip", "validate_every"),
+    *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "padding", "flip", "validate_every"),
     *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes", "drops"),
 )
 # Settings that are newer than the first tables: a training's key leaves them out where they have their
 # defaults, so that what was finished before stays finished.
-NOT_IN_OLD_KEYS = ("drops",)
+NOT_IN_OLD_KEYS = ("drops", "padding")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 1000
+NORM = 55.0  # of an image after contrast normalisation, as is usual for CIFAR-10
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,18 @@ class Zca:
             raise ValueError(
                 f"images of {tuple(images.shape[1:])}, but ZCA was fitted to {len(self.mean)} pixels"
             )
+
+
+def contrast_normalised(images: Tensor) -> Tensor:
+    """Global contrast normalisation: 55 (x - mean(x)) / |x - mean(x)| for each image; an even image is 0.
+
+    Arguments:
+        images: Shape (B, C, H, W), floating point; the mean and the norm are over C, H and W.
+
+    References:
+        Oliver et al., "Realistic evaluation of deep semi-supervised learning algorithms", NeurIPS 2018, and
+        the code published with it.
+    """
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    norm = centred.square().sum((1, 2, 3), keepdim=True).sqrt()
+    return NORM * centred / torch.where(norm < 1e-5, 1.0, norm)

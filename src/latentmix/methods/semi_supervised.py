@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.data.zca import Zca
+from latentmix.data.zca import Zca, contrast_normalised
 from latentmix.manifold.manifold_mixup import ManifoldMixup
 from latentmix.methods import Batch, Losses, Method, Shape
 from latentmix.methods.classifier import Names, Share, accuracy_and_nll, falls, mixing_label
@@ -19,6 +19,7 @@ from latentmix.networks import ClassifyingNetwork
 from latentmix.networks.wide_resnet import WideResNet
 
 STEM_L1 = 1e-3
+SOFT = 0.1  # regulariser of ZCA after contrast normalisation, in the code of Oliver et al.
 
 Concentration = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -43,6 +44,10 @@ class SemiSupervised(Method):
             predictions are logits, targets are predicted in training mode with dropout, squared differences
             are averaged over the classes as well, and 0.001 times the L1 norm of the first weight is added.
         zca: Whether to whiten images by statistics of the training images.
+        contrast: Whether to normalise the contrast of each image before it is whitened, which is then less
+            strict, as Oliver et al. prepare CIFAR-10.
+        noise: Deviation of the Gaussian noise that is added to prepared images while training; 0.15 is that
+            of Oliver et al. for CIFAR-10.
         alpha_labelled, alpha_unlabelled: Concentrations of lam, above 0.
         ramp: Share of the training over which the consistency's weight ramps up.
         drops: Shares of the training after which the learning rate is divided by ten.
@@ -72,6 +77,8 @@ class SemiSupervised(Method):
         weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0,
         form: Literal["clean", "paper"] = "clean",
         zca: bool = False,
+        contrast: bool = False,
+        noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0,
         alpha_labelled: Concentration = 0.1,
         alpha_unlabelled: Concentration = 2.0,
         ramp: Share = 0.4,
@@ -84,19 +91,20 @@ class SemiSupervised(Method):
         self.network = network.classifier(shape, num_classes)
         self.weight, self.form, self.decay, self.ramp, self.drops = weight, form, decay, ramp, drops
         self.alphas = alpha_labelled, alpha_unlabelled
-        self.whiten = Whitening(math.prod(shape)) if zca else None
+        self.contrast, self.noise = contrast, noise
+        self.whiten = Whitening(math.prod(shape), *([SOFT] if contrast else [])) if zca else None
         layers = tuple(name for name in layers if name != "none")
         self.label = f"{'supervised only' if not layers else mixing_label(layers)}"
         self._mixup = ManifoldMixup(self.network, layers) if layers else None
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
         if self.whiten is not None:
-            self.whiten.fit(images)
+            self.whiten.fit(images, contrast_normalised if self.contrast else None)
 
     def losses(self, batch: Batch) -> Losses:
         if batch.y is None or batch.unlabelled is None:
             raise ValueError("method semi_supervised needs batches of labelled and of unlabelled images")
-        x, u = self.prepare(batch.x), self.prepare(batch.unlabelled)
+        x, u = (self._noisy(self.prepare(part), batch) for part in (batch.x, batch.unlabelled))
         supervised = self.supervised(x, batch.y, batch.host)
         values = {"supervised": supervised}
         loss = supervised
@@ -141,8 +149,14 @@ class SemiSupervised(Method):
         return self.network(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Prepare images in [-1, 1] for the network, whitened with `zca`."""
+        """Prepare images in [-1, 1] for the network, normalised with `contrast` and whitened with `zca`."""
+        x = contrast_normalised(x) if self.contrast else x
         return x if self.whiten is None else self.whiten(x)
+
+    def _noisy(self, x: Tensor, batch: Batch) -> Tensor:
+        if not self.noise:
+            return x
+        return x + self.noise * torch.empty_like(x).normal_(generator=batch.generator)
 
     def _predict(self, u: Tensor) -> Tensor:
         return self.network(u) if self.form == "paper" else self.network(u).softmax(1)
@@ -153,19 +167,22 @@ class Whitening(nn.Module):
 
     Arguments:
         pixels: Length of a flat image.
+        regulariser: Variance that is added to all directions (`Zca.fit`).
     """
 
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, pixels: int, regulariser: float = 1e-5) -> None:
         super().__init__()
+        self.regulariser = regulariser
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("matrix", torch.eye(pixels))
 
-    def fit(self, images: Tensor) -> None:
-        """Learn mean and matrix from uint8 images (N, C, H, W)."""
-        zca = Zca.fit(images.float().div_(127.5).sub_(1))
+    def fit(self, images: Tensor, before: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Learn mean and matrix from uint8 images (N, C, H, W), mapped by `before` if it is given."""
+        pixels = images.float().div_(127.5).sub_(1)
+        zca = Zca.fit(pixels if before is None else before(pixels), self.regulariser)
         self.mean.copy_(zca.mean)
         self.matrix.copy_(zca.whiten)
 

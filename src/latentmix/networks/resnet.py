@@ -21,6 +21,7 @@ class PreActResNet:
     Arguments:
         depth: 18 and 34 have blocks of two 3x3 convolutions, 152 has bottlenecks that widen fourfold.
         width: Channels of the stem and the first stage, doubled by each further stage; 64 as published.
+        dropout: Probability of dropout in front of the last convolution of a block; 0 as published.
 
     References:
         He et al., "Identity mappings in deep residual networks", ECCV 2016; Manifold Mixup v1, appendix A.
@@ -28,17 +29,20 @@ class PreActResNet:
 
     depth: Literal[18, 34, 152] = 18
     width: int = 64
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.depth not in STAGES:
             raise ValueError(f"depth={self.depth}: this family has depths {', '.join(map(str, STAGES))}")
         if self.width < 1:
             raise ValueError(f"width={self.width}: must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout}: a probability, below 1")
 
     def classifier(self, shape: tuple[int, int, int], labels: int) -> Stages:
         """Build a network from images (B, C, H, W), 8 pixels a side or more, to logits (B, labels)."""
         block = Bottleneck if self.depth == 152 else Basic
-        return Stages(block, STAGES[self.depth], shape[0], labels, self.width)
+        return Stages(block, STAGES[self.depth], shape[0], labels, self.width, self.dropout)
 
 
 class Stages(nn.Module):
@@ -51,6 +55,7 @@ class Stages(nn.Module):
         channels: int,
         labels: int,
         width: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
@@ -58,7 +63,7 @@ class Stages(nn.Module):
         for stage, count in enumerate(blocks):
             row = []
             for i in range(count):
-                row.append(block(c_in, width * 2**stage, stride=2 if stage and not i else 1))
+                row.append(block(c_in, width * 2**stage, 2 if stage and not i else 1, dropout))
                 c_in = width * 2**stage * block.expansion
             stages.append(nn.Sequential(*row))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -74,8 +79,9 @@ class Basic(nn.Module):
 
     expansion = 1
 
-    def __init__(self, c_in: int, width: int, stride: int) -> None:
+    def __init__(self, c_in: int, width: int, stride: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.norm1 = nn.BatchNorm2d(c_in)
         self.conv1 = nn.Conv2d(c_in, width, 3, stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
@@ -84,7 +90,7 @@ class Basic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm1(x))
-        h = self.conv2(F.relu(self.norm2(self.conv1(a))))
+        h = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(a)))))
         return h + (x if self.shortcut is None else self.shortcut(a))
 
 
@@ -93,8 +99,9 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, c_in: int, width: int, stride: int) -> None:
+    def __init__(self, c_in: int, width: int, stride: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.norm1 = nn.BatchNorm2d(c_in)
         self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
@@ -106,7 +113,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm1(x))
         h = self.conv2(F.relu(self.norm2(self.conv1(a))))
-        h = self.conv3(F.relu(self.norm3(h)))
+        h = self.conv3(self.dropout(F.relu(self.norm3(h))))
         return h + (x if self.shortcut is None else self.shortcut(a))
 
 

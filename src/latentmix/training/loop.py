@@ -291,7 +291,8 @@ class Trainer:
     def _images(self, rows: Tensor, host: torch.Generator) -> Tensor:
         split, run = self.data.train, self.run
         if run.crop or run.flip:
-            split, rows = Split(crop_and_flip(split.images[rows], run.crop, run.flip, host)), None  # type: ignore[assignment]
+            images = crop_and_flip(split.images[rows], run.crop, run.flip, host, padding=run.padding)
+            return Split(images).pixels().contiguous(memory_format=torch.channels_last)
         return split.pixels(rows).contiguous(memory_format=torch.channels_last)
 
     def _validates(self, epoch: int) -> bool:

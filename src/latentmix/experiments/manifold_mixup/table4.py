@@ -26,6 +26,8 @@ CITED = {
     "SVHN": {"Mean-Teacher": (5.65, 0.47), "VAT": (5.63, 0.20), "VAT-EM": (5.35, 0.19)},
 }
 ERROR = "error at the best validation epoch"
+# The paper says "exactly" the preprocessing of Oliver et al.; the code published with it does less.
+OLIVER: dict[str, Any] = {"contrast": True, "noise": 0.15}
 # The study in the small: 100 labels of MNIST at 16 pixels, in the clean form.
 MNIST: dict[str, Any] = {
     "data": "mnist",
@@ -62,6 +64,24 @@ TABLE = Table(
             for name, layers in LAYERS.items()
         ),
         *(
+            Cell(
+                f"CIFAR-10, as Oliver et al. prepare it: {name}",
+                {
+                    "protocol": "paper",
+                    "method": {
+                        "name": "semi_supervised",
+                        "network": "wide_res_net",
+                        "layers": layers,
+                        **OLIVER,
+                    },
+                    **DATA["CIFAR-10"],
+                    "padding": "reflect",
+                },
+                note="contrast normalised before whitening, noise of 0.15, crops of mirrored images",
+            )
+            for name, layers in LAYERS.items()
+        ),
+        *(
             Cell(f"{group}: {name}", None, {ERROR: Published(mean, deviation, 5)}, note="Oliver et al., 2018")
             for group, of_group in CITED.items()
             for name, (mean, deviation) in of_group.items()
@@ -76,7 +96,7 @@ TABLE = Table(
     ),
     scales={
         "paper": Scale(
-            only=("CIFAR-10: *", "SVHN: *"),
+            only=("CIFAR-10*", "SVHN: *"),
             seeds=5,
             note="The form of the published code. 10,000 images of CIFAR-10 and 7,326 of SVHN validate.",
         ),
@@ -90,7 +110,11 @@ TABLE = Table(
                 **SMOKE,
                 "labelled": 10,
                 "batch_size": 10,
-                "method": {"network": {"name": "pre_act_res_net", "depth": 18, "width": 2}, "zca": False},
+                "method": {
+                    "network": {"name": "pre_act_res_net", "depth": 18, "width": 2},
+                    "zca": False,
+                    "contrast": False,
+                },
             },
             seeds=1,
         ),
