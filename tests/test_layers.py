@@ -52,7 +52,7 @@ training.loop
 training.record
 training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
-training.precision training.schedule
+training.precision training.schedule training.eager
 runs
 runs.folder
 runs.checkpoints

@@ -44,20 +44,19 @@ class Record:
         if not self.ranks.first:
             yield
             return
-        from torch.utils.tensorboard import SummaryWriter
-
         self._log = runs.Log(folder, state.log_position)
         if self._log.lost:
             say(
                 f"{self._log.path} lacks records from before step {state.step}: training goes on without "
                 f"them, and there will be no score of the training"
             )
-        self._board = SummaryWriter(str(folder), purge_step=state.step or None)
+        self._folder, self._begun = folder, state.step
         try:
             yield
         finally:
             self._log.close()
-            self._board.close()
+            if self._board is not None:
+                self._board.close()
 
     @torch.no_grad()
     def count(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor], step: int) -> None:
@@ -113,6 +112,10 @@ class Record:
             return
         record = {"kind": kind, "epoch": epoch, "step": state.step, "images": state.step * batch_size}
         self._log.write({**record, "seconds": round(state.seconds, 3), "values": dict(values)})
+        if self._board is None:  # not before: importing it takes longer than a step
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self._folder), purge_step=self._begun or None)
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, state.step)
 

@@ -15,6 +15,7 @@ from latentmix.data import Data
 from latentmix.methods import Method
 from latentmix.runs import checkpoints
 from latentmix.training.device import Runtime
+from latentmix.training.eager import eager_optimisers
 from latentmix.training.ranks import Ranks
 from latentmix.training.streams import PASSES
 
@@ -60,9 +61,11 @@ def resume_state(training: Training) -> dict[str, Any]:
         # The statistics of normalisation layers, and averages of them, differ between ranks.
         "buffers": {k: v.cpu() for k, v in method.named_buffers()} if training.ranks.count > 1 else {},
     }
+    with eager_optimisers():
+        optimisers = {name: optimiser.state_dict() for name, optimiser in training.optimisers.items()}
     return {
         "state": dict(vars(state)),
-        "optimisers": {name: optimiser.state_dict() for name, optimiser in training.optimisers.items()},
+        "optimisers": optimisers,
         "ranks": training.ranks.gather(own),
         "device": device.type,
         "threads": torch.get_num_threads(),
@@ -101,8 +104,9 @@ def restore(training: Training) -> bool:
         training.progress.say(f"{folder} goes on in precision={resume['precision']}, in which it was begun")
         training.runtime.precision = resume["precision"]
     checkpoints.fill(training.method, weights, folder)
-    for name, optimiser in training.optimisers.items():
-        optimiser.load_state_dict(resume["optimisers"][name])
+    with eager_optimisers():
+        for name, optimiser in training.optimisers.items():
+            optimiser.load_state_dict(resume["optimisers"][name])
     own = resume["ranks"][ranks.rank]
     buffers = dict(training.method.named_buffers())
     for name, value in own["buffers"].items():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.methods import Batch, Losses, Method
+from latentmix.training.eager import eager_optimisers, take_step
 
 Optimisers = Mapping[str, torch.optim.Optimizer]
 
@@ -23,7 +24,8 @@ def make_optimisers(method: Method, lr: float | Mapping[str, float]) -> dict[str
     optimisers = {}
     for name, parameters in method.players().items():
         rate = lr[name] if isinstance(lr, Mapping) else lr
-        optimisers[name] = method.optimiser(name, parameters, rate)
+        with eager_optimisers():
+            optimisers[name] = method.optimiser(name, parameters, rate)
         for group in optimisers[name].param_groups:
             group["initial_lr"] = rate
     return optimisers
@@ -106,7 +108,7 @@ def _descend(
             share = rates.get(name, 1.0)
             full = group.setdefault("initial_lr", group["lr"])
             group["lr"] = full * (share * pace if pace != 1 else share)
-        optimisers[name].step()
+        take_step(optimisers[name])
 
 
 def _gradients(
