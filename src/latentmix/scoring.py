@@ -31,6 +31,7 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
         image_size=settings["image_size"],
         classes=settings["classes"],
         train_size=settings["train_size"],
+        subset=settings["subset"],
         attributes=settings["attributes"],
         hold_out=settings["hold_out"],
         seed=settings["seed"],

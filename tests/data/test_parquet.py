@@ -250,3 +250,12 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     before = load(Parquet(str(root)), image_size=8)
     write(tmp_path / "set" / "train.parquet", [png(i + 1) for i in range(10)])
     assert load(Parquet(str(root)), image_size=8).fingerprint != before.fingerprint
+
+
+def test_the_number_of_validation_images_can_be_given(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [png(i) for i in range(20)])
+    write(tmp_path / "test.parquet", [png(200)])
+    data = load(Parquet(str(tmp_path), valid_size=7), image_size=8)
+    assert (len(data.train), len(data.valid), len(data.test)) == (13, 7, 1)
+    with pytest.raises(ValueError, match="valid_size=0: must be at least 1"):
+        Parquet(str(tmp_path), valid_size=0)

@@ -247,6 +247,18 @@ class TestZappos:
         data = load(Zappos(str(path)), image_size=8)
         assert (len(data.train), len(data.valid), len(data.test)) == (4, 1, 1)
 
+    def test_the_published_split_holds_out_the_last_of_a_fixed_permutation(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        root = str(shoes(tmp_path / self.SQUARE))
+        with pytest.raises(ValueError, match="published=true holds 2,000 images out, and there are 6"):
+            Zappos(root, published=True).read(8)
+        monkeypatch.setattr("latentmix.data.sources.zappos.HELD_OUT", 2)
+        splits = Zappos(root, published=True).read(8).splits
+        order = np.random.RandomState(0).permutation(6).tolist()
+        shown = {name: [round(int(v) / 20) for v in s.images[:, 0, 4, 4]] for name, s in splits.items()}
+        assert shown == {"train": order[:4], "valid": order[4:], "test": order[4:]}
+
     def test_or_the_subcategory_within_its_category(self, tmp_path: Path) -> None:
         decoded = Zappos(str(shoes(tmp_path)), label="subcategory").read(8)
         assert decoded.class_names == (

@@ -160,3 +160,11 @@ def test_classes_are_kept_in_all_splits_with_their_labels() -> None:
     assert kept.num_classes == 10
     with pytest.raises(ValueError, match="classes=12: digits has no such training images"):
         load(Digits(), image_size=8, classes=[12])
+
+
+def test_the_first_images_are_the_same_for_every_seed() -> None:
+    full = load(Digits(), image_size=8)
+    for seed in (0, 1):
+        first = load(Digits(), image_size=8, train_size=20, subset="first", seed=seed)
+        assert torch.equal(first.train.images, full.train.images[:20])
+    assert not torch.equal(load(Digits(), image_size=8, train_size=20).train.images, full.train.images[:20])

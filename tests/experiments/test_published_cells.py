@@ -80,6 +80,7 @@ def test_settings_of_a_cell(name: str, cell: str, lamb: float, k: int | None, d_
     assert run.method["network"]["variant"] == "paper"
     assert run.every == {"autoencoder": 5}
     assert (run.lr, run.keep_last, run.method["reconstruction"]) == (1e-4, True, "l1")
+    assert (run.subset, run.weight_decay) == ("first", None)
     assert protocol.deviations(run.as_dict()) == []
 
 
@@ -91,6 +92,26 @@ def test_masks_of_two_share_a_probability_and_masks_of_three_take_each_parent_al
     }
     assert of["MNIST: AMR Bern 2"] == "batch"
     assert of["AMR Bern 3"] == "unit"
+
+
+def test_table_4_has_the_published_losses_and_critics() -> None:
+    runs = {task.cell.name: task.run for task in plan(table("amr-table4"), "paper", seeds=1)}
+    for name, run in runs.items():
+        assert protocol.deviations(run.as_dict()) == []
+        if name.startswith("A"):
+            assert (run.weight_decay, run.method["lamb"], run.method["reconstruction"]) == (
+                0.0,
+                1.0,
+                "bce_sum",
+            )
+            assert run.method["network"]["width"] == (64 if name == "AE+GAN" else 32)
+        assert run.method["network"]["variant"] == "paper"
+
+
+def test_the_report_that_reproduced_amr_has_its_schedule_and_optimiser() -> None:
+    run = plan(table("amr-reproduction-table1"), "paper")[0].run
+    assert (run.lr, run.betas, run.weight_decay) == (1e-2, [0.9, 0.999], 0.0)
+    assert (run.schedule, len(run.drops)) == ("step", 5)  # from 1e-2 to 1e-7
 
 
 def test_every_table_can_be_planned_at_every_scale() -> None:

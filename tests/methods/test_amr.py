@@ -129,6 +129,19 @@ def test_binary_cross_entropy_squashes_what_is_decoded() -> None:
     assert decoded.abs().max() <= 1
 
 
+def test_cross_entropy_is_a_mean_or_a_sum_over_pixels() -> None:
+    x = torch.rand(3, 2, 4, 4, dtype=torch.float64) * 2 - 1
+    h = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    of = {}
+    for kind in ("bce", "bce_sum"):
+        method = Autoencoder((2, 4, 4), network=Toy(), reconstruction=kind)  # type: ignore[arg-type]
+        of[kind] = method.reconstruction_error(method.decode(h), x).item()
+    p, t = torch.sigmoid(h / 4), (x + 1) / 2
+    by_hand = -(t * p.log() + (1 - t) * (1 - p).log()).sum().item() / 3
+    assert of["bce_sum"] == pytest.approx(by_hand, rel=1e-12)
+    assert of["bce"] == pytest.approx(by_hand / 32, rel=1e-12)
+
+
 def test_saturated_pixels_have_a_finite_cross_entropy_and_gradient() -> None:
     """tanh of a large logit is 1 exactly: right or wrong, the error and its gradient stay finite."""
     method = Autoencoder((1, 1, 1), network=Toy(), reconstruction="bce")

@@ -40,6 +40,15 @@ def test_a_key_is_what_decides_the_numbers(table: Table, tmp_path: Path) -> None
     assert plan(same, "paper")[0].key == tasks[0].key
 
 
+def test_a_local_copy_of_svhn_has_the_published_split(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "svhn").mkdir()
+    for split in ("train", "test"):
+        pq.write_table(pa.table({"image": [b"0"], "label": [0]}), tmp_path / "svhn" / f"{split}.parquet")
+    settings, _ = placed({"data": "svhn"}, "paper", tmp_path)
+    assert (settings["data"]["name"], settings["data"]["valid_size"]) == ("parquet", 7_326)
+
+
 def test_cells_by_pattern_and_those_they_build_on(chain: Table, table: Table) -> None:
     tasks = plan(chain, "paper", only=("dec*",))
     assert [task.cell.name for task in tasks] == ["classifier", "decoder"]

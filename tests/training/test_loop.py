@@ -223,6 +223,16 @@ def test_optimisers_are_those_of_the_paper() -> None:
         assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-4, (0.5, 0.99), 1e-5)
 
 
+def test_a_run_may_set_betas_and_weight_decay(tmp_path: Path) -> None:
+    folder, _ = trained(tmp_path, betas="0.9,0.999", weight_decay="0", epochs=1)
+    state = checkpoints.load(folder)[3]["optimisers"]  # type: ignore[index]
+    for player in ("autoencoder", "critic"):
+        (group,) = state[player]["param_groups"]
+        assert (list(group["betas"]), group["weight_decay"]) == ([0.9, 0.999], 0.0)
+    with pytest.raises(ValueError, match="betas: SGD, the optimiser of network, has no such setting"):
+        trained(tmp_path, "sgd", method="classifier", betas="0.9,0.999", epochs=1)
+
+
 def test_more_epochs_continue_a_finished_run(tmp_path: Path) -> None:
     longer, _ = trained(tmp_path, "longer", epochs=2)
     trained(tmp_path, "grown", epochs=1)

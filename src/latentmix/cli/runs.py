@@ -32,12 +32,12 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
 def train(*arguments: str) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
-    Keys are method, data, protocol, image_size, classes, train_size, labelled, attributes, hold_out,
-    epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, drops, every, crop, flip,
-    validate_every, start_from, seed, precision, device and out. Options of parts are written with dots:
-    method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists all parts;
-    name your own parts as my_package.my_module:MyMethod or ./my_file.py:MyMethod. To continue a run that
-    was stopped, repeat the command.
+    Keys are method, data, protocol, image_size, classes, train_size, subset, labelled, attributes, hold_out,
+    epochs or steps, batch_size, keep_last, lr, probe_lr, schedule, drops, betas, weight_decay, every, crop,
+    padding, flip, validate_every, start_from, seed, precision, device and out. Options of parts are written
+    with dots: method=amr method.mixer=bernoulli method.mixer.k=3 data=../mnist. `latentmix parts` lists all
+    parts; name your own parts as my_package.my_module:MyMethod or ./my_file.py:MyMethod. To continue a run
+    that was stopped, repeat the command.
     On several devices: torchrun --nproc-per-node N -m latentmix train ...
 
     Parameters

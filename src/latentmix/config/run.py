@@ -19,6 +19,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+Betas = Annotated[
+    list[Annotated[float, Field(ge=0, lt=1)]],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(lambda value: [float(b) for b in value.split(",")] if isinstance(value, str) else value),
+]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)]
 Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], BeforeValidator(_listed)]
 Schedule = Literal["constant", "cosine", "linear", "step"]
@@ -34,7 +39,9 @@ class Run:
             (`latentmix.config.protocol`).
         image_size: Side of the square images, in pixels.
         classes: Classes whose images are kept, in all splits; None for all.
-        train_size: Number of training images to keep, chosen by `seed`; None for all.
+        train_size: Number of training images to keep; None for all.
+        subset: Which images `train_size` keeps: those "drawn" by `seed`, or the "first" ones of the training
+            split, the same for every seed.
         labelled: Number of training images that keep their label, evenly over the classes; None for all.
         attributes: Names of the attributes to train with, in this order; None for all.
         hold_out: {factor, attribute or "label": value or values}: the combination that is kept for testing.
@@ -49,6 +56,8 @@ class Run:
             multiplied by it.
         drops: Shares of the training at which schedule=step divides the rates by ten, such as 0.5,0.75; by
             default 1/3 and 2/3. Only schedule=step takes them.
+        betas: Decay rates of Adam's two means for every player; by default those of the method.
+        weight_decay: Weight decay of every player; by default that of the method.
         every: {player: n}: the player steps on every n-th batch of an epoch. Players that are left out follow
             their leader, if the method names one, or else step on every batch.
         crop: Number of pixels by which training images are padded before random crops; 0 for no crops.
@@ -69,6 +78,7 @@ class Run:
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
     classes: Classes | None = None
     train_size: Positive | None = None
+    subset: Literal["drawn", "first"] = "drawn"
     labelled: Positive | None = None
     attributes: Names | None = None
     hold_out: dict[str, Annotated[list[int], BeforeValidator(_listed)]] | None = None
@@ -80,6 +90,8 @@ class Run:
     probe_lr: Rate | None = None
     schedule: Schedule = "constant"
     drops: Shares | None = None
+    betas: Betas | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     every: dict[str, Positive] = dataclasses.field(default_factory=dict)
     crop: Annotated[int, Field(ge=0, le=256)] = 0
     padding: Literal["black", "reflect"] = "black"
@@ -99,7 +111,8 @@ class Run:
 YOUNGER = (
     *("steps", "keep_last", "probe_lr", "schedule", "every", "crop", "padding", "flip", "validate_every"),
     *("start_from", "labelled", "attributes", "hold_out", "protocol", "classes", "drops"),
+    *("subset", "betas", "weight_decay"),
 )
 # Settings that are newer than the first tables: a training's key leaves them out where they have their
 # defaults, so that what was finished before stays finished.
-NOT_IN_OLD_KEYS = ("drops", "padding")
+NOT_IN_OLD_KEYS = ("drops", "padding", "subset", "betas", "weight_decay")

@@ -23,6 +23,7 @@ def load(
     image_size: int,
     classes: Sequence[int] | None = None,
     train_size: int | None = None,
+    subset: str = "drawn",
     labelled: int | None = None,
     attributes: Sequence[str] | None = None,
     hold_out: Mapping[str, Sequence[int]] | None = None,
@@ -38,8 +39,10 @@ def load(
     Arguments:
         image_size: Side of the square images, in pixels.
         classes: Classes whose images are kept, in all splits; labels stay what they are. All if None.
-        train_size: How many training images to keep, chosen by `seed` (smaller sets nest in larger ones); all
-            if None. Validation and test images do not depend on it.
+        train_size: How many training images to keep (smaller sets nest in larger ones); all if None.
+            Validation and test images do not depend on it.
+        subset: Whether they are "drawn" by `seed` or are the "first" ones, the same for every seed, as in the
+            published code of AMR.
         labelled: How many of them keep their label, as many of each class as can be, chosen by `seed`; the
             others get the label -1. All if None.
         attributes: Names of the attributes to keep, in this order; all if None.
@@ -52,7 +55,7 @@ def load(
             `train_size` or `labelled`, a split without images, or names and values that the data do not have.
         FileNotFoundError: The source is not there.
     """
-    from latentmix.data import subset
+    from latentmix.data import subset as subsets
     from latentmix.data.cache import through_cache
 
     decoded, fingerprint = through_cache(source, image_size, _name(source))
@@ -70,15 +73,15 @@ def load(
         found=decoded.found,
     )
     if classes is not None:
-        data = subset.keep_classes(data, classes)
+        data = subsets.keep_classes(data, classes)
     if attributes is not None:
-        data = subset.keep_attributes(data, attributes)
+        data = subsets.keep_attributes(data, attributes)
     if hold_out:
-        data = subset.hold_out(data, hold_out)
+        data = subsets.hold_out(data, hold_out)
     if train_size is not None:
-        data = subset.keep_images(data, train_size, seed)
+        data = subsets.keep_images(data, train_size, None if subset == "first" else seed)
     if labelled is not None:
-        data = subset.keep_labels(data, labelled, seed)
+        data = subsets.keep_labels(data, labelled, seed)
     return data.to(device)
 
 

@@ -115,16 +115,19 @@ def keep_classes(data: Data, classes: Sequence[int]) -> Data:
     )
 
 
-def keep_images(data: Data, size: int, seed: int) -> Data:
-    """Keep `size` training images, chosen by `seed`; smaller subsets are contained in larger ones.
+def keep_images(data: Data, size: int, seed: int | None) -> Data:
+    """Keep `size` training images, chosen by `seed`, or the first ones if it is None.
+
+    Smaller subsets are contained in larger ones.
 
     Raises:
         ValueError: There are fewer training images.
     """
     if not 1 <= size <= len(data.train):
         raise ValueError(f"train_size={size}: {data.name} has {len(data.train)} training images")
-    chosen = np.random.RandomState(seed).permutation(len(data.train))[:size]
-    return dataclasses.replace(data, train=data.train.take(torch.from_numpy(chosen)))
+    order = np.arange(len(data.train))
+    chosen = order if seed is None else np.random.RandomState(seed).permutation(order)
+    return dataclasses.replace(data, train=data.train.take(torch.from_numpy(chosen[:size])))
 
 
 def keep_labels(data: Data, size: int, seed: int) -> Data:

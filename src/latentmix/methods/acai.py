@@ -32,7 +32,7 @@ class ACAI(AutoencoderMethod):
         lamb: Weight of fooling the critic, this paper's lambda (AMR's lambda weighs the reconstruction).
         gamma: Share of the real image in the blends of image and reconstruction for which the critic must
             answer zero.
-        reconstruction: "l1", "l2" (mean square, as published) or "bce".
+        reconstruction: "l1", "l2" (mean square, as published), "bce" or "bce_sum".
 
     References:
         Berthelot et al., "Understanding and improving interpolation in autoencoders via an adversarial

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.adversarial import in_passes
 from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.mixing import Mixer, Mixup
-from latentmix.networks import Network
+from latentmix.networks import Network, PublishedCritic
 from latentmix.networks.conv import Conv
 
 
@@ -29,7 +30,7 @@ class ACAIofAMR(AutoencoderMethod):
         mixer: The mixing function.
         network: The architecture.
         lamb: Weight of the reconstruction, AMR's lambda.
-        reconstruction: "l1" (as published), "l2" (mean square) or "bce".
+        reconstruction: "l1" (as published), "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     References:
         The code of "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019.
@@ -57,12 +58,16 @@ class ACAIofAMR(AutoencoderMethod):
         mix = self.mixer(h, batch.generator)
         x_hat, x_mix = self.decode(h), self.decode(mix(h))
         shares = mix.shares()
-        target = (1 - shares.amax(0)) * len(shares) / (len(shares) - 1)
+        target = shares.sort(0).values[:-1].sum(0) * len(shares) / (len(shares) - 1)
 
-        s = self.critic(torch.cat([batch.x, x_hat, x_mix]))
-        s_real, s_hat, s_mix = s.to(torch.promote_types(s.dtype, torch.float32)).chunk(3)
+        if isinstance(self.critic, PublishedCritic):
+            (s_fool,), s_real, (s_hat, s_mix) = in_passes(self.critic, batch.x, [x_hat, x_mix], [x_mix])
+        else:
+            s = self.critic(torch.cat([batch.x, x_hat, x_mix]))
+            s_real, s_hat, s_mix = s.to(torch.promote_types(s.dtype, torch.float32)).chunk(3)
+            s_fool = s_mix
         error = self.reconstruction_error(x_hat, batch.x)
-        fool = F.softplus(s_mix).mean()
+        fool = F.softplus(s_fool).mean()
         judge = F.softplus(s_real).mean() + F.softplus(s_hat).mean() + _cross_entropy(s_mix, target)
         losses = {"autoencoder": self.lamb * error + fool, "critic": judge}
         values = {"reconstruction": error, "fool_mix": fool, "critic": judge}

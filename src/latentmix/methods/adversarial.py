@@ -11,6 +11,9 @@ so for each sample the gradient of `fool` at a fake image is the gradient of `ju
 is far below zero, the gradient of `judge` underflows and the factor overflows; both are then taken at
 s = -60, where sigmoid(s) is 1e-26.
 
+A critic of AMR's published code (`latentmix.networks.PublishedCritic`) sees each set of images in passes of
+its own, in the published order, because each pass advances its spectral norm.
+
 References:
     Shen et al., "Training Generative Adversarial Networks in One Stage", CVPR 2021.
 """
@@ -24,7 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import treats_images_alone
+from latentmix.networks import PublishedCritic, treats_images_alone
+from latentmix.networks.spectral_norm import advance
 
 LOWEST = -60.0  # lowest logit of a fake in one pass: sigmoid(s) and exp(-s) are well within float32's range
 
@@ -41,7 +45,14 @@ class Duel(NamedTuple):
     judge: Tensor
 
 
-def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: bool | None = None) -> Duel:
+def duel(
+    critic: nn.Module,
+    real: Tensor,
+    fakes: Sequence[Tensor],
+    *,
+    one_pass: bool | None = None,
+    discarded: int = 0,
+) -> Duel:
     """Show real images and fakes to the critic once, and return the loss of each player.
 
     Arguments:
@@ -51,11 +62,15 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
         one_pass: Whether one backward pass through the critic serves both players. This is exact only if each
             logit depends on its own image alone. By default, one pass is used if the critic declares this
             (`latentmix.networks.Critic`) and both players step.
+        discarded: Number of passes of a published critic whose outcome the published step discards.
 
     Returns:
         Losses for `torch.autograd.grad` with respect to each player's own parameters. With one pass, `judge`
         and `fool` carry gradients that have already been computed, for the critic's parameters and the fakes.
     """
+    if isinstance(critic, PublishedCritic):
+        s_fool, s_real, s_fakes = in_passes(critic, real, fakes, fakes, discarded)
+        return Duel([F.softplus(-s).mean() for s in s_fool], _judge(s_real, s_fakes))
     sizes = [len(real), *map(len, fakes)]
     images = torch.cat([real, *fakes])
     parameters = [p for p in critic.parameters() if p.requires_grad]
@@ -79,6 +94,26 @@ def duel(critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], *, one_pass: 
         for x, s, r, g in zip(fakes, s_fakes, ratios, g_fakes)
     ]
     return Duel(fool, _carry(judge.detach(), parameters, g_critic))
+
+
+def in_passes(
+    critic: nn.Module, real: Tensor, fakes: Sequence[Tensor], fooling: Sequence[Tensor], discarded: int = 0
+) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+    """Judge sets of images one after the other, in the order of AMR's published step.
+
+    Arguments:
+        fooling: The fakes by which the autoencoder is judged, seen first; their logits carry its gradient.
+        discarded: Number of passes after them whose outcome is discarded.
+
+    Returns:
+        Logits of `fooling`, of `real`, and of `fakes`; those of `fakes` carry no gradient to the autoencoder.
+    """
+    with torch.set_grad_enabled(torch.is_grad_enabled() and any(x.requires_grad for x in fooling)):
+        s_fool = [_at_least_float32(critic(x)) for x in fooling]
+    for _ in range(discarded):
+        advance(critic)
+    s_real = _at_least_float32(critic(real))
+    return s_fool, s_real, [_at_least_float32(critic(x.detach())) for x in fakes]
 
 
 def _at_least_float32(s: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class AdversarialAutoencoder(AutoencoderMethod):
         num_classes: Number of classes, for the online probe.
         network: The architecture of the autoencoder.
         lamb: Weight of the reconstruction.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     References:
         Makhzani et al., "Adversarial autoencoders", 2015; the code of Berthelot et al., ICLR 2019.

@@ -19,7 +19,7 @@ class AEGAN(AutoencoderMethod):
         num_classes: Number of classes, for the online probe.
         network: The architecture.
         lamb: Weight of the reconstruction, the paper's lambda.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     References:
         AMR, equation 2; Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", 2016.
@@ -48,7 +48,8 @@ class AEGAN(AutoencoderMethod):
         h = self.encode(batch.x)
         x_hat = self.decode(h)
         error = self.reconstruction_error(x_hat, batch.x)
-        game = duel(self.critic, batch.x, [x_hat])
+        # The published baseline also judges mixes before the autoencoder's step, and discards the outcome.
+        game = duel(self.critic, batch.x, [x_hat], discarded=1)
         losses = {"autoencoder": self.lamb * error + game.fool[0], "critic": game.judge}
         values = {"reconstruction": error, "fool_reconstruction": game.fool[0], "critic": game.judge}
         return losses | self.probe_losses(h, batch), values

@@ -37,7 +37,7 @@ class AMR(AutoencoderMethod):
         consistency: Weight of the consistency of mixes, the paper's beta (appendix); the error is L1 if the
             reconstruction is "l1", else the mean square. The target is not detached, as in the published
             code.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
         critic_mixes: Place in the critic where it also learns that mixes lam real + (1 - lam) reconstruction
             are fakes, with lam drawn as in `latentmix.methods.gan`: "pixels" or the name of a part of the
             critic; "none" for no such mixes, as published.

@@ -52,7 +52,7 @@ class AMRClasses(AutoencoderMethod):
         mask: "sampled" with a straight-through gradient (the paper), "relaxed" to a binary concrete variable,
             or "soft", the probabilities themselves (the published code).
         parents: Whether the embedding also sees the attributes of the parents.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
         ValueError: Data with neither attributes nor labels; from `begin`, images without a label.

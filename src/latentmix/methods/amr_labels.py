@@ -32,7 +32,7 @@ class AMRLabels(AutoencoderMethod):
         lamb: Weight of the reconstruction, the paper's lambda.
         c: Weight of the classification.
         depth: Number of hidden layers of the classifier, each of 256 units; 0 for a linear classifier.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
         ValueError: The data have no labels; raised by `begin`, labels outside -1..num_classes - 1.

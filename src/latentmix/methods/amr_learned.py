@@ -35,7 +35,7 @@ class AMRLearned(AutoencoderMethod):
         lamb: Weight of the reconstruction, the paper's lambda.
         balance: Weight of the term on the share.
         width: Units in each of the two hidden layers of k.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     References:
         AMR, section 1: mixing could be done by "even a deep neural network which learns the mixing

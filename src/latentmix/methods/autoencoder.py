@@ -15,7 +15,7 @@ class Autoencoder(AutoencoderMethod):
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe.
         network: The architecture.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     References:
         AMR, equation 1.

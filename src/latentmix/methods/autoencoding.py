@@ -13,7 +13,7 @@ from latentmix.data.split import UNLABELLED
 from latentmix.methods import Batch, Method
 from latentmix.networks import EncoderDecoder
 
-Reconstruction = Literal["l1", "l2", "bce"]
+Reconstruction = Literal["l1", "l2", "bce", "bce_sum"]
 
 
 class AutoencoderMethod(Method):
@@ -21,8 +21,8 @@ class AutoencoderMethod(Method):
 
     Arguments:
         autoencoder: The player that encodes and decodes.
-        reconstruction: The error that `reconstruction_error` computes; with "bce", the decoder's outputs are
-            logits that `decode` maps to [-1, 1].
+        reconstruction: The error that `reconstruction_error` computes; with "bce" and "bce_sum", the
+            decoder's outputs are logits that `decode` maps to [-1, 1].
         num_classes: Number of classes; if given, an online linear probe is added as a player of its own.
     """
 
@@ -55,7 +55,8 @@ class AutoencoderMethod(Method):
     def decode(self, h: Tensor) -> Tensor:
         """Map codes (B, ...) to images (B, C, H, W), approximately in [-1, 1]: x = g(h)."""
         x = self.autoencoder.decode(h)
-        return torch.tanh(x / 2) if self.reconstruction == "bce" else x  # tanh(x / 2) = 2 sigmoid(x) - 1
+        # tanh(x / 2) = 2 sigmoid(x) - 1
+        return torch.tanh(x / 2) if self.reconstruction in ("bce", "bce_sum") else x
 
     def realism(self, x: Tensor) -> Tensor | None:
         """Probability that images (B, C, H, W) are real according to the method's own critic, shape (B,).
@@ -66,15 +67,20 @@ class AutoencoderMethod(Method):
         return None
 
     def reconstruction_error(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """Mean over all elements of |x_hat - x| (l1), its square (l2) or cross-entropy on [0, 1] (bce)."""
+        """Mean over all elements of |x_hat - x| (l1), its square (l2) or cross-entropy on [0, 1] (bce).
+
+        For "bce_sum" the cross-entropy is summed over each image and averaged over the batch.
+        """
         if self.reconstruction == "l1":
             return F.l1_loss(x_hat, x)
         if self.reconstruction == "l2":
             return F.mse_loss(x_hat, x)
         # F.binary_cross_entropy is not used because autocast refuses it. At a pixel of exactly 0 or 1 the
         # logarithm is infinite and its gradient NaN; a ten-millionth away both are large and finite.
-        p, t = ((x_hat.float() + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.float() + 1) / 2
-        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+        wide = torch.promote_types(x_hat.dtype, torch.float32)
+        p, t = ((x_hat.to(wide) + 1) / 2).clamp(1e-7, 1 - 1e-7), (x.to(wide) + 1) / 2
+        error = -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+        return error * x[0].numel() if self.reconstruction == "bce_sum" else error
 
     def probe_losses(self, h: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the linear probe on detached codes, as {"probe": loss}; empty without labels.

@@ -20,7 +20,7 @@ class Denoising(AutoencoderMethod):
         num_classes: Number of classes, for the online probe (on codes of clean images).
         network: The architecture.
         sigma: Standard deviation of the noise, for pixels in [-1, 1].
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
         ValueError: sigma is negative.

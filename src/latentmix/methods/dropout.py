@@ -19,7 +19,7 @@ class Dropout(AutoencoderMethod):
         network: The architecture.
         p: Probability that an element is dropped. ACAI's code keeps elements with probability 0.5, and 0.75
             for its figures on CIFAR-10.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
         ValueError: p lies outside [0, 1).

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentmix.methods import Batch, Losses, Shape
-from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.methods.autoencoding import AutoencoderMethod
 from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.conv import Conv
 
@@ -54,7 +54,7 @@ class VAE(AutoencoderMethod):
         *,
         network: AutoencodingNetwork = Conv(),  # noqa: B008, a frozen value
         beta: float = 1.0,
-        reconstruction: Reconstruction = "bce",
+        reconstruction: Literal["bce", "l2", "l1"] = "bce",
         variant: Literal["clean", "paper"] = "clean",
     ) -> None:
         d_h = getattr(network, "d_h", None)

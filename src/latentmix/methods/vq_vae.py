@@ -38,7 +38,7 @@ class VQVAE(AutoencoderMethod):
         codewords: Number of vectors in the codebook.
         beta: Weight of the commitment, a mean of squares.
         decay: Decay per step of the codebook's averages.
-        reconstruction: "l1", "l2" (mean square) or "bce".
+        reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
         ValueError: There are fewer than one vector or two codewords, or the decay lies outside [0, 1).
@@ -77,7 +77,7 @@ class VQVAE(AutoencoderMethod):
         decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
         q, commitment = decoder.quantise(h, batch.total if self.training and h.requires_grad else None)
         x_hat = decoder.decoder(q)
-        x_hat = torch.tanh(x_hat / 2) if self.reconstruction == "bce" else x_hat
+        x_hat = torch.tanh(x_hat / 2) if self.reconstruction in ("bce", "bce_sum") else x_hat
         error = self.reconstruction_error(x_hat, batch.x)
         losses = {"autoencoder": error + self.beta * commitment}
         values = {"reconstruction": error, "commitment": commitment}

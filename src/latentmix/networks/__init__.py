@@ -45,6 +45,14 @@ class Critic(nn.Sequential):
     """
 
 
+class PublishedCritic(nn.Sequential):
+    """A critic of AMR's published code, which judges each set of images in a pass of its own.
+
+    Every pass in training mode advances the power iteration of spectral norm, so number and order of the
+    passes change the numbers. `latentmix.methods.adversarial` keeps the published order.
+    """
+
+
 def treats_images_alone(critic: nn.Module) -> bool:
     """Whether a critic declares that each of its logits depends on one image only."""
     return isinstance(critic, Critic)

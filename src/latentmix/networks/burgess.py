@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder, PublishedCritic
 from latentmix.networks.spectral_norm import spectral_norm
 
 
@@ -14,12 +15,14 @@ from latentmix.networks.spectral_norm import spectral_norm
 class Burgess:
     """Four 4x4 convolutions of stride 2, two layers of 256, a vector code, and the mirror image; no norm.
 
-    What is decoded is linear: as "bce", `Method.decode` squashes it; the published code had a tanh here and
-    read (1 + tanh) / 2 as a probability, which is the same family with logits doubled.
+    What is decoded is linear; as "bce", `Method.decode` squashes it.
 
     Arguments:
         d_h: Size of the code.
         width: Channels of the critic's convolutions; the autoencoder always has 32.
+        variant: "paper" as in the published code, which reads (1 + tanh) / 2 of what is decoded as a
+            probability, so that logits are doubled; its critic iterates spectral norm as published and judges
+            each set of images in a pass of its own.
 
     References:
         Burgess et al., "Understanding disentangling in beta-VAE", 2018; the code of AMR, for table 4.
@@ -27,6 +30,7 @@ class Burgess:
 
     d_h: int = 10
     width: int = 32
+    variant: Literal["clean", "paper"] = "clean"
 
     def __post_init__(self) -> None:
         if self.d_h < 1 or self.width < 1:
@@ -46,7 +50,8 @@ class Burgess:
         decoder.append(nn.Unflatten(1, (32, 4, 4)))
         for c_out in (32, 32, 32, shape[0]):
             decoder += [nn.ConvTranspose2d(32, c_out, 4, 2, 1), nn.ReLU()]
-        model = EncoderDecoder(encoder, nn.Sequential(*decoder[:-1]), (self.d_h,))
+        decoder[-1:] = [Double()] if self.variant == "paper" else []
+        model = EncoderDecoder(encoder, nn.Sequential(*decoder), (self.d_h,))
         _initialise(model)
         return model
 
@@ -58,12 +63,20 @@ class Burgess:
         """
         _check(shape)
         *features, head = _encoder(shape[0], self.width, 256, 256, 1)
-        critic = Critic(nn.Sequential(*features), nn.Sequential(head, nn.Flatten(0)))
+        kind = Critic if self.variant == "clean" else PublishedCritic
+        critic = kind(nn.Sequential(*features), nn.Sequential(head, nn.Flatten(0)))
         _initialise(critic)
         for module in list(critic.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear):
-                spectral_norm(module)
+                spectral_norm(module, published=self.variant == "paper")
         return critic
+
+
+class Double(nn.Module):
+    """2 h: the sigmoid of a doubled logit z is (1 + tanh z) / 2."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return 2 * h
 
 
 def _check(shape: tuple[int, int, int]) -> None:

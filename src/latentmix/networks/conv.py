@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder, PublishedCritic
 from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.narrow_conv import NarrowConv2d
@@ -32,8 +32,9 @@ class Conv:
         d_h: Size of the code, a multiple of 16; 32 means two feature maps of 4x4.
         variant: "clean" starts from He-normal convolutions and unit gains; "paper" as the published code:
             convolutions N(0, 1/(1.04 out in k)), instance-norm gains N(0, 0.98^2), and in the critic
-            PyTorch's default except for the 1x1 stem. The architectures, and so the parameter counts, are the
-            same.
+            PyTorch's default except for the 1x1 stem; the critic's spectral norm is iterated as published,
+            and each set of images is judged in a pass of its own. The architectures, and so the parameter
+            counts, are the same.
         width: Channels of the first scale, doubled at each further one.
     """
 
@@ -67,8 +68,8 @@ class Conv:
         _initialise(body if self.variant == "clean" else body[0], self.variant)
         for module in body:
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-                spectral_norm(module)
-        return Critic(body, MeanLogit())
+                spectral_norm(module, published=self.variant == "paper")
+        return (Critic if self.variant == "clean" else PublishedCritic)(body, MeanLogit())
 
 
 class MeanLogit(nn.Module):

@@ -28,7 +28,7 @@ SIZES = {
     "cifar10": 40_000,
     "cifar100": 40_000,
     "celeba": 162_770,
-    "zappos": 32_020,
+    "zappos": 48_025,
     "digits": 1_151,
 }
 # What takes the place of data that are not at hand at the scale "smoke": built in, or drawn.
@@ -41,6 +41,9 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
 OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
 LOCAL = ("dsprites", "zappos", "parquet")  # nowhere to download from: a local copy is named
 KEY = 16  # characters of a key
+NOT_IN_OLD_KEYS_OF_DATA = (("valid_size", None),)  # as config.NOT_IN_OLD_KEYS
+# Options of a local copy that give it the splits of the paper.
+SPLITS: Mapping[str, Mapping[str, Any]] = {"svhn": {"valid_size": 7_326}}
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,11 @@ def asked_data(cell: Cell) -> dict[str, Any]:
 
 def key_of(run: config.Run) -> str:
     """Hash of what decides a run's numbers: everything but folder and device."""
-    settings = vars(run) | {"out": "", "device": ""}
+    settings: dict[str, Any] = vars(run) | {"out": "", "device": ""}
     for name in config.NOT_IN_OLD_KEYS:
         if settings[name] == getattr(config.Run, name):
             del settings[name]
+    settings["data"] = {k: v for k, v in run.data.items() if (k, v) not in NOT_IN_OLD_KEYS_OF_DATA}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:KEY]
 
 
@@ -187,7 +191,9 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
     folder = at_hand(name, data)
     options = {k: v for k, v in spec.items() if k != "name"}
     if folder is not None and name not in OWN:
-        return {**settings, "data": _layout(str(folder)) | options}, ""
+        layout = _layout(str(folder))
+        layout |= {k: v for k, v in SPLITS.get(name, {}).items() if k in layout}
+        return {**settings, "data": layout | options}, ""
     if scale != "smoke" or name == "digits":
         if name not in catalogue.find("data"):
             spec["name"] = "parquet"

@@ -97,6 +97,7 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         image_size=run.image_size,
         classes=run.classes,
         train_size=run.train_size,
+        subset=run.subset,
         labelled=run.labelled,
         attributes=run.attributes,
         hold_out=run.hold_out,
@@ -146,7 +147,9 @@ class Trainer:
         self.total = run.steps or (run.epochs or 0) * longest.steps
         self.epochs = math.ceil(self.total / longest.steps)
         probe = {"probe": run.probe_lr} if run.probe_lr else {}
-        self.optimisers = make_optimisers(self.method, dict.fromkeys(self.players, run.lr) | probe)
+        given = {"betas": run.betas and tuple(run.betas), "weight_decay": run.weight_decay}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.optimisers = make_optimisers(self.method, dict.fromkeys(self.players, run.lr) | probe, given)
         # Each rank has its own random numbers; the first rank has those of a single process.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()

@@ -15,11 +15,17 @@ from latentmix.training.eager import eager_optimisers, take_step
 Optimisers = Mapping[str, torch.optim.Optimizer]
 
 
-def make_optimisers(method: Method, lr: float | Mapping[str, float]) -> dict[str, torch.optim.Optimizer]:
+def make_optimisers(
+    method: Method, lr: float | Mapping[str, float], given: Mapping[str, Any] | None = None
+) -> dict[str, torch.optim.Optimizer]:
     """Make the optimiser of each of the method's players.
 
     Arguments:
         lr: The learning rate of all players, or {player: learning rate}.
+        given: Settings that replace those of the method in every optimiser, such as {"weight_decay": 0.0}.
+
+    Raises:
+        ValueError: An optimiser has no such setting.
     """
     optimisers = {}
     for name, parameters in method.players().items():
@@ -28,6 +34,11 @@ def make_optimisers(method: Method, lr: float | Mapping[str, float]) -> dict[str
             optimisers[name] = method.optimiser(name, parameters, rate)
         for group in optimisers[name].param_groups:
             group["initial_lr"] = rate
+            for setting, value in (given or {}).items():
+                if setting not in group:
+                    kind = type(optimisers[name]).__name__
+                    raise ValueError(f"{setting}: {kind}, the optimiser of {name}, has no such setting")
+                group[setting] = value
     return optimisers
 
 

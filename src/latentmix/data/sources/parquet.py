@@ -31,12 +31,19 @@ class Parquet:
         label_column: Column of classes; None for `label` or another usual name, or else for the only integer
             column in which values repeat.
         skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
+        valid_size: Number of training images that are held out for validation if the files have no validation
+            split; a fifth of them, 10,000 at most, if None.
     """
 
     path: str
     image_column: str | None = None
     label_column: str | None = None
     skip_bad: bool = False
+    valid_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.valid_size is not None and self.valid_size < 1:
+            raise ValueError(f"valid_size={self.valid_size}: must be at least 1")
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
@@ -77,6 +84,7 @@ class Parquet:
                 image_column=self.image_column,
                 label_column=self.label_column,
                 skip_bad=self.skip_bad,
+                valid_size=self.valid_size,
                 where=self.path,
                 left_out=left_out,
             )

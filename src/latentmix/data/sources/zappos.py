@@ -15,6 +15,7 @@ from latentmix.data.identity import stamp
 from latentmix.data.split import Columns, Decoded
 
 SQUARE, ORIGINAL = "ut-zap50k-images-square", "ut-zap50k-images"
+HELD_OUT = 2_000  # images that AMR's published code validates on
 CATEGORIES = ("Boots", "Sandals", "Shoes", "Slippers")
 
 
@@ -31,6 +32,8 @@ class Zappos:
             there, the square images are used.
         label: The category, or the category with its subcategory (21 classes), as in AMR's `zappos_cls`.
         skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
+        published: Whether the images are split as in AMR's published code: the last 2,000 of a fixed
+            permutation are validation and test images alike, and it trains on all others.
 
     References:
         Yu and Grauman, "Fine-grained visual comparisons with local learning", CVPR 2014.
@@ -39,6 +42,7 @@ class Zappos:
     path: str
     label: Literal["category", "subcategory"] = "category"
     skip_bad: bool = False
+    published: bool = False
 
     @staticmethod
     def fits(path: str | Path) -> bool:
@@ -53,8 +57,17 @@ class Zappos:
         named = np.array(["-".join(file.relative_to(root).parts[:depth]) for file in files])
         pixels = decode(((f.relative_to(root).as_posix(), f) for f in files), len(files), image_size)
         part = settle({"train": pixels}, skip_bad=self.skip_bad, where=self.path)["train"]
-        labels, names = class_indices({"train": named[part.kept]})
-        return Decoded({"train": Columns(part.images, labels["train"])}, names, found=describe([part]))
+        of_split, names = class_indices({"train": named[part.kept]})
+        images, labels = part.images, of_split["train"]
+        splits = {"train": Columns(images, labels)}
+        if self.published:
+            if len(images) <= HELD_OUT:
+                raise ValueError(f"published=true holds {HELD_OUT:,} images out, and there are {len(images)}")
+            order = np.random.RandomState(0).permutation(len(images))
+            train, held = order[:-HELD_OUT], order[-HELD_OUT:]
+            splits = {"train": Columns(images[train], labels[train])}
+            splits |= {split: Columns(images[held], labels[held]) for split in ("valid", "test")}
+        return Decoded(splits, names, found=describe([part]))
 
     def key(self) -> str:
         root, files = self._files()

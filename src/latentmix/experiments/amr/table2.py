@@ -61,11 +61,12 @@ TABLE = Table(
     ),
     scales={
         "paper": Scale(
-            note="Subsets are drawn by the seed; the published code took the first images for every seed."
+            note="As published, all seeds train on the same first images, so that the deviations are those "
+            "of the training alone."
         ),
         "short": Scale(
             {**SHORT, "steps": 3000, "validate_every": 5},
-            note=f"3,000 steps for every size; {RATES}.",
+            note=f"3,000 steps for every size; {RATES}; each seed draws its images.",
         ),
         "smoke": TINY,
     },

@@ -16,6 +16,7 @@ from latentmix.scoring import data_of
 from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 
 PAIRS, STEPS = 4, 9
+SHOES = {"name": "zappos", "published": True}
 COLUMNS = (
     Column("reconstruction (L1)", "training", "valid_reconstruction"),
     Column("ghosting", "honesty", "ghosting"),
@@ -48,7 +49,7 @@ def system(name: str, **options: Any) -> dict[str, Any]:
 def table(
     number: int,
     title: str,
-    data: str,
+    data: str | Mapping[str, Any],
     methods: Mapping[str, Mapping[str, Any]],
     kind: Literal["mixup", "bernoulli"],
     image_size: int = 64,
