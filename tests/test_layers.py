@@ -35,15 +35,17 @@ tables.plan
 tables.lease tables.table
 tables
 apps.export apps.explore
-apps.card apps.mix_images
+apps.study
+apps.card apps.mix_images apps.trained
 apps.refine
 apps.page.page
 apps.page.graph apps.page
-apps.own_pictures apps.traced
+apps.own_pictures apps.traced apps.pixels
 apps
 reports reports.exhibit
 reports.page
-reports.texts
+reports.scores
+reports.texts reports.numbers
 scoring
 pictures.figures
 pictures.tiles pictures

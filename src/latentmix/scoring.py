@@ -50,6 +50,7 @@ def evaluate(
     seed: int = 0,
     checkpoint: str | None = None,
     say: Callable[[str], None] = print,
+    data: Data | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Compute metrics of a run; scores that are kept for the same weights and options are not recomputed.
 
@@ -58,6 +59,7 @@ def evaluate(
         seed: Seed for metrics that sample, unless they are given another seed.
         checkpoint: "best" or "last"; by default the best epoch, as the method defines it.
         say: Called with messages about what is being computed.
+        data: Other data to measure on; scores are then neither read from the folder nor kept there.
 
     Returns:
         The scores {metric: {"values", "protocol", "seconds"}}, in which undefined values are None, and
@@ -71,7 +73,9 @@ def evaluate(
     say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory()
     scores, failures = {}, {}
-    data: Data | None = None
+    other = data
+    if other is not None and other.shape != run.shape:
+        raise ValueError(f"{folder} was trained on images {run.shape}, and these are {other.shape}")
     with evaluating(run.method, folder / "features"):  # encoded once for all metrics of this call
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
@@ -83,7 +87,7 @@ def evaluate(
             key = key_of(name, options, defaults)
             # JSON turns tuples into lists, so options are compared as JSON returns them.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
-            kept = runs.read_scores(folder).get(key)
+            kept = runs.read_scores(folder).get(key) if other is None else None
             if kept and {k: kept.get(k) for k in identity} == identity:
                 scores[key] = kept
                 _warn(key, kept, say)
@@ -103,7 +107,8 @@ def evaluate(
             values = {k: v if math.isfinite(v) else None for k, v in values.items()}  # JSON has no NaN
             source = {"checkpoint": run.checkpoint, "epoch": run.epoch, "data": data.fingerprint}
             scores[key] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
-            runs.add_score(folder, key, scores[key])
+            if other is None:
+                runs.add_score(folder, key, scores[key])
             _warn(key, scores[key], say)
     return scores, failures
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,8 +31,11 @@ class ConfigError(ValueError):
     """Everything that is wrong with a configuration, one line per mistake."""
 
 
-def load(arguments: Iterable[str]) -> Run:
+def load(arguments: Iterable[str], values: Mapping[str, Any] = MappingProxyType({})) -> Run:
     """Read and validate ``[CONFIG.yaml ...] [key=value ...]``; later settings override earlier ones.
+
+    Arguments:
+        values: More settings, which come last: {key: value}; a key may be a dotted path.
 
     Raises:
         ConfigError: The settings are wrong; the message names every mistake.
@@ -44,6 +48,8 @@ def load(arguments: Iterable[str]) -> Run:
             _merge(settings, _nested(key, reading.typed(text)))
         else:
             _merge(settings, _read_yaml(argument))
+    for key, value in values.items():
+        _merge(settings, _nested(key, value))
     return resolve(settings)
 
 

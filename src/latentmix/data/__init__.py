@@ -14,3 +14,6 @@ from latentmix.data.split import Data as Data
 from latentmix.data.split import Decoded as Decoded
 from latentmix.data.split import Source as Source
 from latentmix.data.split import Split as Split
+
+Data.from_arrays = staticmethod(from_arrays)
+Data.from_dataset = staticmethod(from_dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,7 @@ def from_arrays(
 def from_dataset(
     train: Iterable[Any],
     *,
-    image_size: int,
+    image_size: int | None = None,
     valid: Iterable[Any] | None = None,
     test: Iterable[Any] | None = None,
     class_names: Sequence[str] | None = None,
@@ -76,7 +77,7 @@ def from_dataset(
         train: Items are an image, (image, label), or {"image": ..., "label": ...}. Images are Pillow's,
             or arrays or tensors (H, W), (H, W, C) or (C, H, W) as in `from_arrays`; labels are whole numbers
             or text.
-        image_size: Side of the square images, in pixels.
+        image_size: Side of the square images, in pixels; the shorter side of the first image if None.
         valid, test: These splits; held out of the training images if None.
         class_names: Names of classes 0, 1, ...; `train.classes`, as torchvision's sets have, if None.
         name: What figures and tables call the data.
@@ -85,6 +86,8 @@ def from_dataset(
     Raises:
         ValueError: Items that are none of these.
     """
+    if image_size is None:
+        train, image_size = _side(train)
     if class_names is None:
         known = getattr(train, "classes", None)
         class_names = known if isinstance(known, (list, tuple)) else ()
@@ -172,6 +175,19 @@ def _read(items: Iterable[Any], size: int, split: str) -> tuple[NDArray[np.uint8
     if any(len(image) == 3 for image in pixels):
         pixels = [np.repeat(image, 3, 0) if len(image) == 1 else image for image in pixels]
     return np.stack(pixels), labels
+
+
+def _side(items: Iterable[Any]) -> tuple[Iterable[Any], int]:
+    """The items, the first of them not lost, and the shorter side of its image."""
+    first = next(iter(_each(items)), None)
+    if first is None:
+        raise ValueError("there are no train items")
+    if iter(items) is items:
+        items = itertools.chain([first], items)
+    image = _parts(first, "train item 0")[0]
+    shape = image.size if isinstance(image, Image.Image) else as_numpy(image).shape
+    sides = shape[1:] if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3) else shape[:2]
+    return items, min(sides, default=1)
 
 
 def _each(items: Iterable[Any]) -> Iterable[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,10 @@ class Data:
     held_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
     source: str = ""
     found: Found = field(default_factory=Found)
+
+    # `latentmix.data` sets these two: reading is a level above the data that it returns.
+    from_arrays: ClassVar[Callable[..., Data]]
+    from_dataset: ClassVar[Callable[..., Data]]
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.data import Split
-from latentmix.methods.roles import Autoencodes, Decodes, Samples
+from latentmix.data import Data, Split
+from latentmix.methods.roles import Autoencodes, Decodes, Samples, require
 from latentmix.mixing import slerp
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import Label, Tile, magnification, sheet, store
@@ -21,6 +21,7 @@ from latentmix.scoring import data_of
 from latentmix.training.samples import FOLDER, SIDE
 
 PAIRS = 4
+MIXES = ("interpolations", "bernoulli", "reconstructions", "triangle")
 STEPS = 9  # images in a walk
 FRAME = 200  # duration of a GIF frame in milliseconds
 
@@ -37,40 +38,57 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
     """
     run = runs.open_run(folder, device)
     opened = [*(runs.open_run(other, device) for other in others), run]
-    names = [each.method.label for each in opened]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({each.folder.name})" for name, each in zip(names, opened)]
-    methods = {name: each.method for name, each in zip(names, opened)}
     drawn = folder / "figures"
     drawn.mkdir(exist_ok=True)
-    logs = {name: runs.read_log(each.folder) for name, each in zip(names, opened)}
-    figures.learning_curves(logs, drawn / "learning_curves.png")
-    able = {name: method for name, method in methods.items() if isinstance(method, Autoencodes)}
-    if run.shape[1] > 1 and run.method in able.values():  # not points
-        _mixes(run, able, drawn, device, seed)
+    draw("learning_curves", opened, None, seed, drawn)
+    if run.shape[1] > 1 and isinstance(run.method, Autoencodes):  # not points
+        data = data_of(run, device)
+        for name in MIXES:
+            draw(name, opened, data, seed, drawn)
     if run.shape[0] in (1, 3) and run.shape[1] > 1 and isinstance(run.method, Samples):
         _samples(run.method, drawn, seed)
         _over_training(folder, drawn)
     return page.write(folder, others=others)
 
 
-def _mixes(
-    run: runs.OpenRun, methods: Mapping[str, Autoencodes], drawn: Path, device: str, seed: int
-) -> None:
-    """Draw reconstructions and mixes, from the same test images for all methods."""
-    data = data_of(run, device)
+def draw(
+    name: str, opened: Sequence[runs.OpenRun], data: Data | None, seed: int = 0, folder: Path | None = None
+) -> Image.Image:
+    """Draw a figure of runs, the same test images for all of them.
+
+    Arguments:
+        name: One of `MIXES`, or "learning_curves", which needs no data.
+        opened: The runs; the last one is the one that the figure is about.
+        folder: Where to write NAME.png; None to write nothing.
+
+    Raises:
+        ValueError: No such figure, or the last run's method does not encode and decode images.
+    """
+    path = None if folder is None else folder / f"{name}.png"
+    names = [each.method.label for each in opened]
+    if len(set(names)) < len(names):
+        names = [f"{label} ({each.folder.name})" for label, each in zip(names, opened)]
+    if name == "learning_curves":
+        return figures.learning_curves(
+            {label: runs.read_log(each.folder) for label, each in zip(names, opened)}, path
+        )
+    if name not in MIXES:
+        raise ValueError(f"no figure is called {name!r}; there are {', '.join(MIXES)}, learning_curves")
+    methods = {
+        label: each.method for label, each in zip(names, opened) if isinstance(each.method, Autoencodes)
+    }
+    own = require(opened[-1].method, Autoencodes, name)
+    if data is None or data.shape[1] == 1:
+        raise ValueError(f"{name} needs data with images")
     x = data.test.pixels(choose(data.test, 2 * PAIRS, seed))
     x1, x2 = x[:PAIRS], x[PAIRS:]
-    ends = torch.stack([x1, x2], 1)
-
-    rows = figures.mixup_paths(methods, x1, x2)
-    figures.interpolations(rows, drawn / "interpolations.png", ends=ends)
-    rows = figures.bernoulli_paths(methods, x1, x2)
-    figures.interpolations(rows, drawn / "bernoulli.png", ends=ends)
-    figures.reconstructions(x, figures.reconstruct(methods, x), drawn / "reconstructions.png")
-    corners = torch.stack([x1[0], x2[0], x1[1]])
-    own = list(methods.values())[-1]
-    figures.triangle(figures.simplex_mixes(own, corners), corners, drawn / "triangle.png")
+    if name == "reconstructions":
+        return figures.reconstructions(x, figures.reconstruct(methods, x), path)
+    if name == "triangle":
+        corners = torch.stack([x1[0], x2[0], x1[1]])
+        return figures.triangle(figures.simplex_mixes(own, corners), corners, path)
+    walks = figures.mixup_paths if name == "interpolations" else figures.bernoulli_paths
+    return figures.interpolations(walks(methods, x1, x2), path, ends=torch.stack([x1, x2], 1))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A run's folder: configuration, log, checkpoints and scores; a crash at any moment damages none of them.
 
     config.yaml  environment.json  data.json  log.jsonl  scores.json  figures/  report.html  .lock
-    checkpoints/{last,previous,best}/  features/  (TensorBoard events)
+    checkpoints/{last,previous,best}/  features/  data/  (TensorBoard events)
 
 Files are written atomically (temporary name, fsync, rename). If a checkpoint fails its checksums, the one
 before it is used, with a message (`latentmix.runs.checkpoints`).
@@ -37,6 +37,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 LOCK = ".lock"  # held by the process that trains
+GIVEN = "data"  # folder of data that a program handed over
 NEW = ".new-"  # prefix of the names of files that are being written, or were when their process was killed
 
 
@@ -156,7 +157,7 @@ def _recognise(run: config.Run) -> None:
 
 def _ours(file: Path) -> bool:
     """Whether a process that was killed before it wrote config.yaml may have left this file."""
-    return file.name == LOCK or file.name.startswith(NEW)
+    return file.name in (LOCK, GIVEN) or file.name.startswith(NEW)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

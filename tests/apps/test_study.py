@@ -1,0 +1,165 @@
+"""A study in Python: names, strings and paths alike, own data from arrays, and runs that draw and mix."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import latentmix as lm
+from latentmix.runs import RunError
+
+SMALL: dict[str, Any] = {
+    "device": "cpu",
+    "batch_size": 16,
+    "steps": 3,
+    "quiet": True,
+    "method.network.width": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> lm.Trained:
+    """A trained run that may be changed by this module's tests."""
+    return lm.load(shutil.copytree(tiny_run, tmp_path_factory.mktemp("study") / "tiny"))
+
+
+def stripes(n: int = 90, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Stripes along one axis or the other, and which."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.integers(0, 256, (n, side, 1)), side, 2).astype(np.uint8)
+    y = np.arange(n) % 2
+    return np.where(y[:, None, None] == 0, rows, rows.transpose(0, 2, 1)), y
+
+
+def test_a_run_is_loaded_and_scored_by_string_path_or_itself(opened: lm.Trained) -> None:
+    folder = opened.folder
+    for where in (folder, str(folder), opened):
+        scores = lm.evaluate(where, "knn.k=5")
+        assert list(scores) == ["knn.k=5"]
+    assert list(lm.evaluate(opened, "probe")) == ["probe"]  # one metric, not its letters
+    assert list(lm.evaluate(opened, ["probe", "knn.k=5"], "rank")) == ["probe", "knn.k=5", "rank"]
+    assert set(opened.scores) >= {"probe", "knn.k=5", "rank"}
+    assert lm.load(str(folder)).weights_sha256 == opened.weights_sha256
+
+
+def test_other_data_are_scored_and_not_kept(opened: lm.Trained) -> None:
+    x, y = stripes()
+    before = dict(opened.scores)
+    found = lm.evaluate(opened, "knn.k=3", data=lm.Data.from_arrays(x, y))
+    assert 0 <= found.numbers["knn.k=3"]["knn_accuracy"] <= 1  # type: ignore[operator]
+    assert opened.scores == before
+    with pytest.raises(ValueError, match="was trained on images"):
+        lm.evaluate(opened, "knn", data=lm.Data.from_arrays(np.repeat(x[..., None], 3, 3), y))
+
+
+def test_a_metric_that_cannot_be_computed_warns_or_raises(opened: lm.Trained) -> None:
+    with pytest.raises(ValueError, match="disentanglement: this metric needs data with factors"):
+        lm.evaluate(opened, "disentanglement")
+    with pytest.warns(UserWarning, match="disentanglement"):
+        assert list(lm.evaluate(opened, "disentanglement", "knn.k=5")) == ["knn.k=5"]
+    with pytest.raises(ValueError, match="did you mean probe"):
+        lm.evaluate(opened, "prob")
+
+
+def test_codes_come_back_without_gradients_and_decode(opened: lm.Trained) -> None:
+    x = opened.data.test.images[:4]
+    codes = opened.encode(x)
+    assert not codes.requires_grad
+    with torch.no_grad():
+        expected = opened.method.encode(opened.data.test.pixels(slice(0, 4)))
+    torch.testing.assert_close(codes, expected)
+    torch.testing.assert_close(codes, opened.encode(x.numpy()[:, 0]))
+    assert opened.decode(codes).shape == (4, 1, 16, 16)
+    torch.testing.assert_close(opened.decode(codes[0]), opened.decode(codes.flatten(1))[:1])
+    with pytest.raises(ValueError, match="codes of this run have 32 units"):
+        opened.decode(codes.flatten(1)[:, :5])
+
+
+def test_mixes_and_figures_are_pillow_images(opened: lm.Trained, tmp_path: Path) -> None:
+    x = opened.data.test.images[:3].numpy()
+    one, two, three = opened.pictures(x)
+    one.save(tmp_path / "one.png")
+    walk = opened.mix([tmp_path / "one.png", two], steps=3)
+    assert isinstance(walk, Image.Image)
+    assert walk.tobytes() == opened.mix(x[:2], steps=3).tobytes()
+    assert opened.mix([one, two, three], steps=3).size != walk.size  # a triangle
+    for path in ("slerp", "crossover"):
+        assert isinstance(opened.mix([one, two], path=path), Image.Image)  # type: ignore[arg-type]
+    for name in ("interpolations", "triangle", "learning_curves"):
+        assert isinstance(opened.figure(name), Image.Image)
+    with pytest.raises(ValueError, match="at least 2 images"):
+        opened.mix([one])
+    with pytest.raises(ValueError, match="no figure is called"):
+        opened.figure("portrait")
+
+
+def test_a_notebook_shows_a_run_and_its_scores(opened: lm.Trained) -> None:
+    lm.evaluate(opened, "probe")
+    for thing in (opened, opened.scores):
+        html = thing._repr_html_()
+        xml.etree.ElementTree.fromstring(f"<div>{html}</div>")  # tags are closed
+        assert "offline accuracy" in html
+        assert " %" in html
+    assert "AMR on digits" in repr(opened)
+
+
+def test_scores_are_written_as_csv_and_latex(opened: lm.Trained, tmp_path: Path) -> None:
+    scores = lm.evaluate(opened, "probe")
+    scores.to_csv(tmp_path / "scores.csv")
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    value = scores["probe"]["values"]["offline_accuracy"]
+    assert any(line.startswith(f"probe,offline_accuracy,{value},higher,") for line in lines)
+    latex = scores.to_latex()
+    assert rf"{100 * value:.1f} \% \\" in latex
+    assert "offline_accuracy" not in latex
+
+
+@pytest.mark.parametrize("make", [lm.Data.from_arrays, None], ids=["arrays", "dataset"])
+def test_own_data_train_continue_and_score(make: Callable[..., lm.Data] | None, tmp_path: Path) -> None:
+    x, y = stripes()
+    if make is None:
+        pairs = torch.utils.data.TensorDataset(
+            torch.from_numpy(x)[:, None].float() / 255, torch.from_numpy(y)
+        )
+        data = lm.Data.from_dataset(pairs)
+    else:
+        data = make(x, y, class_names=["rows", "columns"])
+    run = lm.train(method=lm.Autoencoder, data=data, out=tmp_path / "a", **SMALL)
+    assert torch.equal(run.data.train.images, data.train.images)
+    assert torch.equal(run.data.test.labels, data.test.labels)
+    assert run.data.class_names == data.class_names
+    assert lm.evaluate(str(tmp_path / "a"), "knn.k=3")
+    again = lm.train(method="autoencoder", data=data, out=str(tmp_path / "a"), **{**SMALL, "steps": 4})
+    assert again.log[-1]["step"] == 4
+    with pytest.raises(RunError, match="holds a run on other data"):
+        lm.train(
+            method="autoencoder", data=lm.Data.from_arrays(x[::-1].copy(), y), out=tmp_path / "a", **SMALL
+        )
+
+
+def test_settings_may_be_words_values_and_dictionaries(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("train_size: 64\nimage_size: 16\n")
+    method = {"name": "ae_gan", "network": {"name": "conv", "width": 4}}
+    run = lm.train(
+        tmp_path / "small.yaml", "seed=3", method=method,
+        data="digits", out=tmp_path / "b", steps=2, batch_size=16, device="cpu", quiet=True,
+    )  # fmt: skip
+    assert run.config["seed"] == 3
+    assert run.config["method"]["network"]["width"] == 4
+    assert run.config["train_size"] == 64
+    with pytest.raises(ValueError, match="bacth_size"):
+        lm.train(bacth_size=3)
+    with pytest.raises(RunError, match="does not exist"):
+        lm.load(tmp_path / "none")
+
+
+def test_the_report_compares_runs(opened: lm.Trained) -> None:
+    assert lm.report(str(opened.folder)).name == "report.html"
