@@ -18,7 +18,7 @@ from latentmix.data.sources.kept import Kept, keep
 from latentmix.reports.exhibit import exhibit
 from latentmix.reports.scores import Scores
 from latentmix.runs.checkpoints import RunError
-from latentmix.runs.folder import GIVEN, OpenRun
+from latentmix.runs.folder import GIVEN, LOCK, OpenRun
 from latentmix.training import progress
 from latentmix.training.device import find_device
 
@@ -156,7 +156,7 @@ def _keep(data: Data, out: Path) -> Path:
         if not file.is_file() or not _same(Kept(str(file)), data):
             raise RunError(f"{out} holds a run on other data; choose another out=FOLDER")
         return file
-    if out.exists() and any(entry.name != GIVEN for entry in out.iterdir()):
+    if out.exists() and any(entry.name not in (GIVEN, LOCK) for entry in out.iterdir()):
         raise RunError(f"{out} exists and is no run; choose another out=FOLDER")
     keep(data, file)
     return file
