@@ -89,7 +89,7 @@ def test_real_images_are_good_samples(pixels: Features) -> None:
 
 def test_values_are_those_of_the_plain_functions(pixels: Features) -> None:
     method = from_images(pictures(20_000, 4).images)
-    v = samples.evaluate(method, DATA, n=600, splits=3).values
+    v = samples.evaluate(method, DATA, n=600, splits=3, draws=1).values
     g = torch.Generator().manual_seed(0)
     train = torch.randperm(3000, generator=g)[:600]
     test = torch.randperm(1000, generator=g)[:600]
@@ -102,6 +102,33 @@ def test_values_are_those_of_the_plain_functions(pixels: Features) -> None:
     parts = torch.tensor([class_score(part) for part in p.split(200)])
     assert v["class_score"] == pytest.approx(parts.mean().item(), rel=1e-5)
     assert v["class_score_deviation"] == pytest.approx(parts.std(correction=0).item(), rel=1e-3, abs=1e-6)
+
+
+def test_each_draw_has_samples_and_features_of_its_own(
+    pixels: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features of seed s are pixels times 1 + s, which multiplies distances by its square."""
+
+    def scaled(data: Data, seed: int) -> Features:
+        body = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.constant_(body.weight, 1.0 + seed)
+        return pixels._replace(body=nn.Sequential(body, nn.Flatten()), fingerprint=f"{seed:016}")
+
+    monkeypatch.setattr(samples, "classifier", scaled)
+    score = samples.evaluate(from_images(pictures(20_000, 4).images), DATA, n=600, draws=3, seed=1)
+    assert score.protocol["fingerprints"] == [f"{seed:016}" for seed in (1, 2, 3)]
+    by_draw = score.protocol["frechet_test_by_draw"]
+    assert isinstance(by_draw, list)
+    assert len(set(by_draw)) == 3
+    mean = sum(by_draw) / 3
+    half = 4.302653 * (sum((x - mean) ** 2 for x in by_draw) / 2) ** 0.5 / 3**0.5  # t of 2 degrees, 97.5 %
+    v = score.values
+    assert (v["frechet_test_low"], v["frechet_test_high"]) == pytest.approx((mean - half, mean + half))
+    assert v["frechet_test"] == pytest.approx(mean)
+    single = samples.evaluate(from_images(pictures(20_000, 4).images), DATA, n=600, draws=1, seed=1)
+    assert single.values["frechet_test"] == by_draw[0]
+    assert v["frechet_real"] == pytest.approx(single.values["frechet_real"] * (4 + 9 + 16) / 3 / 4, rel=1e-5)
+    assert "frechet_test_low" not in single.values
 
 
 def one_image(split: Split) -> Tensor:

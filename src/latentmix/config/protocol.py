@@ -104,6 +104,25 @@ def _hidden_decoder(method: Settings, data: str) -> dict[str, Any]:
     return {"batch_size": 32, "lr": 1e-4, "keep_last": True}
 
 
+def _gan(method: Settings, data: str) -> dict[str, Any]:
+    """Section 4.4 of Manifold Mixup: n_dis = 5 with spectral norm, 1 with the penalty."""
+    penalised = bool(method.get("penalty"))
+    hidden = "stem" in method.get("places", ())
+    options: dict[str, Any] = {"form": "paper"}
+    if _spec(method.get("network", "gan_residual")).get("name", "gan_residual") == "gan_residual":
+        bypass = "identity" if penalised and not hidden else "convolution"
+        options["network"] = {
+            "name": "gan_residual",
+            "spectral": not penalised,
+            "stem": hidden,
+            "bypass": bypass,
+        }
+    every = {"generator": 1 if penalised else 5}
+    return {"batch_size": 64, "lr": 2e-4, "image_size": 32, "keep_last": True, "every": every} | {
+        "method": options
+    }
+
+
 # No code here has a schedule besides a method's own drops, nor a rate of the probe's own.
 STEADY: dict[str, Any] = {"schedule": "constant", "probe_lr": None}
 _ADAM: dict[str, Any] = {"batch_size": 64, "lr": 1e-4, "keep_last": True, "validate_every": 1}
@@ -113,6 +132,7 @@ OTHERS: dict[str, Callable[[Settings, str], dict[str, Any]]] = {
     "semi_supervised": _semi_supervised,
     "factor_mixing": _factor_mixing,
     "hidden_decoder": _hidden_decoder,
+    "gan": _gan,
 }
 
 

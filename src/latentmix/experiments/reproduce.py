@@ -91,6 +91,8 @@ def planned(asked: Request) -> str:
         images = "?" if task.images is None else f"{task.images:,}"
         stand_in = f"  ({task.stand_in})" if task.stand_in else ""
         lines.append(f"{task.key}  {result.state(out, task):11}  {images:>13} images  {task.name}{stand_in}")
+    notes = {task.cell.name: task.cell.note for task in tasks if task.cell.note}
+    lines += [f"{name}: {note}" for name, note in notes.items()]
     costs = output.cost(tasks, out)
     hours = costs["hours_left"]
     left = "" if hours is None else f"; about {hours:.1f} hours of one process left"

@@ -62,8 +62,6 @@ def evaluate(
         ValueError: Too few images (2 for each feature, which Inception has 2,048 of), data without labels for
             the classifier, no Inception at hand, or draws out of range.
     """
-    from scipy.stats import t as student
-
     if draws < 2:
         raise ValueError(f"draws={draws}: an interval takes 2 or more")
     own = inception(device_of(method)) if features == "inception" else None
@@ -92,9 +90,8 @@ def evaluate(
     some = test[:IMAGES].to(data.test.images.device)
     variety = measure(data.test.pixels(some).cpu(), rebuilt[:IMAGES], mixes)
     scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
-    spread = float(np.std([v["frechet"] for v in found], ddof=1))
-    half = float(student.ppf(0.975, draws - 1)) * spread / math.sqrt(draws)
-    scores |= {"frechet_low": scores["frechet"] - half, "frechet_high": scores["frechet"] + half}
+    low, high = interval([v["frechet"] for v in found])
+    scores |= {"frechet_low": low, "frechet_high": high}
     protocol = nets[0].protocol | {
         "fingerprints": [net.fingerprint for net in nets],
         "frechet_by_draw": [v["frechet"] for v in found],
@@ -107,6 +104,14 @@ def evaluate(
     }
     protocol |= {"real": "training images", "parents": "test images", "k": [3, 5]}
     return Score(variety.gate(scores, fixed), protocol | variety.protocol)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of two or more independent values, by Student's t."""
+    from scipy.stats import t as student
+
+    half = float(student.ppf(0.975, len(values) - 1)) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
 def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:

@@ -15,11 +15,12 @@ from latentmix.methods.roles import Samples, require
 from latentmix.metrics import Count, Score, device_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
-from latentmix.metrics.frechet import class_score, frechet, precision_recall, radii
+from latentmix.metrics.frechet import class_score, frechet, interval, precision_recall, radii
 
 LEAST = 0.5  # of each measure of variety, where real images have 1
 # Repeating one good image, or one of each class, wins these; the distances notice that variety is missing.
 FOOLED = ("class_score", "class_score_deviation", "precision", "density")
+VARIETY = ("variety", "variety_nearest", "variety_classes")
 NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
 
 
@@ -32,24 +33,29 @@ def evaluate(
     features: Literal["classifier", "inception"] = "classifier",
     n: Count = 10_000,
     splits: Annotated[int, Field(ge=2)] = 10,
+    draws: Count = 3,
 ) -> Score:
     """How close generated images, as a set, are to real ones, and how much they vary.
 
-    Distances are comparable only between runs whose features have the same fingerprint and that draw as many
-    images. Samples are rounded to the 256 levels of a file first.
+    Each draw of samples is judged by a feature network of its own seed. Distances are comparable only between
+    runs whose features have the same fingerprints and that draw as many images. Samples are rounded to the
+    256 levels of a file first.
 
     Arguments:
         features: Those of a small classifier trained on the same data, or of Inception v3.
         n: How many images to generate, and to compare with at most of the training and of the test images.
         splits: Parts of the samples over which the class score is averaged, as published.
+        draws: Independent draws of samples; draw i is judged by the classifier trained with `seed + i`, or by
+            Inception.
 
     Returns:
-        `frechet_train`, `frechet_test`: distance of samples to each split. `class_score`,
-        `class_score_deviation`: mean and deviation over the splits. `precision`, `recall`, `density`,
-        `coverage` against training images, on 2,000 of each side at most. `variety`, `variety_nearest`,
-        `variety_classes`: see `variety`. If the samples are collapsed, the class score, precision and density
-        are NaN, because repeated images win them. For scale, of test images in the place of samples:
-        `frechet_real`, `class_score_real`, `coverage_real`.
+        Means over the draws. `frechet_train`, `frechet_test`: distance of samples to each split.
+        `class_score`, `class_score_deviation`: mean and deviation over the splits. `precision`, `recall`,
+        `density`, `coverage` against training images, on 2,000 of each side at most. `variety`,
+        `variety_nearest`, `variety_classes`: see `variety`. If the samples are collapsed, the class score,
+        precision and density are NaN, because repeated images win them. For scale, of test images in the
+        place of samples: `frechet_real`, `class_score_real`, `coverage_real`. With two draws or more,
+        `frechet_test_low` and `frechet_test_high`, the 95 % interval.
 
     Raises:
         ValueError: A method that draws no samples, too few images (2 for each feature), samples that are not
@@ -58,37 +64,55 @@ def evaluate(
     method = require(method, Samples, "samples")
     if n < splits:
         raise ValueError(f"n={n} samples make no {splits} splits")
-    net = classifier(data, seed) if features == "classifier" else inception(device_of(method))
+    own = inception(device_of(method)) if features == "inception" else None
     g = torch.Generator().manual_seed(seed)
-    (train, p_train), (test, p_test) = (
-        net.describe_split(split, torch.randperm(len(split), generator=g)[:n])
-        for split in (data.train, data.test)
-    )
-    fake, p_fake = describe_samples(method, net, n, g)
-    parts = [class_score(p) for p in p_fake.chunk(splits)]
-    near = precision_recall(train[:NEAR], fake[:NEAR])
-    varied = variety(train, p_train, fake, p_fake)
-    values = {
-        "frechet_train": frechet(train, fake),
-        "frechet_test": frechet(test, fake),
-        "class_score": float(np.mean(parts)),
-        "class_score_deviation": float(np.std(parts)),
-        **near,
-        **varied,
-        "frechet_real": frechet(train, test),
-        "class_score_real": float(np.mean([class_score(p) for p in p_test.chunk(splits)])),
-        "coverage_real": precision_recall(train[:NEAR], test[:NEAR])["coverage"],
-    }
-    protocol = net.protocol | {
-        "n_samples": len(fake),
-        "n_train_images": len(train),
-        "n_test_images": len(test),
-        "n_coverage": min(NEAR, len(train), len(fake)),
+    rows = {"train": torch.randperm(len(data.train), generator=g)[:n]}
+    rows["test"] = torch.randperm(len(data.test), generator=g)[:n]
+    found: list[dict[str, float]] = []
+    nets: list[Features] = []
+    for draw in range(draws):
+        net = own or classifier(data, seed + draw)
+        if not nets or own is None:
+            (train, p_train), (test, p_test) = (
+                net.describe_split(split, rows[name])
+                for name, split in (("train", data.train), ("test", data.test))
+            )
+            fixed = {
+                "frechet_real": frechet(train, test),
+                "class_score_real": float(np.mean([class_score(p) for p in p_test.chunk(splits)])),
+                "coverage_real": precision_recall(train[:NEAR], test[:NEAR])["coverage"],
+            }
+        nets.append(net)
+        fake, p_fake = describe_samples(method, net, n, g)
+        parts = [class_score(p) for p in p_fake.chunk(splits)]
+        found.append(
+            {
+                "frechet_train": frechet(train, fake),
+                "frechet_test": frechet(test, fake),
+                "class_score": float(np.mean(parts)),
+                "class_score_deviation": float(np.std(parts)),
+                **precision_recall(train[:NEAR], fake[:NEAR]),
+                **variety(train, p_train, fake, p_fake),
+                **fixed,
+            }
+        )
+    values = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
+    by_draw = [v["frechet_test"] for v in found]
+    if draws > 1:
+        values |= dict(zip(("frechet_test_low", "frechet_test_high"), interval(by_draw)))
+    protocol = nets[0].protocol | {
+        "fingerprints": [net.fingerprint for net in nets],
+        "frechet_test_by_draw": by_draw,
+        "n_samples": n,
+        "n_train_images": len(rows["train"]),
+        "n_test_images": len(rows["test"]),
+        "n_coverage": min(NEAR, len(rows["train"]), n),
         "splits": splits,
+        "draws": draws,
         "k": [3, 5],
         "seed": seed,
     }
-    collapsed = collapse(varied)
+    collapsed = collapse({name: values[name] for name in VARIETY})
     if collapsed["collapsed"]:
         values |= dict.fromkeys(FOOLED, math.nan)
     return Score(values, protocol | collapsed)

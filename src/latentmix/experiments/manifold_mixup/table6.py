@@ -1,153 +1,157 @@
-"""Mixup in GAN training: Manifold Mixup v1, table 6 and section 4.4. Choices only.
-
-`FULL` are the published configurations, `SHORT` the same comparisons in a form that a processor can train.
-Settings are those of a run (`latentmix train`), without data, seed and folder; published numbers are those of
-the paper: inception score, its deviation over ten splits of 50,000 samples, and Frechet distance, each the
-mean of three runs. `gpu_hours` estimates what a configuration costs.
-"""
+"""Manifold Mixup, table 6 and section 4.4: mixup in GAN training."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from latentmix.tables.table import SMOKE, Cell, Column, Published, Scale, Table
 
-from latentmix import config
-from latentmix.methods import Batch, Method
-from latentmix.training.step import make_optimisers, step
-
-Settings = dict[str, Any]
-Published = dict[str, float]
-
-TITLE = "Mixup in GAN training (Manifold Mixup, table 6)"
-FULL_METRICS = ("samples", "samples.features=inception", "samples.n=50000")
-SHORT_METRICS = ("samples",)
-# Reported in the paper from Gulrajani et al. (2017) and Miyato et al. (2018), not run by its authors.
-CITED: dict[str, Published] = {
-    "WGAN-GP": {"inception_score": 7.86, "inception_score_deviation": 0.08},
-    "SN-GAN + hinge": {"inception_score": 8.22, "inception_score_deviation": 0.05, "frechet": 21.7},
+COLUMNS = (
+    Column("class score", "samples", "class_score"),
+    Column("its deviation over 10 splits", "samples", "class_score_deviation"),
+    Column("Frechet, training images", "samples", "frechet_train"),
+    Column("Frechet, test images", "samples", "frechet_test"),
+    Column("coverage", "samples", "coverage"),
+    Column("variety", "samples", "variety"),
+    Column("variety of neighbours", "samples", "variety_nearest"),
+    Column("variety of classes", "samples", "variety_classes"),
+)
+GP: dict[str, Any] = {"penalty": 10}
+HINGE: dict[str, Any] = {"loss": "hinge"}
+FR: dict[str, Any] = {"mixing": "fr"}
+FF: dict[str, Any] = {"mixing": "fr_ff"}
+STEM: dict[str, Any] = {"mixing": "fr", "places": ["pixels", "stem"], "penalty": 0.5}
+BLOCKS: dict[str, Any] = {"mixing": "fr", "places": ["pixels", "block1", "block2"], "form": "clean"}
+# The nine systems that are compared at every scale, and the others of section 4.4.
+SYSTEMS = {
+    "GAN-GP": GP,
+    "GAN-GP, FR": GP | FR,
+    "GAN-GP, FR+FF": GP | FF,
+    "SN-GAN": {},
+    "SN-GAN, FR": FR,
+    "SN-GAN, FR+FF": FF,
+    "SN-GAN with hinge": HINGE,
+    "SN-GAN with hinge, FR": HINGE | FR,
+    "SN-GAN with hinge, FR+FF": HINGE | FF,
 }
-
-IMAGES = 50_000  # of CIFAR-10
-# What a GPU is assumed to sustain on these networks, in operations a second: not measured.
-SUSTAINED = 10e12
-
-FR: Settings = {"mixing": "fr"}
-FF: Settings = {"mixing": "fr_ff"}
-STEM: Settings = {"mixing": "fr", "places": ["pixels", "stem"]}
-BLOCKS: Settings = {"mixing": "fr", "places": ["pixels", "block1", "block2"]}
-
-
-def _numbers(score: float, deviation: float, frechet: float) -> Published:
-    return {"inception_score": score, "inception_score_deviation": deviation, "frechet": frechet}
-
-
-def _full(network: Settings, n_dis: int, **method: Any) -> Settings:
-    """The published run on 32x32 colour images: 500 epochs of 782 batches, the last one smaller."""
-    network = {"name": "gan_residual", **network}
-    return {
-        "method": {"name": "gan", "network": network, **{"form": "paper", **method}},
-        "image_size": 32,
-        "epochs": 500,
-        "keep_last": True,
-        "validate_every": 10,
-        "every": {"generator": n_dis},
-    }
-
-
-def _short(network: Settings, **method: Any) -> Settings:
-    """1,000 steps at a larger learning rate, with one step of the critic for each of the generator."""
-    network = {"name": "gan_small", "width": 8, **network}
-    return {
-        "method": {"name": "gan", "network": network, **method},
-        "image_size": 16,
-        "steps": 1000,
-        "lr": 1e-3,
-    }
-
-
-GP, SN = {"spectral": False, "bypass": "identity"}, {"spectral": True}
-HIDDEN = {"spectral": False, "stem": True}
-# The code published with the paper has scripts for gan-gp, sn-gan, sn-gan-fr (for 600 epochs), sn-hinge and
-# hidden-fr; the other cells take what the nearest of them takes. Cells without numbers are not in the table:
-# the paper tells of the blocks, with hard and with soft labels, and of equation 1 that they did worse.
-FULL: dict[str, tuple[Settings, Published]] = {
-    "gan-gp": (_full(GP, 1, penalty=10), _numbers(7.30, 0.09, 30.2)),
-    "gan-gp-fr": (_full(GP, 1, penalty=10, **FR), _numbers(7.34, 0.09, 28.0)),
-    "gan-gp-fr-ff": (_full(GP, 1, penalty=10, **FF), _numbers(7.55, 0.08, 25.6)),
-    "sn-gan": (_full(SN, 5), _numbers(7.94, 0.08, 21.7)),
-    "sn-gan-fr": (_full(SN, 5, **FR), _numbers(8.00, 0.08, 21.5)),
-    "sn-gan-fr-ff": (_full(SN, 5, **FF), _numbers(8.13, 0.10, 20.6)),
-    "sn-hinge": (_full(SN, 5, loss="hinge"), _numbers(7.97, 0.10, 22.2)),
-    "sn-hinge-fr": (_full(SN, 5, loss="hinge", **FR), _numbers(7.92, 0.09, 22.6)),
-    "sn-hinge-fr-ff": (_full(SN, 5, loss="hinge", **FF), {}),
-    # The published hidden mixes are of the first pair of each batch alone; the other cell mixes all pairs.
-    "hidden-fr": (_full(HIDDEN, 1, penalty=0.5, **STEM), _numbers(8.05, 0.06, 20.7)),
-    "hidden-fr-all-pairs": (_full(HIDDEN, 1, penalty=0.5, form="clean", **STEM), {}),
-    "blocks-fr": (_full(SN, 5, form="clean", **BLOCKS), {}),
-    "blocks-fr-soft": (_full(SN, 5, form="clean", mix_labels="soft", **BLOCKS), {}),
-    "sn-mixup": (_full(SN, 5, mixing="pixels"), {}),
+OTHERS = {
+    "GAN-GP, FR in pixels or stem": STEM,
+    "GAN-GP, FR in pixels or stem, all pairs": STEM | {"form": "clean"},
+    "SN-GAN, FR in pixels or blocks": BLOCKS,
+    "SN-GAN, FR in pixels or blocks, soft labels": BLOCKS | {"mix_labels": "soft"},
+    "SN-GAN, equation 1": {"mixing": "pixels"},
 }
-
-FREE = {"spectral": False}
-SHORT: dict[str, tuple[Settings, Published]] = {
-    "gan-gp": (_short(FREE, penalty=10), {}),
-    "gan-gp-fr": (_short(FREE, penalty=10, **FR), {}),
-    "gan-gp-fr-ff": (_short(FREE, penalty=10, **FF), {}),
-    "sn-gan": (_short(SN), {}),
-    "sn-gan-fr": (_short(SN, **FR), {}),
-    "sn-gan-fr-ff": (_short(SN, **FF), {}),
-    "sn-hinge": (_short(SN, loss="hinge"), {}),
-    "sn-hinge-fr": (_short(SN, loss="hinge", **FR), {}),
-    "sn-hinge-fr-ff": (_short(SN, loss="hinge", **FF), {}),
+# Inception score, its deviation over splits of 50,000 samples, Frechet distance; means of three runs.
+PRINTED = {
+    "GAN-GP": (7.30, 0.09, 30.2),
+    "GAN-GP, FR": (7.34, 0.09, 28.0),
+    "GAN-GP, FR+FF": (7.55, 0.08, 25.6),
+    "SN-GAN": (7.94, 0.08, 21.7),
+    "SN-GAN, FR": (8.00, 0.08, 21.5),
+    "SN-GAN, FR+FF": (8.13, 0.10, 20.6),
+    "SN-GAN with hinge": (7.97, 0.10, 22.2),
+    "SN-GAN with hinge, FR": (7.92, 0.09, 22.6),
+    "GAN-GP, FR in pixels or stem": (8.05, 0.06, 20.7),
+}
+# Of one run, estimated from its operations at 10^13 a second, which a test counts.
+GPU_HOURS = {
+    "GAN-GP": 6.1,
+    "GAN-GP, FR": 7.3,
+    "GAN-GP, FR+FF": 8.4,
+    "SN-GAN": 3.0,
+    "SN-GAN, FR": 4.2,
+    "SN-GAN, FR+FF": 5.3,
+    "SN-GAN with hinge": 3.2,
+    "SN-GAN with hinge, FR": 4.3,
+    "SN-GAN with hinge, FR+FF": 5.4,
+    "GAN-GP, FR in pixels or stem": 8.1,
+    "GAN-GP, FR in pixels or stem, all pairs": 8.1,
+    "SN-GAN, FR in pixels or blocks": 3.7,
+    "SN-GAN, FR in pixels or blocks, soft labels": 3.8,
+    "SN-GAN, equation 1": 2.0,
 }
 
 
-def gpu_hours(settings: Settings) -> float:
-    """Operations of the complete training on CIFAR-10 at `SUSTAINED` a second, in hours: an estimate."""
-    run = config.resolve(settings)
-    images = run.steps * run.batch_size if run.steps else (run.epochs or 0) * IMAGES
-    return images * operations(settings) / SUSTAINED / 3600
+def numbers(score: float, deviation: float | None, distance: float | None) -> dict[str, Published]:
+    """Published numbers by their columns; no deviation over runs is published."""
+    printed = zip(COLUMNS[:3], (score, deviation, distance))
+    return {column.title: Published(number, None, 3) for column, number in printed if number is not None}
 
 
-def operations(settings: Settings, batch: int = 2) -> float:
-    """Operations of a training step for each image of the batch, averaged over steps with the generator and
-    without.
-
-    Those of convolutions and matrix products, forward and backward; a multiplication and an addition are two.
-
-    Arguments:
-        batch: Images of the steps that are counted.
-    """
-    run = config.resolve(settings)
-    shape = (3, run.image_size, run.image_size)
-    with torch.random.fork_rng(devices=[]):
-        method = cast(Method, config.build("method", run.method, shape=shape))
-        optimisers = make_optimisers(method, run.lr)
-
-        def count(*players: str) -> int:
-            method.get_submodule("generator").requires_grad_("generator" in players)
-            with _Counter() as counter:
-                step(method, Batch(torch.zeros(batch, *shape)), optimisers, players)
-            return counter.total
-
-        both = count("generator", "critic")
-        n_dis = run.every.get("generator", 1)
-        alone = count("critic") if n_dis > 1 else 0
-    return (both + (n_dis - 1) * alone) / n_dis / batch
+def published_run(system: str, method: dict[str, Any]) -> Cell:
+    """A training on CIFAR-10 as published: 500 epochs, n_dis = 5 with spectral norm, 1 with the penalty."""
+    return Cell(
+        f"CIFAR-10: {system}",
+        {
+            "protocol": "paper",
+            "method": {"name": "gan", **method},
+            "data": "cifar10",
+            "epochs": 500,
+            "validate_every": 10,
+        },
+        numbers(*PRINTED[system]) if system in PRINTED else {},
+        note=f"about {GPU_HOURS[system]} GPU hours, estimated at 10^13 operations a second",
+    )
 
 
-class _Counter(TorchDispatchMode):
-    """Counts operations by torch's formulas; its own counter refuses gradients of single tensors."""
+def small_run(group: str, data: str, system: str, method: dict[str, Any]) -> Cell:
+    """The same system with small networks, one critic step for each step of the generator."""
+    network = {"name": "gan_small", "width": 8, "spectral": "penalty" not in method}
+    return Cell(
+        f"{group}: {system}",
+        {
+            "method": {"name": "gan", "network": network, **method},
+            "data": data,
+            "image_size": 16,
+            "epochs": 1,
+            "batch_size": 32,
+            "lr": 1e-3,
+        },
+    )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=result)
-        return result
+TABLE = Table(
+    name="manifold-table6",
+    title="mixup in GAN training",
+    paper="Manifold Mixup, table 6",
+    columns=COLUMNS,
+    metrics=("samples.features=inception", "samples.n=50000", "samples.draws=1"),
+    cells=(
+        *(published_run(system, method) for system, method in {**SYSTEMS, **OTHERS}.items()),
+        Cell("CIFAR-10: WGAN-GP", None, numbers(7.86, 0.08, None), note="Gulrajani et al., 2017"),
+        Cell(
+            "CIFAR-10: SN-GAN with hinge, Miyato et al.",
+            None,
+            numbers(8.22, 0.05, 21.7),
+            note="Miyato et al., 2018",
+        ),
+        *(
+            small_run(group, data, system, method)
+            for group, data in (("MNIST", "mnist"), ("Fashion-MNIST", "fashion_mnist"))
+            for system, method in SYSTEMS.items()
+        ),
+    ),
+    scales={
+        "paper": Scale(
+            only=("CIFAR-10: *",),
+            note="Inception of torchvision, where the published scores are of TensorFlow's; which images the "
+            "published Frechet distances compare with is not known. The published deviations are "
+            "over splits, not over runs.",
+        ),
+        "short": Scale(
+            only=("MNIST: *", "Fashion-MNIST: *"),
+            metrics=("samples.n=5000",),
+            minutes=0.7,
+            note="16 pixels, `gan_small` of width 8, one epoch (1,562 steps) of batches of 32, learning rate "
+            "1e-3; scores of 5,000 samples by three small classifiers of the same data. One critic step for "
+            "each step of the generator: with the published five, as many generator steps would cost about "
+            "four times as much.",
+        ),
+        "smoke": Scale(
+            {**SMOKE, "train_size": 160, "method": {"network": {"width": 2}}},
+            only=("MNIST: GAN-GP", "MNIST: SN-GAN with hinge, FR", "MNIST: SN-GAN, FR+FF"),
+            seeds=1,
+            metrics=("samples.n=150", "samples.draws=1"),
+        ),
+    },
+)
