@@ -135,7 +135,7 @@ def decode_arrays(
         pixels = {s: np.repeat(p, 3, 1) if p.shape[1] == 1 else p for s, p in pixels.items()}
     splits = {s: Columns(p, indices.get(s), attributes.get(s)) for s, p in pixels.items()}
     columns = next(iter(attributes.values())).shape[1] if attributes else 0
-    sides = {shape[2:0:-1] for shape in (_channels_first(arrays[n].shape) for n in images.values())}
+    sides = {shape[:1:-1] for shape in (_channels_first(arrays[n].shape) for n in images.values())}
     found = Found(
         formats={"array": sum(len(p) for p in pixels.values())},
         sizes=tuple(sorted((w, h) for w, h in sides)),
