@@ -63,7 +63,7 @@ config.settings
 config.catalogue config.reading config.protocol config.run
 metrics.composition
 metrics.path
-metrics.attribute_mixes metrics.blend
+metrics.attribute_mixes metrics.blend metrics.posterior
 metrics.on_spiral metrics.spread
 metrics.honesty
 metrics.samples

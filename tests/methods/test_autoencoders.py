@@ -147,7 +147,9 @@ class TestVQVAE:
         u = decoder.split(h).reshape(6, 3, 5)
         nearest = torch.cdist(u.flatten(0, 1), decoder.codebook).argmin(1)
         e = decoder.codebook[nearest].reshape(6, 15)
-        code, commitment = decoder.quantise(h)
+        code, vectors, index, commitment = decoder.quantise(h)
+        assert torch.equal(vectors, u.reshape(18, 5))
+        assert torch.equal(index, nearest)
         torch.testing.assert_close(code, decoder.join(e))
         torch.testing.assert_close(commitment, ((u.reshape(6, 15) - e) ** 2).mean())
 
@@ -167,10 +169,49 @@ class TestVQVAE:
             decoder.codebook.copy_(torch.tensor([[2.0, 0, 0, 0, 0], [-2.0, 0, 0, 0, 0]]))
             decoder.sums.copy_(decoder.codebook)
         for _ in range(200):
-            decoder.quantise(h, lambda t: t)
+            _, vectors, index, _ = decoder.quantise(h)
+            decoder.follow(vectors, index, Batch(h))
         expected = torch.tensor([[1.1, 1, 0, 0, 0], [-3.0, 0, 0, 0, 0]], dtype=torch.float64)
         torch.testing.assert_close(decoder.codebook, expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(decoder.counts, torch.tensor([2.0, 1.0], dtype=torch.float64))
+
+    def test_usage_by_hand(self):
+        """Two of four codewords, in shares 3/4 and 1/4: perplexity 4 / 3^(3/4)."""
+        decoder = build(VQVAE, vectors=1, codewords=4).autoencoder.decoder
+        found = decoder.usage(torch.tensor([1, 3, 1, 1]))
+        assert found["codewords"] == 2
+        assert found["perplexity"].item() == pytest.approx(4 / 3**0.75)
+        assert decoder.usage(torch.arange(4))["perplexity"].item() == pytest.approx(4)
+        values = build(VQVAE, vectors=2, codewords=8).eval().validate(batch())
+        assert 1 <= values["perplexity"] <= values["codewords"] <= 8
+
+    def test_idle_codewords_move_to_different_vectors_of_the_batch(self):
+        decoder = build(VQVAE, vectors=1, codewords=6, decay=0.99, revive=3).autoencoder.decoder
+        far = torch.full((5, 5), 100.0, dtype=torch.float64)
+        with torch.no_grad():
+            decoder.codebook[1:] = far
+            decoder.sums.copy_(decoder.codebook)
+        h = torch.eye(5, dtype=torch.float64)[:3]  # all nearest to codeword 0
+        for step in range(3):
+            assert torch.equal(decoder.codebook[1:] > 50, far > 50), step
+            vectors = h
+            decoder.follow(vectors, torch.zeros(3, dtype=torch.int64), Batch(h, host=torch.Generator()))
+        moved = (decoder.codebook[1:] < 50).all(1)
+        assert moved.sum() == 3  # as many as there are vectors, each to another one
+        near = torch.cdist(decoder.codebook[1:][moved], h)
+        assert near.min(1).values.max() < 1e-3
+        assert near.argmin(1).unique().numel() == 3
+        assert decoder.idle[1:][moved].eq(0).all()
+        decoder.follow(h, torch.zeros(3, dtype=torch.int64), Batch(h, host=torch.Generator()))
+        assert (decoder.codebook[1:] < 50).all()  # the other two in the next step
+        assert decoder.idle[0] == 0
+
+    def test_revival_needs_one_rank_and_old_checkpoints_know_no_idle_steps(self):
+        method = build(VQVAE, vectors=2, codewords=8)
+        with pytest.raises(ValueError, match="revive=0"):
+            method.losses(Batch(batch().x, ranks=2))
+        state = {k: v for k, v in method.state_dict().items() if not k.endswith(".idle")}
+        build(VQVAE, vectors=2, codewords=8).load_state_dict(state)
 
     def test_only_training_moves_the_codebook(self):
         method = build(VQVAE, vectors=2, codewords=8)
@@ -214,6 +255,7 @@ class TestVQVAE:
         (lambda: Dropout(SHAPE, network=NETWORK, p=1.0), "p=1"),
         (lambda: VQVAE(SHAPE, network=NETWORK, codewords=1), "2 codewords"),
         (lambda: VQVAE(SHAPE, network=NETWORK, decay=1.0), "decay=1"),
+        (lambda: VQVAE(SHAPE, network=NETWORK, revive=-1), "revive=-1"),
     ],
 )
 def test_bad_options_are_refused(make, message):

@@ -50,7 +50,9 @@ def test_losses_and_weights_are_what_they_were(name: str, monkeypatch: pytest.Mo
     expected = GOLDEN[name]
     if os.environ.get("LATENTMIX_GOLDEN") == "exact":
         digest = hashlib.sha256()
-        for _, value in sorted(method.state_dict().items()):
+        for key, value in sorted(method.state_dict().items()):
+            if key.endswith(".idle"):  # newer than the file
+                continue
             digest.update(value.contiguous().numpy().tobytes())
         assert losses == expected["losses"]
         assert digest.hexdigest() == expected["sha256"]

@@ -25,7 +25,9 @@ from latentmix.training.step import make_optimisers, step
 SHAPE, BATCH, STEPS = (1, 4, 4), 8, 3
 METHODS = {
     "amr_labels": lambda: AMRLabels(SHAPE, 3, network=MLP(d_h=4, width=8)),
-    "vq_vae": lambda: VQVAE(SHAPE, 3, network=MLP(d_h=4, width=8), vectors=2, codewords=8, decay=0.5),
+    "vq_vae": lambda: VQVAE(
+        SHAPE, 3, network=MLP(d_h=4, width=8), vectors=2, codewords=8, decay=0.5, revive=0
+    ),
 }
 
 

@@ -78,6 +78,11 @@ def _vae(method: Settings, data: str) -> dict[str, Any]:
     return {**_ADAM, "method": {"variant": "paper", **start}}
 
 
+def _vq_vae(method: Settings, data: str) -> dict[str, Any]:
+    """The code of ACAI revives no codeword."""
+    return {"method": {"revive": 0}}
+
+
 def _classifier(method: Settings, data: str) -> dict[str, Any]:
     """Table 1: batches of 128, crops after padding by 4; mixed networks have another loss than plain ones."""
     layers = method.get("layers", MANIFOLD_LAYERS)
@@ -128,6 +133,7 @@ STEADY: dict[str, Any] = {"schedule": "constant", "probe_lr": None}
 _ADAM: dict[str, Any] = {"batch_size": 64, "lr": 1e-4, "keep_last": True, "validate_every": 1}
 OTHERS: dict[str, Callable[[Settings, str], dict[str, Any]]] = {
     "vae": _vae,
+    "vq_vae": _vq_vae,
     "classifier": _classifier,
     "semi_supervised": _semi_supervised,
     "factor_mixing": _factor_mixing,

@@ -21,7 +21,7 @@ class VAE(AutoencoderMethod):
     The terms are summed over pixels and units and averaged over the batch, so that beta = 1 gives the
     evidence lower bound. The network's encoder is built for a code twice as long, whose halves are mu and
     log sigma^2. `encode` returns mu and is thus deterministic, unlike most implementations, in which two
-    calls give two codes.
+    calls give two codes. `sample` decodes draws of the prior.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
@@ -82,6 +82,18 @@ class VAE(AutoencoderMethod):
         mean, spread = self.autoencoder.encode(x).chunk(2, dim=1)
         return mean, spread if self.variant == "paper" else torch.exp(spread / 2)
 
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Decode n draws of z ~ N(0, I), drawn on the device of `generator`, in evaluation mode."""
+        device = next(self.parameters()).device
+        drawn_on = device if generator is None else generator.device
+        z = torch.randn(n, *self.code_shape, generator=generator, device=drawn_on).to(device)
+        training = self.training
+        self.eval()
+        images = torch.cat([self.decode(part) for part in z.split(500)])
+        self.train(training)
+        return images
+
     def losses(self, batch: Batch) -> Losses:
         mean, std = self.posterior(batch.x)
         noise = torch.empty_like(mean).normal_(generator=batch.generator)
@@ -91,10 +103,16 @@ class VAE(AutoencoderMethod):
         return losses | self.probe_losses(mean, batch), {"reconstruction": error, "kl": kl}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure the objective and its terms at z = mu(x), and whether the online probe is right."""
+        """Measure the objective and its terms at z = mu(x), active units, and the online probe.
+
+        A unit is active if the variance of its mean over the batch is above 0.01 (Burda et al., ICLR 2016);
+        the metric `posterior` counts over all test images, and gives the lower bound.
+        """
         values = super().validate(batch)
-        kl = self._kl(*self.posterior(batch.x))
-        return values | {"kl": kl, "objective": self.pixels * values["reconstruction"] + self.beta * kl}
+        mean, std = self.posterior(batch.x)
+        kl, variance = self._kl(mean, std), mean.flatten(1).float().var(0, correction=0)
+        values |= {"kl": kl, "active_units": (variance > 0.01).sum()}
+        return values | {"objective": self.pixels * values["reconstruction"] + self.beta * kl}
 
     def _kl(self, mean: Tensor, std: Tensor) -> Tensor:
         units = mean[0].numel() if self.variant == "paper" else 1

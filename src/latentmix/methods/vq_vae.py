@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,12 @@ class VQVAE(AutoencoderMethod):
     `encode` returns the code before quantisation and `decode` quantises it, so codes are mixed before
     quantisation, as published.
 
+    A codebook may die: vectors gather at a few codewords, the others are never nearest to one again, and all
+    images decode to one. So a codeword that was nearest to no vector for `revive` steps moves to a vector of
+    the batch, each to another one (not published; 0 in `protocol=paper`). The log has `codewords`, how many
+    were in use in a batch, and `perplexity`, exp of the entropy of their shares of the batch's vectors: 1 if
+    all are nearest to one codeword, the number of codewords if all are used alike.
+
     Arguments:
         shape: Shape of an image, (C, H, W).
         num_classes: Number of classes, for the online probe (on codes before quantisation).
@@ -38,10 +43,12 @@ class VQVAE(AutoencoderMethod):
         codewords: Number of vectors in the codebook.
         beta: Weight of the commitment, a mean of squares.
         decay: Decay per step of the codebook's averages.
+        revive: Steps without use after which a codeword moves to a vector of the batch; 0 for never.
         reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
 
     Raises:
-        ValueError: There are fewer than one vector or two codewords, or the decay lies outside [0, 1).
+        ValueError: There are fewer than one vector or two codewords, the decay lies outside [0, 1), `revive`
+            is negative, or, in training, codewords are to be revived on several ranks.
 
     References:
         van den Oord et al., "Neural discrete representation learning", NeurIPS 2017; the code of Berthelot et
@@ -64,10 +71,11 @@ class VQVAE(AutoencoderMethod):
         codewords: int = 2**14,
         beta: float = 10.0,
         decay: float = 0.999,
+        revive: int = 100,
         reconstruction: Reconstruction = "l2",
     ) -> None:
         plain = network.autoencoder(shape)
-        decoder = QuantisedDecoder(plain.decoder, plain.code_shape, vectors, codewords, decay)
+        decoder = QuantisedDecoder(plain.decoder, plain.code_shape, vectors, codewords, decay, revive)
         model = EncoderDecoder(plain.encoder, decoder, plain.code_shape)
         super().__init__(model, reconstruction=reconstruction, num_classes=num_classes)
         self.beta = beta
@@ -75,13 +83,36 @@ class VQVAE(AutoencoderMethod):
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
-        q, commitment = decoder.quantise(h, batch.total if self.training and h.requires_grad else None)
-        x_hat = decoder.decoder(q)
+        code, vectors, index, commitment = decoder.quantise(h)
+        if self.training and h.requires_grad:
+            decoder.follow(vectors, index, batch)
+        x_hat = decoder.decoder(code)
         x_hat = torch.tanh(x_hat / 2) if self.reconstruction in ("bce", "bce_sum") else x_hat
         error = self.reconstruction_error(x_hat, batch.x)
         losses = {"autoencoder": error + self.beta * commitment}
-        values = {"reconstruction": error, "commitment": commitment}
+        values = {"reconstruction": error, "commitment": commitment} | decoder.usage(index)
         return losses | self.probe_losses(h, batch), values
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Measure the reconstruction, the online probe, and how many codewords a batch uses."""
+        decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
+        return super().validate(batch) | decoder.usage(decoder.quantise(self.encode(batch.x)).nearest)
+
+
+class Quantised(NamedTuple):
+    """What the bottleneck makes of codes.
+
+    Arguments:
+        code: Codes of the same shape (B, ...).
+        vectors: What was replaced, (B * vectors, H), without gradient.
+        nearest: Index of each vector's codeword, (B * vectors,).
+        commitment: Mean square distance of the vectors from their codewords, a scalar.
+    """
+
+    code: Tensor
+    vectors: Tensor
+    nearest: Tensor
+    commitment: Tensor
 
 
 class QuantisedDecoder(nn.Module):
@@ -90,58 +121,91 @@ class QuantisedDecoder(nn.Module):
     Arguments:
         decoder: Maps codes to images.
         code_shape: Shape of one code.
-        vectors, codewords, decay: As for `VQVAE`.
+        vectors, codewords, decay, revive: As for `VQVAE`.
     """
 
     codebook: Tensor
     counts: Tensor
     sums: Tensor
+    idle: Tensor
 
     def __init__(
-        self, decoder: nn.Module, code_shape: tuple[int, ...], vectors: int, codewords: int, decay: float
+        self,
+        decoder: nn.Module,
+        code_shape: tuple[int, ...],
+        vectors: int,
+        codewords: int,
+        decay: float,
+        revive: int = 0,
     ) -> None:
         if vectors < 1 or codewords < 2:
             raise ValueError(f"vectors={vectors}, codewords={codewords}: it takes 1 vector and 2 codewords")
         if not 0 <= decay < 1:
             raise ValueError(f"decay={decay}: must lie in 0..1, below 1")
+        if revive < 0:
+            raise ValueError(f"revive={revive}: steps without use, 0 for never")
         super().__init__()
         units = math.prod(code_shape)
         self.split = nn.Sequential(nn.Flatten(), nn.Linear(units, vectors * units))
         self.join = nn.Sequential(
             nn.ReLU(), perceptron(vectors * units, 512, units), nn.Unflatten(1, code_shape)
         )
-        self.decoder, self.decay = decoder, decay
+        self.decoder, self.decay, self.revive = decoder, decay, revive
         codebook = torch.randn(codewords, units) / math.sqrt(units)
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.ones(codewords))
         self.register_buffer("sums", codebook.clone())
+        self.register_buffer("idle", torch.zeros(codewords, dtype=torch.int32))  # steps without use
 
     def forward(self, h: Tensor) -> Tensor:
         """Map codes (B, ...) to images."""
-        return self.decoder(self.quantise(h)[0])
+        return self.decoder(self.quantise(h).code)
 
-    def quantise(self, h: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Pass codes through the bottleneck; return codes of the same shape and the commitment, a scalar.
-
-        Arguments:
-            total: Sums a tensor over all ranks. If it is given, the codewords move towards their vectors.
-        """
+    def quantise(self, h: Tensor) -> Quantised:
+        """Pass codes (B, ...) through the bottleneck."""
         u = self.split(h).unflatten(1, (-1, self.codebook.shape[1]))
         flat = u.flatten(0, 1)
         index = (self.codebook.square().sum(1) - 2 * flat @ self.codebook.T).argmin(1)
         e = self.codebook[index].reshape(u.shape)
-        if total is not None:
-            self._follow(flat.detach(), index, total)
-        return self.join((u + (e - u).detach()).flatten(1)), F.mse_loss(u, e)
+        code = self.join((u + (e - u).detach()).flatten(1))
+        return Quantised(code, flat.detach(), index, F.mse_loss(u, e))
 
     @torch.no_grad()
-    def _follow(self, u: Tensor, index: Tensor, total: Callable[[Tensor], Tensor]) -> None:
-        with torch.autocast(u.device.type, enabled=False):
+    def usage(self, index: Tensor) -> dict[str, Tensor]:
+        """Number of codewords among indices (N,), and the perplexity of their shares."""
+        share = torch.bincount(index, minlength=len(self.codebook)).double() / len(index)
+        return {"codewords": (share > 0).sum(), "perplexity": torch.special.entr(share).sum().exp()}
+
+    @torch.no_grad()
+    def follow(self, vectors: Tensor, index: Tensor, batch: Batch) -> None:
+        """Move codewords towards the mean of the vectors (N, H) nearest to them, and revive the dead ones."""
+        with torch.autocast(vectors.device.type, enabled=False):
             # A product with one-hot rows instead of a scattered addition, so that sums always have the same
             # order.
             mine = F.one_hot(index, len(self.codebook)).to(self.sums.dtype)
-            self.counts.lerp_(total(mine.sum(0)), 1 - self.decay)
-            self.sums.lerp_(total(mine.T @ u.to(self.sums.dtype)), 1 - self.decay)
-            vectors = self.counts.sum()
-            smooth = (self.counts + EPSILON) / (vectors + len(self.counts) * EPSILON) * vectors
+            used = batch.total(mine.sum(0))
+            self.counts.lerp_(used, 1 - self.decay)
+            self.sums.lerp_(batch.total(mine.T @ vectors.to(self.sums.dtype)), 1 - self.decay)
+            if self.revive:
+                self._revive(vectors, used, batch)
+            total = self.counts.sum()
+            smooth = (self.counts + EPSILON) / (total + len(self.counts) * EPSILON) * total
             self.codebook.copy_(self.sums / smooth[:, None])
+
+    def _revive(self, vectors: Tensor, used: Tensor, batch: Batch) -> None:
+        """Move the codewords that are idle for longest, each to another vector, while there are vectors."""
+        if batch.ranks > 1:
+            raise ValueError("method.revive draws from the vectors of one rank; set method.revive=0")
+        self.idle.add_(1).masked_fill_(used > 0, 0)
+        longest, dead = self.idle.topk(min(len(vectors), len(self.idle)))
+        dead = dead[longest >= self.revive]
+        source = batch.host if batch.host is not None else batch.generator
+        device = None if source is None else source.device
+        drawn = torch.randperm(len(vectors), generator=source, device=device)[: len(dead)]
+        self.sums[dead] = vectors[drawn.to(vectors.device)].to(self.sums.dtype)
+        self.counts[dead] = 1
+        self.idle[dead] = 0
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state.setdefault(prefix + "idle", torch.zeros_like(self.idle))  # checkpoints of 0.2.0 have none
+        super()._load_from_state_dict(state, prefix, *rest)

@@ -13,6 +13,7 @@ from torch import Tensor
 from latentmix import runs
 from latentmix.data import Data, Split
 from latentmix.methods.roles import Autoencodes, Decodes, Samples, require
+from latentmix.methods.vae import VAE, divergence
 from latentmix.mixing import slerp
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import Label, Tile, magnification, sheet, store
@@ -23,6 +24,7 @@ from latentmix.training.samples import FOLDER, SIDE
 PAIRS = 4
 MIXES = ("interpolations", "bernoulli", "reconstructions", "triangle")
 STEPS = 9  # images in a walk
+UNITS = 10  # of a VAE, in the picture of traversals
 FRAME = 200  # duration of a GIF frame in milliseconds
 
 
@@ -45,6 +47,8 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
         data = data_of(run, device)
         for name in MIXES:
             draw(name, opened, data, seed, drawn)
+        if isinstance(run.method, VAE) and run.shape[0] in (1, 3):
+            _traversals(run.method, data.test, drawn, seed)
     if run.shape[0] in (1, 3) and run.shape[1] > 1 and isinstance(run.method, Samples):
         _samples(run.method, drawn, seed)
         _over_training(folder, drawn)
@@ -104,6 +108,25 @@ def _samples(method: Samples, drawn: Path, seed: int) -> None:
         walks = method.decode(path.to(images.device))
         tiles = [Tile(i % STEPS, i // STEPS, image) for i, image in enumerate(walks)]
         store(sheet(tiles), drawn / "latent_walk.png")
+
+
+@torch.no_grad()
+def _traversals(method: VAE, split: Split, drawn: Path, seed: int) -> None:
+    """Draw what the most used units of a VAE do: a row for each, from -3 to 3, the others as in one image."""
+    mean, std = method.posterior(split.pixels(slice(500)))
+    used = divergence(mean, std).flatten(2).sum(2) if mean.ndim > 2 else divergence(mean, std)
+    used = used.mean(0)  # a unit of a code with places is a whole map
+    units = used.argsort(descending=True)[:UNITS].tolist()
+    row = int(choose(split, 1, seed)[0])
+    code = method.encode(split.pixels(slice(row, row + 1)))
+    tiles, labels = [], []
+    for place, unit in enumerate(units):
+        codes = code.repeat(STEPS, *[1] * (code.ndim - 1))
+        values = torch.linspace(-3, 3, STEPS, device=code.device)
+        codes[:, unit] = values.reshape(-1, *[1] * (code.ndim - 2))
+        tiles += [Tile(n, place, image) for n, image in enumerate(method.decode(codes))]
+        labels.append(Label(0, place, f"unit {unit}, {used[unit]:.1f} nats"))
+    store(sheet(tiles, labels), drawn / "traversals.png")
 
 
 def _over_training(folder: Path, drawn: Path) -> None:

@@ -13,6 +13,12 @@ FIGURES = {
         "Each row walks the great circle between two random latent vectors. Every image should be plausible, "
         "and neighbours should differ a little; jumps between fixed images are a sign of memory.",
     ),
+    "traversals": (
+        "Traversals",
+        "One test image is encoded, and one unit of its code is set to values from -3 to 3 while the others "
+        "stay; the units that say most about images stand first, with their divergence in nats. A row that "
+        "does not change is a unit that the decoder ignores.",
+    ),
     "samples_over_training": (
         "Samples over training",
         "The same latent vectors at validations from the first (top) to the last (bottom). "
