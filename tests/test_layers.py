@@ -42,7 +42,9 @@ apps.page.page
 apps.page.graph apps.page
 apps.own_pictures apps.traced apps.pixels
 apps
+reports.together
 reports reports.exhibit
+reports.systems
 reports.page
 reports.scores
 reports.texts reports.numbers

@@ -1,4 +1,4 @@
-"""Commands that train and score runs: demo, train, inspect, evaluate and reproduce."""
+"""Commands that train and score runs: demo, train, inspect, evaluate, report and reproduce."""
 
 from __future__ import annotations
 
@@ -132,6 +132,36 @@ def evaluate(
     reports.write(run)
     if failures:
         fail("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+
+@app.command
+def report(*folders: Path, out: Path = Path("report"), seed: int = 0, device: str = "auto") -> None:
+    """Compare trained runs on one page: the same pairs mixed by all, scores over seeds, what differs.
+
+    Runs that differ by their seed alone count as one system, whose scores have a mean and a deviation. OUT
+    gets report.html, scores.csv, scores.tex and the pictures. The report of a single run is written into its
+    own folder.
+
+    Parameters
+    ----------
+    folders
+        Folders of runs on the same data.
+    out
+        Folder for the page.
+    seed
+        Seed that chooses the test images that are mixed.
+    device
+        auto, cpu, cuda, ...
+    """
+    from latentmix.reports import exhibit, together
+
+    runs = list(dict.fromkeys(folder.resolve() for folder in folders))
+    if not runs:
+        fail("name the folders of one run or more: latentmix report RUN RUN ...")
+    if len(runs) == 1:
+        print(exhibit.exhibit(runs[0], device=device_of(device), seed=seed))
+    else:
+        print(together.exhibit(runs, out, device=device_of(device), seed=seed))
 
 
 @app.command

@@ -145,18 +145,19 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List the values in which two nested configurations differ, as lines ``key: old -> new``."""
-    a, b = _flat(old), _flat(new)
+    a, b = flat(old), flat(new)
     return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as {"dotted.key": value}."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found
 
 
 def _look_up(kind: str, name: str) -> catalogue.Part:

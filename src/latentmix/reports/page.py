@@ -58,7 +58,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         drawn.mkdir(exist_ok=True)
         paths = [os.path.relpath(other, drawn) for other in others]
         runs.write_atomically(known, json.dumps(paths) + "\n")
-    run, baselines = _Facts(folder), [_Facts(Path(other)) for other in others]
+    run, baselines = Facts(folder), [Facts(Path(other)) for other in others]
     if len({each.label for each in (run, *baselines)}) <= len(baselines):  # several runs of the same method
         for each in (run, *baselines):
             each.label += f" ({each.folder.resolve().name})"
@@ -72,19 +72,24 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
         ("Environment", _environment(folder)),
     ]
-    body = "\n".join(f"<section>\n<h2>{name}</h2>\n{html}\n</section>" for name, html in sections if html)
-    page = PAGE.format(
-        style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
-        title=escape(f"{run.label} on {run.data}"),
-        lead=escape(_summary(run)),
-        body=body,
-        version=latentmix.__version__,
-    )
+    page = document(f"{run.label} on {run.data}", _summary(run), sections)
     runs.write_atomically(folder / "report.html", page)
     return folder / "report.html"
 
 
-class _Facts:
+def document(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
+    """An HTML page of sections, each a title and its HTML; sections without HTML are left out."""
+    body = "\n".join(f"<section>\n<h2>{name}</h2>\n{html}\n</section>" for name, html in sections if html)
+    return PAGE.format(
+        style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
+        title=escape(title),
+        lead=escape(lead),
+        body=body,
+        version=latentmix.__version__,
+    )
+
+
+class Facts:
     """The facts about a run that its folder contains."""
 
     def __init__(self, folder: Path) -> None:
@@ -112,7 +117,7 @@ class _Facts:
         return label if isinstance(label, str) else name.replace("_", " ")
 
 
-def _summary(run: _Facts) -> str:
+def _summary(run: Facts) -> str:
     """Summarise in one sentence what was trained, on which data, and with which budget."""
     config, mixer = run.config, run.config["method"].get("mixer")
     how = f" ({mixer['name']} of {mixer.get('k', 2)})" if mixer else ""
@@ -132,7 +137,7 @@ def _summary(run: _Facts) -> str:
     return f"{text} for {far}: {budget}{where}. {_chosen(run)}"
 
 
-def _chosen(run: _Facts) -> str:
+def _chosen(run: Facts) -> str:
     """Which weights are scored and shown, and by what they were chosen."""
     for name in ("best", "last"):
         path = run.folder / "checkpoints" / name / "config.json"
@@ -144,7 +149,7 @@ def _chosen(run: _Facts) -> str:
     return ""
 
 
-def _scores(run: _Facts) -> str:
+def _scores(run: Facts) -> str:
     if not run.scores and not run.outdated:
         return (
             f"<p>None yet. This computes them: <code>{_command('evaluate', run.folder, 'probe')}</code></p>"
@@ -152,37 +157,37 @@ def _scores(run: _Facts) -> str:
     blocks = []
     if run.outdated:
         again = _command("evaluate", run.folder, *run.outdated)
-        names = ", ".join(map(_words, run.outdated))
+        names = ", ".join(map(words, run.outdated))
         blocks.append(
             f"<p>Of earlier weights and left out: {names}. To compute again: <code>{again}</code></p>"
         )
     for metric, score in run.scores.items():
         rows = "".join(
-            f"<tr><th scope=row>{_words(name)}</th><td>{_value(name, value, score)}</td></tr>"
+            f"<tr><th scope=row>{words(name)}</th><td>{_value(name, value, score)}</td></tr>"
             for name, value in score.get("values", {}).items()
             # Those of the last epoch are left out if it is the best one too.
             if not (name.startswith("last_") and value == score["values"].get(name[5:]))
         )
         protocol = "".join(
-            f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>"
+            f"<dt>{words(key)}</dt><dd>{escape(_plain(value))}</dd>"
             for key, value in score.get("protocol", {}).items()
         )
         why = collapsed(score)
         warning = f"<p><strong>The model is collapsed: {escape(why)}.</strong></p>\n" if why else ""
         blocks.append(
-            f"<h3>{_words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
+            f"<h3>{words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
             f"<details><summary>Protocol</summary><dl>{protocol}</dl></details>"
         )
     return "\n".join(blocks)
 
 
-def _comparison(compared: Sequence[_Facts]) -> str:
+def _comparison(compared: Sequence[Facts]) -> str:
     """Make a table with a row per run, this one last, and a column per score, without those on validation."""
     numbers = [(metric, name) for r in compared for metric, s in r.scores.items() for name in s["values"]]
     kept = [(m, n) for m, n in numbers if "valid" not in n and not n.startswith("last_")]
     columns = dict.fromkeys((m, name) for m, name in kept if m != "honesty")
-    head = "".join(f"<th scope=col>{_words(metric)}<br>{_words(name)}</th>" for metric, name in columns)
+    head = "".join(f"<th scope=col>{words(metric)}<br>{words(name)}</th>" for metric, name in columns)
     references = {
         metric: score for run in compared for metric, score in run.scores.items()
     }  # for each metric, the score of the last run that has it
@@ -221,7 +226,7 @@ def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return first == second
 
 
-def _honesty(compared: Sequence[_Facts]) -> str:
+def _honesty(compared: Sequence[Facts]) -> str:
     """Make a table of the metric `honesty`: a row for pixel blends of the same images, then one per run."""
     judged = [run for run in compared if "honesty" in run.scores]
     if not judged:
@@ -233,8 +238,8 @@ def _honesty(compared: Sequence[_Facts]) -> str:
     blends = {name: own[f"{name}_pixels"] for name in HONESTY if f"{name}_pixels" in own}
     rows = _honest_row("blend of pixels", {"values": blends})
     rows += "".join(_honest_row(run.label, run.scores["honesty"]) for run in judged)
-    head = "".join(f"<th scope=col>{_words(name)}</th>" for name in HONESTY)
-    meanings = "; ".join(f"<b>{_words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
+    head = "".join(f"<th scope=col>{words(name)}</th>" for name in HONESTY)
+    meanings = "; ".join(f"<b>{words(name)}</b> {meaning}" for name, meaning in HONESTY.items())
     return (
         f"<p>Mixes {where} between test images of different classes. "
         f"{meanings}.</p>\n<div class=wide>"
@@ -250,7 +255,7 @@ def _honest_row(label: str, score: Mapping[str, Any]) -> str:
     return head + "".join(f"<td>{_number(score['values'].get(n))}</td>" for n in HONESTY) + "</tr>"
 
 
-def _figures(run: _Facts, baselines: Sequence[_Facts]) -> str:
+def _figures(run: Facts, baselines: Sequence[Facts]) -> str:
     files = {path.stem: path for path in sorted((run.folder / "figures").glob("*.png"))}
     contents = {stem: path.read_bytes() for stem, path in files.items()}
     if "learning_curves" not in contents and any(r["values"] for r in run.log):
@@ -258,7 +263,7 @@ def _figures(run: _Facts, baselines: Sequence[_Facts]) -> str:
         figures.learning_curves({r.label: r.log for r in (*baselines, run)}).save(buffer, "PNG")
         contents["learning_curves"] = buffer.getvalue()
     order = [s for s in FIGURES if s in contents] + [s for s in contents if s not in FIGURES]
-    shown = [_figure(stem, contents[stem]) for stem in order]
+    shown = [figure(stem, contents[stem]) for stem in order]
     if not files:
         command = _command("train", run.folder / "config.yaml")
         shown.insert(
@@ -267,7 +272,8 @@ def _figures(run: _Facts, baselines: Sequence[_Facts]) -> str:
     return "\n".join(shown)
 
 
-def _figure(stem: str, content: bytes) -> str:
+def figure(stem: str, content: bytes) -> str:
+    """HTML of a picture with its title and caption; a damaged one is named."""
     title, caption = FIGURES.get(stem, (stem.replace("_", " ").capitalize(), ""))
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -283,7 +289,7 @@ def _figure(stem: str, content: bytes) -> str:
     )
 
 
-def _commands(run: _Facts) -> str:
+def _commands(run: Facts) -> str:
     config = run.folder / "config.yaml"
     length = "steps" if run.config.get("steps") else "epochs"
     longer = f"{length}={2 * run.config[length]}"
@@ -304,7 +310,7 @@ def _data(folder: Path) -> str:
 
 def _environment(folder: Path) -> str:
     known = _read_environment(folder)
-    rows = "".join(f"<dt>{_words(key)}</dt><dd>{escape(_plain(value))}</dd>" for key, value in known.items())
+    rows = "".join(f"<dt>{words(key)}</dt><dd>{escape(_plain(value))}</dd>" for key, value in known.items())
     return f"<dl>{rows}</dl>" if rows else "<p>Not recorded.</p>"
 
 
@@ -347,7 +353,8 @@ def _plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """A name for readers, escaped."""
     return escape(str(name).replace("_", " "))
 
 
