@@ -52,11 +52,12 @@ scoring
 pictures.figures
 pictures.tiles pictures
 training
+training.fleet
 training.loop
 training.record
 training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
-training.precision training.schedule training.eager
+training.precision training.schedule training.eager training.signals
 runs
 runs.folder
 runs.checkpoints

@@ -255,11 +255,11 @@ def test_ten_batches_by_protocol_paper_equal_the_published_step(case: str) -> No
 
     assert trainer.steps_per_epoch == 7
     for number in range(BATCHES):
-        batch, generator = trainer._batch(number), torch.Generator()
+        batch, generator = trainer.batch(number), torch.Generator()
         generator.set_state(trainer.generator.get_state())
         noise = torch.empty(len(batch.x), 10, dtype=torch.float64).normal_(generator=generator)
         trainer.method.train()
-        trainer._step(number, number % 7)
+        trainer.step(number, number % 7)
         assert batch.y is not None
         theirs.step(batch.x, batch.y, number % 7, mixer.last if mixer else None, noise)
     players = [method.autoencoder, getattr(method, "critic", nn.Identity()), method.probe]

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import PublishedCritic, treats_images_alone
+from latentmix.networks import PublishedCritic, forms, treats_images_alone
 from latentmix.networks.spectral_norm import advance
 
 LOWEST = -60.0  # lowest logit of a fake in one pass: sigmoid(s) and exp(-s) are well within float32's range
@@ -61,7 +61,7 @@ def duel(
         fakes: Sets of decoded images, each (B', C, H, W).
         one_pass: Whether one backward pass through the critic serves both players. This is exact only if each
             logit depends on its own image alone. By default, one pass is used if the critic declares this
-            (`latentmix.networks.Critic`) and both players step.
+            (`latentmix.networks.Critic`) and both players step, outside of `torch.vmap`.
         discarded: Number of passes of a published critic whose outcome the published step discards.
 
     Returns:
@@ -76,7 +76,7 @@ def duel(
     parameters = [p for p in critic.parameters() if p.requires_grad]
     both_step = bool(parameters) and any(x.requires_grad for x in fakes)
     if one_pass is None:
-        one_pass = treats_images_alone(critic)
+        one_pass = treats_images_alone(critic) and not forms.transformed()
     if not (one_pass and both_step and torch.is_grad_enabled()):
         s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
         fool = [F.softplus(-s).mean() for s in s_fakes]

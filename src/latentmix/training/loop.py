@@ -11,11 +11,9 @@ that is continued on another kind of device goes on with different random number
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +32,7 @@ from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.samples import keep_samples
 from latentmix.training.schedule import pace
+from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import make_optimisers, step
 from latentmix.training.streams import Stream, host_generator
 
@@ -92,7 +91,15 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
     ranks.join(runtime.device)
     if progress and ranks.first and (text := runtime.remark(run.precision)):
         progress.say(text)
-    data = load_data(
+    data = load(run, runtime)
+    trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
+    with stop_on_signal() as stop:
+        return trainer.fit(stop)
+
+
+def load(run: config.Run, runtime: Runtime) -> Data:
+    """The data of a run, on its device."""
+    return load_data(
         config.build("data", run.data),
         image_size=run.image_size,
         classes=run.classes,
@@ -104,9 +111,6 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         seed=run.seed,
         device=runtime.device,
     )
-    trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
-    with _stop_on_signal() as stop:
-        return trainer.fit(stop)
 
 
 class Trainer:
@@ -153,10 +157,24 @@ class Trainer:
         # Each rank has its own random numbers; the first rank has those of a single process.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
+        self.settle: Callable[[], None] = lambda: None
         self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done, and return the run's folder."""
+        with closing(self.steps(stop)) as steps:
+            for number, i in steps:
+                self.step(number, i)
+        return self.folder
+
+    def steps(self, stop: Callable[[], bool] = lambda: False) -> Generator[tuple[int, int], None, None]:
+        """Do everything but the steps: yield (number, number in its epoch) where a step is due.
+
+        Before the weights are read, for checks, validation and checkpoints, `settle` is called.
+
+        Raises:
+            Interrupted: `stop` said so after a step; a checkpoint was saved.
+        """
         if not checkpoints.exist(self.folder):
             split = self.data.train
             self.method.begin(split.images, split.labels)  # may refuse the data, before anything is written
@@ -166,11 +184,10 @@ class Trainer:
                 runs.describe_data(self.folder, self.data)
             self.ranks.wait()
             restore(self)
-            self._fit(stop)
+            yield from self._steps(stop)
         self.ranks.wait()
-        return self.folder
 
-    def _fit(self, stop: Callable[[], bool]) -> None:
+    def _steps(self, stop: Callable[[], bool]) -> Generator[tuple[int, int], None, None]:
         state, title = self.state, f"{self.method.label} on {self.data.name}"
         self.progress.start(title, self.total, state.step, self.run.batch_size)
         for line in self.data.found.lines():
@@ -180,19 +197,22 @@ class Trainer:
             while state.step < self.total:
                 epoch, i = divmod(state.step, self.steps_per_epoch)
                 self.method.train()
-                self._step(state.step, i)
+                yield state.step, i
                 state.step += 1
                 state.seconds = time.monotonic() - started
                 last = state.step % self.steps_per_epoch == 0 or state.step == self.total
-                if state.step % LOG_EVERY == 0 or last:
+                asked, due = self.ranks.any(stop(), time.monotonic() - saved > SAVE_EVERY)
+                logs, saves = state.step % LOG_EVERY == 0 or last, last or asked or due
+                if logs or saves:
+                    self.settle()
+                if logs:
                     values = self.record.flush(state, self.remedy)
                     self._log("train", epoch, values)
                     self.progress.step(state.step, epoch, values)
                 if last and self._validates(epoch):
                     self._validate(epoch)
                     state.seconds = time.monotonic() - started
-                asked, due = self.ranks.any(stop(), time.monotonic() - saved > SAVE_EVERY)
-                if last or asked or due:
+                if saves:
                     self._save()
                     saved = time.monotonic()
                 if asked and state.step < self.total:
@@ -253,8 +273,13 @@ class Trainer:
 
         return [stream(rows, 0)] + ([stream(everything, 1)] if kind == "both" else [])
 
-    def _step(self, number: int, i: int) -> None:
-        stepping = [name for name, period in self.periods.items() if i % period == 0]
+    def stepping(self, i: int) -> list[str]:
+        """The players that step on the i-th batch of an epoch."""
+        return [name for name, period in self.periods.items() if i % period == 0]
+
+    def step(self, number: int, i: int) -> None:
+        """Take step `number` of the run, the i-th of its epoch."""
+        stepping = self.stepping(i)
         if len(set(self.periods.values())) > 1:  # with equal periods no player is ever frozen
             for name, parameters in self.players.items():
                 for parameter in parameters:
@@ -262,7 +287,7 @@ class Trainer:
         alone = self.ranks.count == 1
         losses, values = step(
             self.method,
-            self._batch(number),
+            self.batch(number),
             self.optimisers,
             stepping,
             autocast=self.runtime.autocast,
@@ -271,7 +296,8 @@ class Trainer:
         )
         self.record.count(losses, values, number)
 
-    def _batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> Batch:
+        """The images of a step, with the generators that draw for it."""
         split, ranks = self.data.train, self.ranks
         host = host_generator(self.run.seed, number, ranks.rank)
         rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
@@ -365,24 +391,3 @@ class Trainer:
 @contextmanager
 def _nobody() -> Iterator[None]:
     yield
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after the current step; a second one stops at once."""
-    asked = threading.Event()
-
-    def handle(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

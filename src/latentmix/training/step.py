@@ -76,12 +76,12 @@ def step(
         if stage is None:
             return everything
         losses, values = stage
-        _descend(method, batch, optimisers, losses, values, players, average, pace)
+        descend(method, batch, optimisers, losses, values, players, average, pace)
         everything[0].update({name: loss.detach() for name, loss in losses.items()})
         everything[1].update({name: value.detach() for name, value in values.items()})
 
 
-def _descend(
+def descend(
     method: Method,
     batch: Batch,
     optimisers: Optimisers,
@@ -91,6 +91,7 @@ def _descend(
     average: Callable[[Sequence[Tensor]], None] | None,
     pace: float,
 ) -> None:
+    """Let players descend their losses, which were computed from the weights that the optimisers hold."""
     if unknown := sorted(set(losses) - set(optimisers)):
         raise ValueError(
             f"{type(method).__name__}.losses has a loss of {', '.join(unknown)}, which is no player; "
