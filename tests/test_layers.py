@@ -29,7 +29,9 @@ experiments.amr.walks experiments.manifold_mixup.figure1
 experiments.amr.systems experiments.manifold_mixup.classifiers
 experiments.amr.__init__ experiments.manifold_mixup.__init__
 tables.output
-tables.execute tables.records tables.verdict
+tables.numbers tables.page
+tables.rows
+tables.execute tables.records tables.pairs tables.verdict
 tables.result
 tables.plan
 tables.lease tables.table

@@ -33,12 +33,14 @@ def made(name: str, out: Path, only: tuple[str, ...] = ()) -> list[Path]:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_table_and_figure_in_seconds(name: str, folder: Path) -> None:
-    paths = {path.suffix: path for path in made(name, folder)}
+    paths = {path.name.removeprefix(f"{name}-smoke"): path for path in made(name, folder)}
     asked = table(name)
     assert (".png" in paths) == (asked.draw is not None)
-    assert (".md" in paths) == bool(asked.columns)
-    if ".png" in paths:
-        assert paths[".png"].stat().st_size > 3000
+    assert (".md" in paths) == ("-numbers.png" in paths) == bool(asked.columns)
+    assert all(path.stat().st_size > 3000 for path in paths.values() if path.suffix == ".png")
+    page = paths[".html"].read_text()
+    assert page.count(">report</a>") == len(plan(asked, "smoke"))
+    assert page.count("data:image/png") == sum(path.suffix == ".png" for path in paths.values())
     if ".md" in paths:
         rows = list(csv.DictReader(paths[".csv"].open()))
         assert {row["cell"] for row in rows if row["mean"]} == {

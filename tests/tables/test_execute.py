@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from latentmix import runs
-from latentmix.tables import execute, output, result
+from latentmix.tables import execute, output, result, rows
 from latentmix.tables.plan import Task, plan
 from latentmix.tables.table import Cell, Scale, Table
 
@@ -73,7 +73,7 @@ def test_one_failed_cell_keeps_its_reason_while_the_others_finish(chain: Table, 
     assert "none.npz" in reasons["missing"]  # type: ignore[operator]
     assert "--data DIR" in reasons["missing"]  # type: ignore[operator]
     assert reasons["builds on it"].startswith("the run that it builds on failed: ")  # type: ignore[union-attr]
-    text = output.markdown(failing, "paper", tasks, tmp_path)
+    text = output.markdown(rows.read(failing, "paper", tasks, tmp_path))
     assert "- failed: missing, seed 0: " in text
 
 
@@ -98,11 +98,11 @@ def test_a_collapsed_model_has_no_mean_and_leads_no_table(
     mine = [task for task in tasks if task.cell.name == "decoder"]
     for task, error in zip(mine, errors):
         scored(tmp_path, task, error)
-    (row,) = [r for r in output.rows(chain, "paper", tasks, tmp_path) if r.cell == "decoder"]
+    (row,) = [r for r in rows.read(chain, "paper", tasks, tmp_path).rows if r.cell == "decoder"]
     assert (row.ours is None) == (None in errors)
     for text in (
-        output.markdown(chain, "paper", tasks, tmp_path),
-        output.comma_separated(chain, "paper", tasks, tmp_path),
+        output.markdown(rows.read(chain, "paper", tasks, tmp_path)),
+        output.comma_separated(rows.read(chain, "paper", tasks, tmp_path)),
     ):
         (line,) = [
             line for line in text.splitlines() if "decoder" in line and ("|" in line or "error" in line)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentmix.tables import execute, output, records, result
+from latentmix.tables import execute, output, records, result, rows
 from latentmix.tables.plan import Task, plan
-from latentmix.tables.table import Cell, Scale, Table
+from latentmix.tables.table import Cell, Column, Scale, Table
 
 
 def work(tasks: list[Task], out: Path) -> list[str]:
@@ -67,10 +67,8 @@ def test_recorded_is_finished_on_a_machine_that_has_neither_runs_nor_data(made: 
     assert original is not None
     assert found.scores == original.scores
     assert found.date == original.date
-    table = dataclasses.replace(
-        noise(), columns=(output.Column("accuracy", "training", "test_probe_accuracy"),)
-    )
-    page = output.markdown(table, "paper", tasks, tmp_path)
+    table = dataclasses.replace(noise(), columns=(Column("accuracy", "training", "test_probe_accuracy"),))
+    page = output.markdown(rows.read(table, "paper", tasks, tmp_path))
     assert f"2 recorded {found.date} by {found.version}" in page
     assert f"- run of a, seed 1: recorded {found.date} by latentmix" in page
 

@@ -9,34 +9,59 @@ from scipy.stats import ttest_ind_from_stats
 from latentmix.tables.table import Published
 from latentmix.tables.verdict import order, summary, verdict
 
-
-def test_agrees_with_welch() -> None:
-    theirs = Published(97.52, 0.29, 3)
-    for mean in np.linspace(96, 99, 61):
-        ours = Published(mean, 0.4, 5)
-        test = ttest_ind_from_stats(mean, 0.4, 5, 97.52, 0.29, 3, equal_var=False)
-        expected = "agrees" if test.pvalue >= 0.05 else "higher" if mean > 97.52 else "lower"
-        assert verdict(ours, theirs) == expected
-        strict = "agrees" if test.pvalue >= 0.05 / 20 else "higher" if mean > 97.52 else "lower"
-        assert verdict(ours, theirs, 20) == strict
+THEIRS = {"low": Published(10, 1, 3), "middle": Published(20, 1, 3), "high": Published(30, 1, 3)}
 
 
-def test_one_training_borrows_the_published_deviation() -> None:
-    theirs = Published(50, 1, 3)
-    # One new draw among three: margin t(0.975, 2 + 2 by Welch-Satterthwaite) sqrt(1 + 1/3).
-    assert verdict(Published(53), theirs) == "agrees"
-    assert verdict(Published(60), theirs) == "higher"
-    assert verdict(Published(40), theirs) == "lower"
-    assert verdict(Published(50), Published(50)) == "no test"
+def ours(**means: float) -> dict[str, Published]:
+    return {name: Published(mean, 1, 3) for name, mean in means.items()}
 
 
-def test_tables_of_noise_are_called_different_in_one_of_twenty() -> None:
+def test_two_deviations_of_single_trainings() -> None:
+    """Pooled: sqrt((2 * 1 + 2 * 4) / 4) = 1.58; two of them are 3.16."""
+    for mean, expected in ((23.1, "within two deviations"), (23.2, "noise")):
+        mine = {"middle": Published(mean, 2, 3)}
+        assert verdict("middle", mine, {"middle": THEIRS["middle"]}, 10) == expected
+    assert (
+        verdict("low", {"low": Published(11.9)}, THEIRS) == "within two deviations"
+    )  # the published deviation
+
+
+def test_the_order_counts_where_the_number_differs() -> None:
+    mine = ours(low=50, middle=60, high=70)
+    assert {verdict(name, mine, THEIRS, 3) for name in mine} == {"same order"}
+    swapped = ours(low=50, middle=70, high=60)
+    verdicts = {name: verdict(name, swapped, THEIRS, 3) for name in swapped}
+    assert verdicts == {"low": "same order", "middle": "not", "high": "not"}
+
+
+def test_neither_number_nor_order() -> None:
+    equal = ours(low=50, middle=50.1, high=50.2)
+    assert {verdict(name, equal, THEIRS, 3) for name in equal} == {"not"}
+    assert verdict("low", ours(low=50), {"low": THEIRS["low"]}) == "not"
+
+
+def test_the_rule_knows_the_numbers_of_seeds_and_comparisons() -> None:
+    """Five deviations: noise among a hundred numbers of three seeds, beyond noise with ten seeds."""
+    for seeds, comparisons, expected in ((3, 100, "noise"), (10, 100, "not"), (3, 1, "not")):
+        mine, theirs = {"a": Published(15, 1, seeds)}, {"a": Published(10, 1, seeds)}
+        assert verdict("a", mine, theirs, comparisons) == expected
+        test = ttest_ind_from_stats(15, 1, seeds, 10, 1, seeds, equal_var=False)
+        assert (test.pvalue < 0.05 / comparisons) == (expected == "not")
+
+
+def test_without_deviations_there_is_no_test() -> None:
+    assert verdict("a", {"a": Published(50)}, {"a": Published(50)}) == "no test"
+
+
+def test_tables_of_noise_have_an_order_in_one_of_twenty() -> None:
+    """All cells are equal, whatever the paper says; Welch with three values is a little careful."""
     generator, wrong = np.random.default_rng(0), 0
+    printed = {str(i): Published(i, 1, 3) for i in range(5)}
     for _ in range(400):
-        cells = [(generator.normal(0, 1, 3), generator.normal(0, 1, 3)) for _ in range(10)]
-        verdicts = [verdict(summary(a), summary(b), len(cells)) for a, b in cells]
-        wrong += any(v != "agrees" for v in verdicts)
-    assert 2 <= wrong <= 32  # 20 expected; Welch with three values is a little careful
+        found = order({name: summary(generator.normal(0, 1, 3)) for name in printed}, printed)
+        assert found is not None
+        wrong += found.same + found.opposite > 0
+    assert 2 <= wrong <= 32  # 20 expected
 
 
 def test_orders() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from latentmix.experiments import table, tables
-from latentmix.tables import execute, output, records, result
+from latentmix.tables import execute, output, records, result, rows
 from latentmix.tables.plan import Task, images_of, plan
 from latentmix.tables.table import Table
 
@@ -93,7 +93,7 @@ def planned(asked: Request) -> str:
         lines.append(f"{task.key}  {result.state(out, task):11}  {images:>13} images  {task.name}{stand_in}")
     notes = {task.cell.name: task.cell.note for task in tasks if task.cell.note}
     lines += [f"{name}: {note}" for name, note in notes.items()]
-    costs = output.cost(tasks, out)
+    costs = rows.cost(tasks, out)
     hours = costs["hours_left"]
     left = "" if hours is None else f"; about {hours:.1f} hours of one process left"
     lines.append(f"{cost(tasks, table.at(asked.scale).minutes)}; {costs['finished']} finished{left}")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import latentmix
-from latentmix import runs
+from latentmix import reports, runs
 from latentmix.scoring import evaluate
 from latentmix.tables import lease, result
 from latentmix.tables.plan import Task
@@ -198,6 +198,7 @@ def _make(task: Task, out: Path, device: str) -> None:
         _, failures = evaluate(folder, task.metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
     if failures:
         raise ValueError("; ".join(f"{name}: {why}" for name, why in failures.items()))
+    reports.write(folder)
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")
     measured = tuple(dict.fromkeys((*kept, *task.metrics)))

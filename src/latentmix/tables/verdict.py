@@ -1,7 +1,8 @@
-"""Whether a number agrees with a published one, and whether an order holds: rules that know what noise is.
+"""Whether a number or an order is the published one: rules that know the numbers of seeds and of comparisons.
 
-Both rest on Welch's test at the 5 % level, shared among all comparisons of a table (Bonferroni): a table of
-twenty cells whose true means are the published ones calls one of them different in one of twenty tables.
+A difference of two means is *beyond noise* by Welch's test at the 5 % level, divided by the number of
+comparisons (Bonferroni): for orders, the pairs of cells that the paper orders; for numbers, the numbers of
+the table. A single training borrows the other side's deviation.
 """
 
 from __future__ import annotations
@@ -15,25 +16,43 @@ from typing import Literal
 from latentmix.tables.table import Published
 
 LEVEL = 0.05
-Verdict = Literal["agrees", "higher", "lower", "no test"]
+Verdict = Literal["within two deviations", "same order", "not", "noise", "no test"]
 RULE = (
-    "Verdicts: Welch's test of our mean against the published one at the 5 % level, divided by the number of "
-    "comparisons of the table; with one training of ours, the published deviation stands for ours. "
-    '"No test": no deviation is known.'
+    'Verdicts. "Within two deviations": our mean is at most two standard deviations of single trainings from '
+    "the published one (pooled over both sides; the published one, if ours is a single training). "
+    '"Same order": it is farther away, but the cell is above or below at least one other cell as published, '
+    'beyond noise, and never the other way round. "Not": beside another cell its order is opposite to the '
+    'published one, or its number differs and no order is seen. "Noise": farther than two deviations, but '
+    "with so few trainings neither the number nor an order differs beyond noise. Beyond noise: Welch's test "
+    'at the 5 % level, divided by the number of comparisons. "No test": no deviation is known.'
 )
 
 
-def verdict(ours: Published, theirs: Published, comparisons: int = 1) -> Verdict:
-    """How our mean compares with the published one.
+def verdict(
+    name: str, ours: Mapping[str, Published], theirs: Mapping[str, Published], comparisons: int = 1
+) -> Verdict:
+    """How our mean of a cell compares with the published one; see `RULE`.
 
     Arguments:
-        comparisons: Number of such verdicts in the table.
+        name: The cell.
+        ours, theirs: All cells of the column that are to be compared with each other.
+        comparisons: Number of verdicts in the table.
     """
-    margin = _margin(ours, theirs, comparisons)
+    mine, printed = ours[name], theirs[name]
+    difference = abs(mine.mean - printed.mean)
+    deviation = _pooled(mine, printed)
+    if deviation is not None and difference <= 2 * deviation:
+        return "within two deviations"
+    total = sum(1 for _ in _pairs(ours, theirs))
+    signs = {_sign(ours, theirs, a, b, total) for a, b in _pairs(ours, theirs) if name in (a, b)}
+    if -1 in signs:
+        return "not"
+    if 1 in signs:
+        return "same order"
+    margin = _margin(mine, printed, comparisons)
     if margin is None:
         return "no test"
-    difference = ours.mean - theirs.mean
-    return "agrees" if abs(difference) <= margin else "higher" if difference > 0 else "lower"
+    return "noise" if difference <= margin else "not"
 
 
 @dataclass(frozen=True)
@@ -56,19 +75,39 @@ def order(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> Ord
     Returns:
         None if there are no such pairs, or no deviation of ours is known, so that noise is unknown.
     """
-    names = [name for name in ours if name in theirs]
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if theirs[a].mean != theirs[b].mean]
-    if not pairs or all(ours[name].deviation is None for name in names):
+    pairs = list(_pairs(ours, theirs))
+    if not pairs or all(ours[name].deviation is None for pair in pairs for name in pair):
         return None
-    counts = {"same": 0, "opposite": 0, "noise": 0}
-    for a, b in pairs:
-        margin = _margin(ours[a], ours[b], len(pairs))
-        difference = ours[a].mean - ours[b].mean
-        if margin is None or abs(difference) <= margin:
-            counts["noise"] += 1
-        else:
-            counts["same" if difference * (theirs[a].mean - theirs[b].mean) > 0 else "opposite"] += 1
-    return Order(**counts)
+    signs = [_sign(ours, theirs, a, b, len(pairs)) for a, b in pairs]
+    return Order(signs.count(1), signs.count(-1), signs.count(0))
+
+
+def _pairs(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> list[tuple[str, str]]:
+    """Pairs of cells that the paper orders and both have."""
+    names = [name for name in ours if name in theirs]
+    return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if theirs[a].mean != theirs[b].mean]
+
+
+def _sign(
+    ours: Mapping[str, Published], theirs: Mapping[str, Published], a: str, b: str, comparisons: int
+) -> int:
+    """1 if two cells are in the published order beyond noise, -1 if in the other one, 0 if neither."""
+    margin = _margin(ours[a], ours[b], comparisons)
+    difference = ours[a].mean - ours[b].mean
+    if margin is None or abs(difference) <= margin:
+        return 0
+    return 1 if difference * (theirs[a].mean - theirs[b].mean) > 0 else -1
+
+
+def _pooled(ours: Published, theirs: Published) -> float | None:
+    """Standard deviation of single trainings, over both sides; None if neither is known."""
+    known = [p for p in (ours, theirs) if p.deviation is not None and p.n > 1]
+    freedom = sum(p.n - 1 for p in known)
+    return (
+        math.sqrt(sum((p.n - 1) * p.deviation**2 for p in known if p.deviation is not None) / freedom)
+        if known
+        else None
+    )
 
 
 def _margin(a: Published, b: Published, comparisons: int) -> float | None:
