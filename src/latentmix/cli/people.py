@@ -148,7 +148,7 @@ def parts(
     """
     import inspect
 
-    from latentmix.config import catalogue
+    from latentmix.config import catalogue, protocol
 
     for each in [kind] if kind else list(catalogue.FOLDERS):
         print(f"{each}s" if each != "data" else "data sets (or the path of a folder or .npz file)")
@@ -160,6 +160,8 @@ def parts(
             ]
             if shown:
                 print(f"  {'':16} {', '.join(shown)}")
+            for i, line in enumerate(protocol.listed(part.name) if each == "method" else []):
+                print(f"  {'':16} {'protocol=paper' if i == 0 else '  and with'} {line}")
 
 
 def _short(default: object) -> str:

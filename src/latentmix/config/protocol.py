@@ -54,6 +54,29 @@ def deviations(run: Settings) -> list[str]:
     ]
 
 
+def listed(method: str) -> list[str]:
+    """Spell what protocol=paper sets for a method, and for its options and data where they matter.
+
+    Returns:
+        Lines such as "batch_size=64, lr=0.0001" and "method.mixer=bernoulli: method.mixer.p=batch"; none for
+        a method that it does not change.
+    """
+    plain = _flat(of_paper({"method": method}))
+    lines = [_spelt(plain)] if plain else []
+    for words, (settings, methods) in CASES.items():
+        if method in methods:
+            options = dict(settings.get("method", {}))
+            here = _flat(of_paper({**settings, "method": {"name": method, **options}}))
+            changed = {key: value for key, value in here.items() if plain.get(key, ...) != value}
+            lines.append(f"{words}: {_spelt(changed)}")
+    return lines
+
+
+def _spelt(settings: Settings) -> str:
+    values = {k: str(v).lower() if isinstance(v, bool) or v is None else v for k, v in settings.items()}
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
 def _amr(method: Settings) -> dict[str, Any]:
     """One autoencoder step in every five, L1, the odd initialisation, and one p for all masks of a batch.
 
@@ -139,6 +162,19 @@ OTHERS: dict[str, Callable[[Settings, str], dict[str, Any]]] = {
     "factor_mixing": _factor_mixing,
     "hidden_decoder": _hidden_decoder,
     "gan": _gan,
+}
+
+
+MIXING = tuple(name for name in AMR if name not in ("ae_gan", "amr_learned"))
+# What else protocol=paper looks at: {how it is typed: (settings, the methods that it concerns)}.
+CASES: dict[str, tuple[Settings, tuple[str, ...]]] = {
+    "method.mixer=bernoulli": ({"method": {"mixer": "bernoulli"}}, MIXING),
+    "method.mixer=bernoulli method.mixer.k=3": ({"method": {"mixer": {"name": "bernoulli", "k": 3}}}, MIXING),
+    "method.network=burgess": ({"method": {"network": "burgess"}}, ("ae_gan", "amr", "acai_of_amr")),
+    "method.layers=none": ({"method": {"layers": "none"}}, ("classifier",)),
+    "method.penalty=10": ({"method": {"penalty": 10.0}}, ("gan",)),
+    "data=cifar10": ({"data": "cifar10"}, ("classifier", "semi_supervised")),
+    "data=svhn": ({"data": "svhn"}, ("classifier",)),
 }
 
 
