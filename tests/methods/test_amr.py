@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +14,10 @@ from latentmix.methods import Batch
 from latentmix.methods.ae_gan import AEGAN
 from latentmix.methods.amr import AMR
 from latentmix.methods.autoencoder import Autoencoder
-from latentmix.methods.gan_losses import draw_shares
+from latentmix.methods.gan_losses import draw_shares, places_of, split_at
 from latentmix.mixing import Mix
-from latentmix.networks import EncoderDecoder
+from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.conv import Conv
 
 
 class Gain(nn.Module):
@@ -168,17 +171,63 @@ def test_the_probe_does_not_move_the_initialisation() -> None:
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
-def test_mixes_for_the_critic_are_fakes_to_it_and_nothing_to_the_autoencoder() -> None:
-    plain = AMR((1, 1, 1), network=Toy(), mixer=halves)  # type: ignore[arg-type]
-    method = AMR((1, 1, 1), network=Toy(), mixer=halves, critic_mixes="pixels")  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(0)
+class Square(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.square()
+
+
+class Parts(Toy):
+    """D(x) = 3 mean((2 x)^2), a sequence: the mean of squares of mixes is not that of mixed squares."""
+
+    def critic(self, shape: tuple[int, int, int]) -> nn.Module:
+        return Critic(OrderedDict(stem=nn.Sequential(Gain(2.0), Square()), head=MeanPixel(3.0)))
+
+
+@pytest.mark.parametrize("place", ["pixels", "stem"])
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+@pytest.mark.parametrize("mixes", ["fr", "fr_ff"])
+def test_mixes_inside_the_critic_by_hand(mixes: Any, labels: Any, place: str) -> None:
+    """Real image i with the reconstruction of the image before it, and reconstructions with each other."""
+    plain = AMR((1, 1, 1), network=Parts(), mixer=halves)  # type: ignore[arg-type]
+    options: Any = {"critic_mixes": mixes, "critic_labels": labels, "critic_places": (place,)}
+    method = AMR((1, 1, 1), network=Parts(), mixer=halves, **options)  # type: ignore[arg-type]
     before, _ = plain.losses(Batch(X))
     losses, values = method.losses(Batch(X, generator=torch.Generator().manual_seed(0)))
-    shares = draw_shares(2, 0.2, fold=True, device=X.device, generator=generator).tolist()
-    x = X.flatten().tolist()
-    extra = mean([l(3 * (a * x[i] + (1 - a) * RECON[i]), 0) for i, a in enumerate(shares)])
-    assert losses["critic"].item() == pytest.approx(before["critic"].item() + extra, abs=1e-6)
-    assert values["critic_mixes"].item() == pytest.approx(extra, abs=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    shares = draw_shares(2, 0.2, fold=True, device=X.device, generator=generator).double().tolist()
+    others = torch.randperm(2, generator=generator).tolist()
+    real, fake = X.flatten().tolist(), (RECON[1], RECON[0])
+
+    def logit(share: float, a: float, b: float) -> float:
+        if place == "pixels":
+            return 3 * 4 * (share * a + (1 - share) * b) ** 2
+        return 3 * (share * 4 * a**2 + (1 - share) * 4 * b**2)
+
+    def cost(s: float, t: float) -> float:
+        return t * l(s, 1) + (1 - t) * l(s, 0)
+
+    fr = [cost(logit(a, real[i], fake[i]), a if labels == "soft" else 0) for i, a in enumerate(shares)]
+    ff = [cost(logit(a, fake[i], fake[others[i]]), 0) for i, a in enumerate(shares)]
+    extra = mean(fr) + (mean(ff) if mixes == "fr_ff" else 0)
+    assert values["critic_mixes"].item() == pytest.approx(extra, abs=1e-12)
+    assert losses["critic"].item() == pytest.approx(before["critic"].item() + extra, abs=1e-12)
     assert losses["autoencoder"].item() == before["autoencoder"].item()
-    with pytest.raises(ValueError, match="the critic has no block9; its places are pixels"):
-        AMR((1, 1, 1), network=Toy(), critic_mixes="block9")  # type: ignore[arg-type]
+    for a, b in zip(
+        torch.autograd.grad(losses["autoencoder"], list(method.autoencoder.parameters())),
+        torch.autograd.grad(before["autoencoder"], list(plain.autoencoder.parameters())),
+    ):
+        assert torch.equal(a, b)
+
+
+def test_the_critic_of_amr_is_cut_after_each_pooling() -> None:
+    torch.manual_seed(0)
+    critic = Conv(width=4).critic((1, 32, 32)).double().eval()
+    assert places_of(critic) == ["pixels", "block1", "block2", "block3"]
+    x = torch.randn(3, 1, 32, 32, dtype=torch.float64)
+    for place, side in {"block1": 17, "block2": 8, "block3": 4}.items():
+        until, rest = split_at(critic, place)
+        h = until(x)
+        assert h.shape[2:] == (side, side)
+        torch.testing.assert_close(rest(h), critic(x), rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="the critic has no block9; its places are pixels, block1, block2"):
+        AMR((1, 32, 32), network=Conv(width=4), critic_places=("pixels", "block9"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,16 +12,21 @@ from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
 from latentmix.methods.gan_losses import (
+    PIXELS,
+    Places,
     at_least_float32,
     cross_entropy,
+    draw_place,
     draw_shares,
-    fake_real,
+    judged_mixes,
     refuse_places,
     split_at,
 )
 from latentmix.mixing import Mixer, Mixup
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
+
+ALPHA = 0.2  # of the shares of mixes inside the critic, as published for GANs
 
 
 class AMR(AutoencoderMethod):
@@ -38,15 +45,21 @@ class AMR(AutoencoderMethod):
             reconstruction is "l1", else the mean square. The target is not detached, as in the published
             code.
         reconstruction: "l1", "l2" (mean square), "bce" or "bce_sum" (summed over pixels).
-        critic_mixes: Place in the critic where it also learns that mixes lam real + (1 - lam) reconstruction
-            are fakes, with lam drawn as in `latentmix.methods.gan`: "pixels" or the name of a part of the
-            critic; "none" for no such mixes, as published.
+        critic_mixes: Further terms of the critic's loss, by Manifold Mixup's objectives of GANs: "fr" mixes
+            real images with reconstructions of other images (equation 2); "fr_ff" also mixes reconstructions
+            with each other (equation 3); "none" for no such mixes, as published. lam is drawn as in
+            `latentmix.methods.gan`, and the autoencoder's loss does not change.
+        critic_places: Where to mix: "pixels" and names of parts of the critic, drawn with equal probability
+            for each batch.
+        critic_labels: Labels of these mixes: "hard" labels are 0; a "soft" label is the share of the real
+            image.
 
     Raises:
         ValueError: The critic has no such place.
 
     References:
-        "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equation 3 and the appendix.
+        "On Adversarial Mixup Resynthesis", Beckham et al., NeurIPS 2019, equation 3 and the appendix;
+        "Manifold Mixup", Verma et al., arXiv 1806.05236 v1, section 4.4, for the mixes inside the critic.
     """
 
     label = "AMR"
@@ -61,14 +74,16 @@ class AMR(AutoencoderMethod):
         lamb: float = 10.0,
         consistency: float = 0.0,
         reconstruction: Reconstruction = "l1",
-        critic_mixes: str = "none",
+        critic_mixes: Literal["none", "fr", "fr_ff"] = "none",
+        critic_places: Places = (PIXELS,),
+        critic_labels: Literal["hard", "soft"] = "hard",
     ) -> None:
         super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.critic = network.critic(shape)
         self.mixer, self.lamb, self.consistency = mixer, lamb, consistency
-        self.critic_mixes = critic_mixes
-        if critic_mixes != "none":
-            refuse_places(self.critic, (critic_mixes,))
+        self.critic_mixes, self.critic_labels = critic_mixes, critic_labels
+        self.critic_places = tuple(critic_places)
+        refuse_places(self.critic, self.critic_places)
 
     def realism(self, x: Tensor) -> Tensor:
         return self.critic(x).sigmoid()
@@ -92,9 +107,21 @@ class AMR(AutoencoderMethod):
             values["consistency"] = norm(self.encode(x_mix), h_mix)
             loss = loss + self.consistency * values["consistency"]
         if self.critic_mixes != "none":
-            until, rest = split_at(self.critic, self.critic_mixes)
-            lam = draw_shares(len(h), 0.2, fold=True, device=h.device, generator=batch.generator)
-            mixed = fake_real(lam)(until(torch.cat([batch.x, x_hat])))[: len(h)]
-            values["critic_mixes"] = cross_entropy(at_least_float32(rest(mixed)), 0.0)
+            values["critic_mixes"] = self._judge_mixes(batch, x_hat)
             values["critic"] = game.judge + values["critic_mixes"]
         return {"autoencoder": loss, "critic": values["critic"]} | self.probe_losses(h, batch), values
+
+    def _judge_mixes(self, batch: Batch, x_hat: Tensor) -> Tensor:
+        """Compute the critic's terms of equations 2 and 3, summed.
+
+        A reconstruction is nearly its own image, so that it is mixed with the next image of the batch, as
+        real and generated images of a GAN are unrelated.
+        """
+        until, rest = split_at(self.critic, draw_place(self.critic_places, batch.host))
+        h = until(torch.cat([batch.x, x_hat.roll(1, 0)]))
+        lam = draw_shares(len(x_hat), ALPHA, fold=True, device=h.device, generator=batch.generator)
+        lam = lam.to(torch.promote_types(h.dtype, torch.float32))
+        fakes, soft = self.critic_mixes == "fr_ff", self.critic_labels == "soft"
+        mixes, labels = judged_mixes(h, lam, batch.generator, fakes=fakes, soft=soft)
+        s = at_least_float32(rest(torch.cat(mixes))).chunk(len(mixes))
+        return torch.stack([cross_entropy(a, t.to(a.dtype)) for a, t in zip(s, labels)]).sum()

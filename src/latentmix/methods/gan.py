@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from latentmix.methods import Batch, Losses, Method, Shape
@@ -16,20 +16,19 @@ from latentmix.methods.gan_losses import (
     LOSSES,
     PIXELS,
     Loss,
+    Places,
     at_least_float32,
+    draw_place,
     draw_shares,
-    fake_fake,
     fake_real,
     gradient_penalty,
+    judged_mixes,
     refuse_places,
     split_at,
 )
 from latentmix.networks import GenerativeNetwork, treats_images_alone
 from latentmix.networks.gan_small import GanSmall
 
-Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
-]
 PART = 500  # number of samples generated at a time
 
 
@@ -93,7 +92,7 @@ class GAN(Method):
         loss: Loss = "non_saturating",
         penalty: Annotated[float, Field(ge=0)] = 0.0,
         mixing: Literal["none", "pixels", "fr", "fr_ff"] = "none",
-        places: Names = (PIXELS,),
+        places: Places = (PIXELS,),
         alpha: Annotated[float, Field(gt=0, le=1e6)] = 0.2,
         fold: bool = True,
         mix_labels: Literal["hard", "soft"] = "hard",
@@ -182,7 +181,7 @@ class GAN(Method):
 
     def _judge_mixes(self, real: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute the losses of generator and critic, without mixes or with those of equations 2 and 3."""
-        place = self.places[int(torch.randint(len(self.places), (), generator=batch.host))]
+        place = draw_place(self.places, batch.host)
         until, rest = split_at(self.critic, place)
         h = until(torch.cat([real, fake]))
         mixes, labels = self._mix(h, place, batch.generator) if self.mixing != "none" else ([], [])
@@ -205,18 +204,15 @@ class GAN(Method):
             h: Real and generated images, or the critic's features of them at the place, (2B, ...).
         """
         real, fake = h.chunk(2)
-        lam = self._shares(real, generator)
-        mix = fake_real(lam)
-        pairs = h
-        if self.form == "paper" and place != PIXELS:
-            pairs = torch.cat([real[:1].expand_as(real), fake[:1].expand_as(fake)])
-        truth = torch.cat([torch.ones_like(lam), torch.zeros_like(lam)])
-        soft = mix.labels(truth)[: len(real)]
-        mixes, labels = [mix(pairs)[: len(real)]], [soft if self.mix_labels == "soft" else 0 * soft]
-        if self.mixing == "fr_ff":
-            mixes.append(fake_fake(lam, generator)(fake))
-            labels.append(0 * soft)
-        return mixes, labels
+        first_pair = self.form == "paper" and place != PIXELS
+        return judged_mixes(
+            h,
+            self._shares(real, generator),
+            generator,
+            fakes=self.mixing == "fr_ff",
+            soft=self.mix_labels == "soft",
+            pairs=torch.cat([x[:1].expand_as(x) for x in (real, fake)]) if first_pair else None,
+        )
 
     def _shares(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw lam for each sample, in float32 at least, because labels need that precision."""

@@ -7,15 +7,20 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.mixing import Mix, dirichlet
 
 Loss = Literal["non_saturating", "hinge"]
+Places = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+]
 PIXELS = "pixels"  # the place before the critic's first part
 
 
@@ -89,10 +94,60 @@ def gradient_penalty(critic: nn.Module, x: Tensor, *, of_probability: bool) -> T
         return gradient.flatten(1).square().sum(1).mean()
 
 
+def judged_mixes(
+    h: Tensor,
+    lam: Tensor,
+    generator: torch.Generator | None,
+    *,
+    fakes: bool,
+    soft: bool,
+    pairs: Tensor | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Mix real and generated images by equation 2 and, with `fakes`, generated ones by equation 3.
+
+    Arguments:
+        h: Real and generated images, or a critic's features of them, shape (2B, ...).
+        lam: Weight of the real image, shape (B,).
+        soft: Whether the label of a mix is the share of the real image, and not 0.
+        pairs: What equation 2 mixes in the place of h.
+
+    Returns:
+        Mixes, each (B, ...), and their labels, each (B,).
+    """
+    mix = fake_real(lam)
+    truth = torch.cat([torch.ones_like(lam), torch.zeros_like(lam)])
+    share = mix.labels(truth)[: len(lam)]
+    mixes, labels = [mix(h if pairs is None else pairs)[: len(lam)]], [share if soft else 0 * share]
+    if fakes:
+        mixes.append(fake_fake(lam, generator)(h[len(lam) :]))
+        labels.append(0 * share)
+    return mixes, labels
+
+
+def parts_of(critic: nn.Module) -> dict[str, nn.Module]:
+    """Cut a critic into a sequence of named parts: its own, or a first one without a name after each pooling.
+
+    A critic that is no sequence is one part.
+    """
+    if not isinstance(critic, nn.Sequential):
+        return {"critic": critic}
+    children = dict(critic.named_children())
+    body = children.get("0")
+    if not isinstance(body, nn.Sequential):
+        return children
+    ends = [i + 1 for i, layer in enumerate(body) if isinstance(layer, nn.AvgPool2d)]
+    if not ends:
+        return children
+    layers = list(body)
+    # The first cut keeps the class of the sequence, which may compute its first layers as one.
+    cuts = [type(body)(*layers[: ends[0]]), *(nn.Sequential(*layers[i:j]) for i, j in pairwise(ends))]
+    rest = nn.Sequential(*layers[ends[-1] :], *list(critic)[1:])
+    return {**{f"block{i + 1}": part for i, part in enumerate(cuts)}, "head": rest}
+
+
 def places_of(critic: nn.Module) -> list[str]:
-    """List where a critic can mix: at "pixels" and at the output of each named part except the last."""
-    parts = [name for name, _ in critic.named_children()] if isinstance(critic, nn.Sequential) else []
-    return [PIXELS, *parts[:-1]]
+    """List where a critic can mix: at "pixels" and at the output of each of its parts except the last."""
+    return [PIXELS, *list(parts_of(critic))[:-1]]
 
 
 def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
@@ -104,11 +159,16 @@ def refuse_places(critic: nn.Module, places: Sequence[str]) -> None:
         raise ValueError(f"the critic has no {', '.join(unknown)}; its places are {', '.join(known)}")
 
 
+def draw_place(places: Sequence[str], host: torch.Generator | None) -> str:
+    """Draw one of the places with equal probability, without waiting for the device."""
+    return places[int(torch.randint(len(places), (), generator=host))]
+
+
 def split_at(critic: nn.Module, place: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Split the critic into its parts up to and including the one called `place`, h_k, and the rest, D_k."""
     if place == PIXELS:
         return nn.Identity(), critic
-    parts = list(critic.children())
+    parts = list(parts_of(critic).values())
     k = places_of(critic).index(place)
     return nn.Sequential(*parts[:k]), nn.Sequential(*parts[k:])
 
