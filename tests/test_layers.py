@@ -72,13 +72,14 @@ metrics.attribute_mixes metrics.blend metrics.posterior
 metrics.on_spiral metrics.spread
 metrics.honesty
 metrics.samples
+metrics.features.statistics
 metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_probe metrics.rank
 metrics.disentanglement metrics.lines metrics.probe metrics.reconstruction
 metrics.interpolation metrics.robustness
 metrics.classification
 metrics.walks.mixes metrics.features.inception
 metrics.features
-metrics.walks metrics.factors metrics.fit
+metrics.walks metrics.factors metrics.fit metrics.features.kept
 metrics
 methods
 methods.classifier methods.adversarial methods.autoencoding methods.gan_losses

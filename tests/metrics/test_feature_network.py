@@ -14,6 +14,7 @@ from latentmix.data.sources.digits import Digits
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.metrics import evaluating, frechet
 from latentmix.metrics.features import classifier as features
+from latentmix.metrics.features import kept
 from latentmix.networks.conv import Conv
 
 
@@ -107,7 +108,7 @@ def test_the_runs_network_comes_first_and_never_reaches_the_cache(toy_data, fres
     [file] = fresh_cache.iterdir()
     run = tmp_path / "run"
     stranger = features.Classifier(1, 3)
-    features._write(run / file.name, stranger)
+    kept.write(run / file.name, stranger.state_dict(), "it")
     assert features.classifier(toy_data, folder=run).fingerprint == features.fingerprint(stranger)
     assert features.classifier(toy_data).fingerprint == own.fingerprint
     features.classifier(toy_data, folder=tmp_path / "second run")
@@ -120,7 +121,7 @@ def test_a_damaged_file_is_named_and_made_again(toy_data, fresh_cache, damage):
     [file] = fresh_cache.iterdir()
     content = file.read_bytes()
     if damage == "foreign":
-        features._write(file, features.Classifier(1, 7))
+        kept.write(file, features.Classifier(1, 7).state_dict(), "it")
     else:
         turned = content[:-9] + bytes([content[-9] ^ 64]) + content[-8:]
         file.write_bytes({"cut": content[:-9], "turned": turned, "empty": b"", "text": b"hello"}[damage])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,8 +56,9 @@ def from_images(images: Tensor) -> Source:
 
 
 @pytest.fixture(autouse=True)
-def pixels(monkeypatch: pytest.MonkeyPatch) -> Features:
+def pixels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Features:
     """Features are pixels; the class is the nearest grey, for sure."""
+    monkeypatch.setenv("LATENTMIX_CACHE", str(tmp_path))
 
     class Head(nn.Module):
         def __init__(self) -> None:
@@ -66,7 +69,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> Features:
             return -1e4 * (x.mean(1, keepdim=True) - self.greys).square()
 
     net = Features("pixels", nn.Flatten(), Head(), "0" * 16, None)
-    monkeypatch.setattr(samples, "classifier", lambda data, seed: net)
+    monkeypatch.setattr(samples, "classifier", lambda data, seed, folder: net)
     return net
 
 
@@ -109,7 +112,7 @@ def test_each_draw_has_samples_and_features_of_its_own(
 ) -> None:
     """Features of seed s are pixels times 1 + s, which multiplies distances by its square."""
 
-    def scaled(data: Data, seed: int) -> Features:
+    def scaled(data: Data, seed: int, folder: object) -> Features:
         body = nn.Conv2d(1, 1, 1, bias=False)
         nn.init.constant_(body.weight, 1.0 + seed)
         return pixels._replace(body=nn.Sequential(body, nn.Flatten()), fingerprint=f"{seed:016}")
@@ -129,6 +132,41 @@ def test_each_draw_has_samples_and_features_of_its_own(
     assert single.values["frechet_test"] == by_draw[0]
     assert v["frechet_real"] == pytest.approx(single.values["frechet_real"] * (4 + 9 + 16) / 3 / 4, rel=1e-5)
     assert "frechet_test_low" not in single.values
+
+
+def test_statistics_of_real_images_are_computed_once(
+    pixels: Features, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    method, described = from_images(pictures(20_000, 4).images), []
+    describe = Features.describe_split
+
+    def spy(net: Features, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+        described.append(len(index))
+        return describe(net, split, index)
+
+    monkeypatch.setattr(Features, "describe_split", spy)
+    first = samples.evaluate(method, DATA, n=600)
+    assert described == [600, 600]  # of training and test images; three draws of the same features
+    assert samples.evaluate(method, DATA, n=600) == first
+    assert described == [600, 600]
+    files = sorted((tmp_path / "features").iterdir())
+    assert len(files) == 2
+    marks = first.protocol["statistics"]
+    assert isinstance(marks, dict)
+    assert all(len(set(marks[name])) == 1 for name in ("train", "test"))
+    assert marks["train"] != marks["test"]
+    others: list[tuple[Data, dict[str, int]]] = [
+        (DATA, {"n": 500}),
+        (DATA, {"n": 600, "splits": 5}),
+        (dataclasses.replace(DATA, train=pictures(3000, 9)), {"n": 600}),
+    ]
+    for data, options in others:
+        before = len(described)
+        samples.evaluate(method, data, **options)
+        assert len(described) > before
+    files[0].write_bytes(files[0].read_bytes()[:-3])
+    with pytest.warns(UserWarning, match="is damaged, the statistics of real images are computed again"):
+        assert samples.evaluate(method, DATA, n=600) == first
 
 
 def one_image(split: Split) -> Tensor:

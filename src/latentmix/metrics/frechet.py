@@ -127,12 +127,22 @@ def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:
         Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017.
     """
     a, b = _pair(real, fake)
-    if min(len(a), len(b)) < 2 * a.shape[1]:
+    return frechet_gaussian(*gaussian(a), *gaussian(b))
+
+
+def gaussian(features: ArrayLike | Tensor) -> tuple[Array, Array]:
+    """Mean (D,) and covariance (D, D) of features (N, D), in double precision.
+
+    Raises:
+        ValueError: Fewer than 2 D samples, where the Frechet distance is mostly bias; values not finite.
+    """
+    x, _ = _pair(features, features)
+    if len(x) < 2 * x.shape[1]:
         raise ValueError(
-            f"{min(len(a), len(b))} samples are too few for the Frechet distance of {a.shape[1]} features; "
-            f"give {2 * a.shape[1]} or more on each side, or take the kernel distance, which has no bias"
+            f"{len(x)} samples are too few for the Frechet distance of {x.shape[1]} features; "
+            f"give {2 * x.shape[1]} or more on each side, or take the kernel distance, which has no bias"
         )
-    return frechet_gaussian(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T))
+    return x.mean(0), np.atleast_2d(np.cov(x.T))
 
 
 def frechet_gaussian(m1: Array, s1: Array, m2: Array, s2: Array) -> float:

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.roles import Samples, require
-from latentmix.metrics import Count, Score, device_of, metric, require_finite
+from latentmix.metrics import Count, Score, device_of, folder_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.inception import inception
-from latentmix.metrics.frechet import class_score, frechet, interval, precision_recall, radii
+from latentmix.metrics.features.statistics import Statistics, of_real, statistics
+from latentmix.metrics.frechet import frechet_gaussian, interval, precision_recall, radii
 
 LEAST = 0.5  # of each measure of variety, where real images have 1
 # Repeating one good image, or one of each class, wins these; the distances notice that variety is missing.
 FOOLED = ("class_score", "class_score_deviation", "precision", "density")
 VARIETY = ("variety", "variety_nearest", "variety_classes")
-NEAR = 2000  # samples that look for their nearest neighbour, and as many for coverage
 
 
 @metric
@@ -70,29 +70,28 @@ def evaluate(
     rows["test"] = torch.randperm(len(data.test), generator=g)[:n]
     found: list[dict[str, float]] = []
     nets: list[Features] = []
+    prints: dict[str, list[str]] = {"train": [], "test": []}
     for draw in range(draws):
-        net = own or classifier(data, seed + draw)
-        if not nets or own is None:
-            (train, p_train), (test, p_test) = (
-                net.describe_split(split, rows[name])
-                for name, split in (("train", data.train), ("test", data.test))
-            )
+        nets.append(own or classifier(data, seed + draw, folder=folder_of(method)))
+        if draw == 0 or own is None:
+            train = of_real(nets[-1], data.train, rows["train"], splits)
+            test = of_real(nets[-1], data.test, rows["test"], splits)
             fixed = {
-                "frechet_real": frechet(train, test),
-                "class_score_real": float(np.mean([class_score(p) for p in p_test.chunk(splits)])),
-                "coverage_real": precision_recall(train[:NEAR], test[:NEAR])["coverage"],
+                "frechet_real": _distance(train, test),
+                "class_score_real": float(test.scores.mean()),
+                "coverage_real": precision_recall(train.near, test.near)["coverage"],
             }
-        nets.append(net)
-        fake, p_fake = describe_samples(method, net, n, g)
-        parts = [class_score(p) for p in p_fake.chunk(splits)]
+        prints["train"].append(train.fingerprint)
+        prints["test"].append(test.fingerprint)
+        fake = statistics(*describe_samples(method, nets[-1], n, g), splits)
         found.append(
             {
-                "frechet_train": frechet(train, fake),
-                "frechet_test": frechet(test, fake),
-                "class_score": float(np.mean(parts)),
-                "class_score_deviation": float(np.std(parts)),
-                **precision_recall(train[:NEAR], fake[:NEAR]),
-                **variety(train, p_train, fake, p_fake),
+                "frechet_train": _distance(train, fake),
+                "frechet_test": _distance(test, fake),
+                "class_score": float(fake.scores.mean()),
+                "class_score_deviation": float(fake.scores.std(correction=0)),
+                **precision_recall(train.near, fake.near),
+                **variety(train, fake),
                 **fixed,
             }
         )
@@ -102,11 +101,12 @@ def evaluate(
         values |= dict(zip(("frechet_test_low", "frechet_test_high"), interval(by_draw)))
     protocol = nets[0].protocol | {
         "fingerprints": [net.fingerprint for net in nets],
+        "statistics": prints,
         "frechet_test_by_draw": by_draw,
         "n_samples": n,
         "n_train_images": len(rows["train"]),
         "n_test_images": len(rows["test"]),
-        "n_coverage": min(NEAR, len(rows["train"]), n),
+        "n_coverage": min(len(train.near), len(fake.near)),
         "splits": splits,
         "draws": draws,
         "k": [3, 5],
@@ -116,6 +116,11 @@ def evaluate(
     if collapsed["collapsed"]:
         values |= dict.fromkeys(FOOLED, math.nan)
     return Score(values, protocol | collapsed)
+
+
+def _distance(real: Statistics, fake: Statistics) -> float:
+    means = (real.mean.numpy(), fake.mean.numpy())
+    return frechet_gaussian(means[0], real.covariance.numpy(), means[1], fake.covariance.numpy())
 
 
 def describe_samples(
@@ -130,12 +135,8 @@ def describe_samples(
     return torch.cat([a for a, _ in described]), torch.cat([b for _, b in described])
 
 
-def variety(real: Tensor, p_real: Tensor, fake: Tensor, p_fake: Tensor) -> dict[str, float]:
+def variety(real: Statistics, fake: Statistics) -> dict[str, float]:
     """How much samples vary, each number as a ratio to that of as many real images: 1 is as it should be.
-
-    Arguments:
-        real, fake: Features, shapes (N, D) and (M, D).
-        p_real, p_fake: Class probabilities, shapes (N, K) and (M, K).
 
     Returns:
         `variety`: root of the total variance of the features, 0 if all samples are alike. `variety_nearest`:
@@ -143,22 +144,21 @@ def variety(real: Tensor, p_real: Tensor, fake: Tensor, p_fake: Tensor) -> dict[
         `variety_classes`: exp of the entropy of the mean class probabilities, 1 / K if only one class is
         drawn.
     """
-    size = min(NEAR, len(real), len(fake))
+    size = min(len(real.near), len(fake.near))
 
-    def spread(x: Tensor) -> float:
-        return math.sqrt(float(x.double().var(0).sum()))
+    def spread(x: Statistics) -> float:
+        return math.sqrt(float(x.covariance.trace()))
 
-    def nearest(x: Tensor) -> float:
-        return float(radii(x[:size].double(), [1])[0].median())
+    def nearest(x: Statistics) -> float:
+        return float(radii(x.near[:size].double(), [1])[0].median())
 
-    def classes(p: Tensor) -> float:
-        mean = p.double().mean(0)
-        return float(torch.special.entr(mean).sum().exp())
+    def classes(x: Statistics) -> float:
+        return float(torch.special.entr(x.classes).sum().exp())
 
     return {
         "variety": spread(fake) / spread(real),
         "variety_nearest": nearest(fake) / nearest(real),
-        "variety_classes": classes(p_fake) / classes(p_real),
+        "variety_classes": classes(fake) / classes(real),
     }
 
 

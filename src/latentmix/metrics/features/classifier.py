@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data import Data, Split, store
+from latentmix.metrics.features import kept
 from latentmix.metrics.fit import fit
 
 UNITS = 64  # of the features
@@ -137,21 +133,14 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
     if found == len(files):
         _train(net, split, seed)
     for file in files[:found]:  # never from a run's folder into the cache: it may be a stranger's
-        _write(file, net)
+        kept.write(file, net.state_dict(), "the feature network")
     features = Features("classifier of the same data", net.body, net.head, fingerprint(net), None)
     return features._replace(accuracy=_accuracy(features, data.valid))
 
 
 def fingerprint(net: nn.Module) -> str:
     """SHA-256 of a network's weights and buffers, first 16 digits."""
-    return _digest(net.state_dict())
-
-
-def _digest(state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in state.values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return kept.digest(net.state_dict().values())
 
 
 def _accuracy(features: Features, split: Split) -> float | None:
@@ -178,34 +167,12 @@ def _train(net: Classifier, split: Split, seed: int) -> None:
 
 def _read(file: Path, net: Classifier) -> bool:
     """Load weights that are what was written; a damaged file costs a warning and changes nothing."""
-    try:
-        with safe_open(file, "pt") as stored:
-            mark = (stored.metadata() or {}).get("fingerprint")
-            state = {key: stored.get_tensor(key) for key in net.state_dict()}
-    except (OSError, SafetensorError) as error:
-        warnings.warn(f"{file} is damaged, the feature network is trained again: {error}", stacklevel=4)
+    own = net.state_dict()
+    state = kept.read(file, own, "the feature network is trained again")
+    if state is None:
         return False
-    same = all(state[key].shape == tensor.shape for key, tensor in net.state_dict().items())
-    if not same or mark != _digest(state):
-        warnings.warn(f"{file} is not what was written, the feature network is trained again", stacklevel=4)
+    if any(state[key].shape != tensor.shape for key, tensor in own.items()):
+        warnings.warn(f"{file} is of another network, the feature network is trained again", stacklevel=3)
         return False
     net.load_state_dict(state)
     return True
-
-
-def _write(file: Path, net: Classifier) -> None:
-    """Write the weights whole or not at all; a folder that cannot be written costs a warning."""
-    state = {key: tensor.cpu().contiguous() for key, tensor in net.state_dict().items()}
-    temporary: str | None = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
-        with os.fdopen(handle, "wb") as out:
-            out.write(save(state, {"fingerprint": fingerprint(net)}))
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).replace(file)
-    except OSError as error:
-        warnings.warn(f"the feature network is not kept, {file.parent} refuses: {error}", stacklevel=4)
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Tensors on disk that are costly to make again: written whole or not at all, and read only if intact."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of tensors, first 16 digits."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def read(file: Path, names: Iterable[str], otherwise: str) -> dict[str, Tensor] | None:
+    """Read tensors by name; for a file that is not what was written, warn and return None.
+
+    Arguments:
+        otherwise: What happens then, for the warning.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            mark = (stored.metadata() or {}).get("fingerprint")
+            state = {name: stored.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"{file} is damaged, {otherwise}: {error}", stacklevel=4)
+        return None
+    if mark != digest(state.values()):
+        warnings.warn(f"{file} is not what was written, {otherwise}", stacklevel=4)
+        return None
+    return state
+
+
+def write(file: Path, state: Mapping[str, Tensor], what: str) -> None:
+    """Write tensors whole or not at all; a folder that cannot be written costs a warning.
+
+    Arguments:
+        what: What they are, for the warning.
+    """
+    state = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
+    temporary: str | None = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
+        with os.fdopen(handle, "wb") as out:
+            out.write(save(state, {"fingerprint": digest(state.values())}))
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).replace(file)
+    except OSError as error:
+        warnings.warn(f"{what} is not kept, {file.parent} refuses: {error}", stacklevel=4)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
