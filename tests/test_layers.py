@@ -37,7 +37,7 @@ tables.plan
 tables.lease tables.table
 tables
 apps.export apps.explore
-apps.study
+apps.study apps.score
 apps.card apps.mix_images apps.trained
 apps.refine
 apps.page.page

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from latentmix.apps.score import score as score
     from latentmix.apps.study import evaluate as evaluate
     from latentmix.apps.study import load as load
     from latentmix.apps.study import report as report
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "apps.score": ("score",),
     "apps.study": ("evaluate", "load", "report", "train"),
     "apps.trained": ("Trained",),
     "data": ("Data", "Split"),

@@ -1,4 +1,4 @@
-"""Commands that use a trained run, mix, export and explore; and parts, which lists what can be named."""
+"""Commands that use a trained run, its codes, or its parts: mix, export, explore, score; and parts."""
 
 from __future__ import annotations
 
@@ -133,6 +133,49 @@ def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
 
     opened = runs.open_run(run, device_of(device), warn=lambda text: print(text, file=sys.stderr))
     live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
+
+
+@app.command
+def score(
+    codes: Path,
+    *metrics: str,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Score codes of any model: linear probe, neighbours, clusters, effective rank, disentanglement, ...
+
+    Parameters
+    ----------
+    codes
+        An .npz file with an array codes, shape (N, D), and labels (N,), factors (N, F), or both; pairs (N,)
+        numbers the image that each code is a view of, for LiDAR.
+    metrics
+        Names and options, such as knn.k=5 disentanglement.fast=true. By default all that apply.
+    seed
+        Seed of the split into training, validation and test codes, and of metrics that sample.
+    out
+        File to write as well: .json with all protocols, .csv or .tex.
+    """
+    import json
+
+    from latentmix import runs
+    from latentmix.apps import score as scoring
+    from latentmix.config import catalogue
+    from latentmix.training import progress
+
+    if out is not None and out.suffix not in (".json", ".csv", ".tex"):
+        raise ValueError(f"{out}: scores are written as .json, .csv or .tex")
+    catalogue.trust(metrics)
+    arrays = scoring.read(codes)
+    with progress.waiting() as say:
+        scores = scoring.score(**arrays, metrics=metrics, seed=seed, say=say)
+    print(scores.described())
+    if len(arrays) == 1:
+        print("only scores that need no labels: the file has no labels and no factors", file=sys.stderr)
+    if out is not None and out.suffix == ".json":
+        runs.write_atomically(out, json.dumps(scores, indent=2) + "\n")
+    elif out is not None:
+        (scores.to_csv if out.suffix == ".csv" else scores.to_latex)(out)
 
 
 @app.command

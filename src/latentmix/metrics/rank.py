@@ -56,3 +56,45 @@ def effective_rank(codes: Tensor) -> float:
     s = s[s > s[0] * max(h.shape) * torch.finfo(torch.float64).eps]  # the others hold rounding
     p = s / s.sum()
     return float((-(p * p.log()).sum()).exp())
+
+
+def lidar(codes: Tensor, pairs: Tensor, *, delta: float = 1e-4) -> float:
+    """LiDAR: the effective rank of W^(-1/2) B W^(-1/2), over directions that tell apart what is not a pair.
+
+    B is the covariance of the mean codes of the groups, W the mean covariance within groups plus delta times
+    the identity. With eigenvalues l_k and p_k = l_k / sum_j l_j, the score is exp(-sum_k p_k log p_k). The
+    means are centred, so it is at most the number of groups minus one.
+
+    Arguments:
+        codes: Shape (N, ...).
+        pairs: Codes with the same number are views of one image, shape (N,); two or more of each.
+        delta: Added to the variance of every direction; the published value presumes codes of about unit
+            scale.
+
+    Raises:
+        ValueError: Other lengths, a group of one, fewer than two groups, or codes that are not finite.
+
+    References:
+        Thilak et al., "LiDAR: sensing linear probing performance in joint embedding SSL architectures", ICLR
+        2024.
+    """
+    h = codes.detach().cpu().double().flatten(1)
+    if len(h) != len(pairs):
+        raise ValueError(f"{len(h)} codes but {len(pairs)} entries of pairs")
+    require_finite(h, "codes")
+    _, group, counts = pairs.cpu().unique(return_inverse=True, return_counts=True)
+    if len(counts) < 2 or counts.min() < 2:
+        raise ValueError(
+            "pairs must name two groups or more, each of two codes or more: views of the same image"
+        )
+    means = torch.zeros(len(counts), h.shape[1], dtype=h.dtype).index_add_(0, group, h) / counts[:, None]
+    within = h - means[group]
+    w = within.T @ within / len(h) + delta * torch.eye(h.shape[1], dtype=h.dtype)
+    values, vectors = torch.linalg.eigh(w)
+    whiten = vectors / values.sqrt() @ vectors.T
+    spectrum = torch.linalg.eigvalsh(whiten @ torch.atleast_2d(torch.cov(means.T)) @ whiten).clamp_min(0)
+    spectrum = spectrum[spectrum > spectrum.max() * len(spectrum) * torch.finfo(torch.float64).eps]
+    if not len(spectrum):
+        return 0.0
+    p = spectrum / spectrum.sum()
+    return float((-(p * p.log()).sum()).exp())

@@ -52,6 +52,8 @@ probe offline_accuracy$ | share | higher
     images whose nearest training codes have their class
 few_labels  | share | higher
     accuracy of a linear classifier of that many labelled codes
+disentanglement .*(factor_vae|beta_vae).*accuracy | share | higher
+    factors that are told from which unit of the code stays constant
 \S+ .*accuracy | share | higher
     images that are classified correctly
 (robustness|attribute_mixes|on_spiral) (?!mix_distance|inconsistency) | share | higher
@@ -122,7 +124,11 @@ blend apart_from_blend$ | - | -
     error
 path (length|peak|asymmetry)$ | - | lower
     how uneven the walk is; an even, straight one has 1, 1, 0
-disentanglement |factors  | - | higher
+disentanglement .*num_active_dims | - | -
+    units of the code that vary
+disentanglement .*informativeness | share | higher
+    values of factors that are predicted correctly from the code
+disentanglement  | - | higher
     0 to 1: units of the code that follow single factors
 """
 

@@ -72,6 +72,12 @@ class Scores(dict[str, dict[str, Any]]):
         wide = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
         return "\n".join(f"{m:{wide[0]}}  {n:{wide[1]}}  {v:>{wide[2]}}" for m, n, v in rows) or "no scores"
 
+    def described(self) -> str:
+        """As printed, each number with its meaning and the direction that is better."""
+        lines = repr(self).splitlines()
+        meanings = [about(metric, name).sentence for metric, name, _ in self.rows()]
+        return "\n".join(f"{line}  {meaning}".rstrip() for line, meaning in zip(lines, meanings))
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(metric)}</td><td>{escape(name.replace('_', ' '))}</td>"

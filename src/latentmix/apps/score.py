@@ -1,0 +1,205 @@
+"""Scores of anybody's codes: every metric that needs only codes and their labels or factors."""
+
+from __future__ import annotations
+
+import math
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from latentmix import config
+from latentmix.config import catalogue
+from latentmix.data import Data, Split
+from latentmix.metrics import evaluating, key_of, missing_role
+from latentmix.metrics.rank import lidar
+from latentmix.reports.scores import Scores
+
+ARRAYS = ("codes", "labels", "factors", "pairs")
+LEAST = 20  # codes
+WHOLE = ("rank", "disentanglement")  # need no training and test codes, and see all of them
+
+
+class Identity(nn.Module):
+    """A method whose images are codes."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+def score(
+    codes: ArrayLike,
+    labels: ArrayLike | None = None,
+    factors: ArrayLike | None = None,
+    *,
+    pairs: ArrayLike | None = None,
+    metrics: Iterable[str] = (),
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> Scores:
+    """Score codes of any origin.
+
+    Metrics that train a classifier get 60 % of the codes to train on, 20 % for validation and 20 % for test,
+    drawn by the seed, evenly over the classes. Effective rank and disentanglement see all codes.
+
+    Arguments:
+        codes: Shape (N, D) or (N, ...), at least 20.
+        labels: Classes, whole numbers or text, shape (N,).
+        factors: What generated the images, whole numbers, shape (N, F).
+        pairs: Codes with the same number are views of one image, shape (N,); for LiDAR.
+        metrics: Names and options, as NAME.option=value; by default all that apply.
+        seed: Seed of the splits, and of metrics that sample.
+        say: Called with the name of each metric before it is computed.
+
+    Raises:
+        ValueError: Codes that are not finite or not a table, other lengths, one class, or a metric that
+            cannot be computed.
+    """
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    h = _table(codes)
+    columns = {"labels": _labels(labels, len(h)), "factors": _factors(factors, len(h))}
+    asked = config.metrics(
+        metrics or _applicable(columns["labels"] is not None, columns["factors"] is not None)
+    )
+    whole, cut = _data(h, columns["labels"], columns["factors"], seed)
+    found = Scores()
+    with evaluating(method := Identity()):
+        for name, options in asked.items():
+            metric = catalogue.get("metric", name)
+            assert metric is not None, "config.metrics knows it"
+            if (lacking := missing_role(metric.make, method)) is not None:
+                raise ValueError(f"{lacking}; codes alone do not tell")
+            key = key_of(name, options, {k: default for k, (_, default) in metric.options.items()})
+            say(f"{key}: {metric.summary}")
+            start = time.monotonic()
+            try:
+                values, protocol = metric.make(method, whole if name in WHOLE else cut, **options)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from error
+            values = {k: v if math.isfinite(v) else None for k, v in values.items()}
+            seconds = round(time.monotonic() - start, 2)
+            found[key] = {"values": values, "protocol": protocol | {"codes": len(h)}, "seconds": seconds}
+    if pairs is not None:
+        found["lidar"] = _lidar(h, pairs)
+    return found
+
+
+def read(file: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file: `codes`, and perhaps `labels`, `factors` and `pairs`. Nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not an .npz file, no array `codes`, or an array of another name.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{file} is no .npz file; numpy.savez(FILE, codes=codes, labels=labels) writes one")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive)
+            if unknown := [name for name in names if name not in ARRAYS]:
+                raise ValueError(
+                    f"it holds {', '.join(unknown)}; the arrays that count are {', '.join(ARRAYS)}"
+                )
+            if "codes" not in names:
+                raise ValueError(f"it has no array codes, only {', '.join(names) or 'nothing'}")
+            return {name: archive[name] for name in names}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} cannot be used: {error}") from error
+
+
+def _applicable(labels: bool, factors: bool) -> list[str]:
+    """The metrics of this package that codes suffice for."""
+    of_labels = ["probe", "knn", "few_labels", "deep_probe", "clusters", "spread"]
+    return ["rank", *(of_labels if labels else []), *(["disentanglement"] if factors else [])]
+
+
+def _table(codes: ArrayLike) -> Tensor:
+    array = np.asarray(codes)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"codes are of type {array.dtype}; they must be numbers")
+    if array.ndim < 2 or not array.size:
+        raise ValueError(f"codes of shape {array.shape}: they must be (N, D), a row for each image")
+    if len(array) < LEAST:
+        raise ValueError(f"{len(array)} codes are too few; give {LEAST} or more")
+    flat = torch.from_numpy(array.reshape(len(array), -1).astype(np.float64))
+    bad = int((~flat.isfinite().all(1)).sum())
+    if bad:
+        raise ValueError(f"{bad} of {len(flat)} codes hold NaN or infinite values")
+    return flat
+
+
+def _labels(labels: ArrayLike | None, count: int) -> Tensor | None:
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.shape != (count,):
+        raise ValueError(f"labels of shape {array.shape} do not fit {count} codes; they must be ({count},)")
+    if array.dtype.kind == "f" and not (array == np.floor(array)).all():
+        raise ValueError("labels must be whole numbers or text, and these have fractions or NaN")
+    if array.dtype.kind not in "biufUS":
+        raise ValueError(f"labels are of type {array.dtype}; they must be whole numbers or text")
+    names, index, sizes = np.unique(array, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ValueError("labels hold one class; metrics of labels need two or more")
+    if sizes.min() < 5:
+        rare = names[sizes.argmin()]
+        raise ValueError(
+            f"class {rare} has {sizes.min()} codes; every class needs 5, to train, validate and test"
+        )
+    return torch.from_numpy(index.astype(np.int64))
+
+
+def _factors(factors: ArrayLike | None, count: int) -> Tensor | None:
+    if factors is None:
+        return None
+    array = np.asarray(factors)
+    if array.ndim != 2 or len(array) != count:
+        raise ValueError(
+            f"factors of shape {array.shape} do not fit {count} codes; they must be ({count}, F)"
+        )
+    if array.dtype.kind not in "biuf" or not (array == np.floor(array)).all():
+        raise ValueError("factors must be whole numbers, one for each value of a factor")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _data(h: Tensor, labels: Tensor | None, factors: Tensor | None, seed: int) -> tuple[Data, Data]:
+    """All codes, and codes cut into 60, 20 and 20 % of every class."""
+    rows = Split(h.float()[:, :, None, None], labels, factors=factors)
+    order = torch.randperm(len(h), generator=torch.Generator().manual_seed(seed))
+    fifth = torch.zeros(len(h), dtype=torch.long)
+    groups = [order] if labels is None else [order[labels[order] == c] for c in labels.unique()]
+    for group in groups:
+        fifth[group] = torch.arange(len(group)) % 5
+    train, valid, test = (rows.take(index) for index in (fifth < 3, fifth == 3, fifth == 4))
+    names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
+    kinds = () if factors is None else tuple(map(str, range(factors.shape[1])))
+    whole = Data("codes", rows, rows, rows, names, (), "", kinds)
+    return whole, Data("codes", train, valid, test, names, (), "", kinds)
+
+
+def _lidar(h: Tensor, pairs: ArrayLike) -> dict[str, Any]:
+    array = np.asarray(pairs)
+    if array.shape != (len(h),) or array.dtype.kind not in "biu":
+        raise ValueError(
+            f"pairs of shape {array.shape} and type {array.dtype}: they must be whole numbers, ({len(h)},)"
+        )
+    start, groups = time.monotonic(), len(np.unique(array))
+    value = lidar(h, torch.from_numpy(array.astype(np.int64)))
+    limit = min(groups - 1, h.shape[1])
+    protocol = {"codes": len(h), "groups": groups, "units": h.shape[1], "delta": 1e-4, "limit": limit}
+    seconds = round(time.monotonic() - start, 2)
+    return {
+        "values": {"lidar": value, "lidar_share": value / limit},
+        "protocol": protocol,
+        "seconds": seconds,
+    }

@@ -1,0 +1,128 @@
+"""Codes of any origin are scored as a run's codes are, and what is wrong with a file is said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import latentmix as lm
+import terminal
+from latentmix.apps.score import read
+from latentmix.metrics.rank import effective_rank, lidar
+from latentmix.reports.numbers import about
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """Codes of three classes far apart, with two factors, in pairs of views."""
+    rng = np.random.default_rng(0)
+    image = np.arange(240) // 2
+    factors = np.stack([image % 3, image // 3 % 4], 1)
+    codes = rng.normal(size=(240, 5)) + 9 * np.eye(5)[factors[:, 0]] + 4 * factors[:, 1:] * np.eye(5)[4]
+    return {"codes": codes, "labels": factors[:, 0], "factors": factors, "pairs": image}
+
+
+def test_each_kind_of_score_is_there_and_right(arrays: dict[str, np.ndarray]) -> None:
+    asked = ["probe", "knn.k=5", "few_labels", "clusters", "spread", "rank", "disentanglement.fast=true"]
+    found = lm.score(**arrays, metrics=asked).numbers
+    assert list(found) == [*asked, "lidar"]
+    assert found["probe"]["offline_accuracy"] == found["knn.k=5"]["knn_accuracy"] == 1
+    codes, pairs = torch.from_numpy(arrays["codes"]), torch.from_numpy(arrays["pairs"])
+    assert found["rank"]["rank"] == pytest.approx(effective_rank(codes), rel=1e-5)
+    assert found["lidar"]["lidar"] == pytest.approx(lidar(codes, pairs))
+    assert found["disentanglement.fast=true"]["discrete_mig_fast"] > 0.2  # type: ignore[operator]
+
+
+def test_codes_without_labels_get_what_needs_none(arrays: dict[str, np.ndarray]) -> None:
+    assert list(lm.score(arrays["codes"])) == ["rank"]
+    words = np.array(["a", "b", "c"])[arrays["labels"]]
+    first, second = (
+        lm.score(arrays["codes"], y, metrics="knn.k=5").numbers for y in (arrays["labels"], words)
+    )
+    assert first == second
+
+
+def test_lidar_by_hand() -> None:
+    """Means (+-1, 0), (0, +-2) and within groups (+-s, 0), (0, +-t): both covariances are diagonal."""
+    s, t, delta = 0.5, 0.25, 1e-4
+    around = torch.tensor([[s, 0.0], [-s, 0.0], [0.0, t], [0.0, -t]], dtype=torch.float64)
+    means = torch.tensor([[1, 0], [-1, 0], [0, 2], [0, -2]], dtype=torch.float64)
+    codes = (means[:, None] + around + torch.tensor([7.0, -3.0])).flatten(0, 1)
+    spectrum = np.array([2 / 3 / (s * s / 2 + delta), 8 / 3 / (t * t / 2 + delta)])
+    p = spectrum / spectrum.sum()
+    expected = np.exp(-(p * np.log(p)).sum())
+    assert lidar(codes, torch.arange(4).repeat_interleave(4)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_lidar_stays_below_the_number_of_groups() -> None:
+    """Means are centred, so four groups span three directions, however wide the code is."""
+    codes = torch.eye(4, 20, dtype=torch.float64).repeat_interleave(2, 0)
+    assert lidar(codes, torch.arange(4).repeat_interleave(2)) == pytest.approx(3)
+    with pytest.raises(ValueError, match="two groups or more"):
+        lidar(codes, torch.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": np.full((240, 5), np.nan)}, "240 of 240 codes hold NaN or infinite"),
+        ({"codes": np.zeros(240)}, r"codes of shape \(240,\): they must be \(N, D\)"),
+        ({"codes": np.zeros((3, 5))}, "3 codes are too few"),
+        ({"codes": np.full((240, 2), "a")}, "must be numbers"),
+        ({"labels": np.zeros(239, int)}, r"labels of shape \(239,\) do not fit 240 codes"),
+        ({"labels": np.zeros(240, int)}, "labels hold one class"),
+        ({"labels": np.linspace(0, 1, 240)}, "whole numbers or text"),
+        ({"labels": np.arange(240)}, "every class needs 5"),
+        ({"factors": np.zeros((240, 2))}, "at least two factors that vary"),
+        ({"factors": np.zeros(240)}, r"must be \(240, F\)"),
+        ({"pairs": np.arange(240)}, "two groups or more"),
+        ({"pairs": np.arange(9)}, "pairs of shape"),
+    ],
+)
+def test_what_is_wrong_is_named(arrays: dict[str, np.ndarray], change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lm.score(**{**arrays, **change}, metrics=["rank", "disentanglement.fast=true", "probe"])
+
+
+def test_the_command_prints_and_writes(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    np.savez(tmp_path / "codes.npz", **arrays)
+    done = terminal.script("score", "codes.npz", "knn.k=5", "--out", "scores.csv", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "100.0 %  images whose nearest training codes have their class; higher is better" in done.out
+    assert "knn.k=5,knn_accuracy,1.0,higher" in (tmp_path / "scores.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "codes.npz: no such file"),
+        (b"no archive", "codes.npz is no .npz file"),
+        ({"code": np.zeros((30, 2))}, "it holds code; the arrays that count are codes, labels"),
+        ({"labels": np.zeros(30)}, "it has no array codes, only labels"),
+        ({"codes": np.array([{}] * 30)}, "cannot be used"),
+    ],
+)
+def test_bad_files_are_named(content: Any, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "codes.npz"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        np.savez(file, **content)
+    with pytest.raises((ValueError, OSError), match=message):
+        read(file)
+
+
+def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "codes.npz", codes=np.full((30, 2), np.nan))
+    done = terminal.script("score", "codes.npz", cwd=tmp_path)
+    assert done.code == 2
+    assert done.err == "latentmix: 30 of 30 codes hold NaN or infinite values\n"
+
+
+def test_every_number_of_a_score_is_explained(arrays: dict[str, np.ndarray]) -> None:
+    found = lm.score(**arrays, metrics=["probe", "knn", "clusters", "rank", "spread"])
+    assert all(about(metric, name).meaning for metric, name, _ in found.rows())
