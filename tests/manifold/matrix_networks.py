@@ -30,7 +30,7 @@ class Case:
         input: None where the input is mixed, or the reason as above.
         answer: From what the network returns to (B, ...) numbers.
         batch_dim: As for `ManifoldMixup`.
-        compiled, ranks: Whether those cells are tried; both cost seconds.
+        quick: Whether it is compiled and trained by two ranks in each run of the tests; the others are slow.
         wrong: Layers that must be refused, or warned of, and the reason, a regular expression.
     """
 
@@ -42,8 +42,7 @@ class Case:
     input: str | None = None
     answer: Callable[[Any], Tensor] = field(default=lambda out: out)
     batch_dim: Any = 0
-    compiled: bool = False
-    ranks: bool = False
+    quick: bool = False
     wrong: dict[str, str] = field(default_factory=dict)
 
 
@@ -258,7 +257,7 @@ CASES = [
         real((3, 16, 16)),
         ["layer1", "layer2"],
         ["layer1", "layer2", "layer3"],
-        ranks=True,
+        quick=True,
         wrong={"layer1.0.conv1": "passed by"},
     ),
     Case(
@@ -267,7 +266,7 @@ CASES = [
         real((3, 16, 16)),
         ["layer1"],
         ["layer1", "layer2"],
-        compiled=True,
+        quick=True,
     ),
     Case(
         "stem, blocks, neck",
@@ -275,7 +274,7 @@ CASES = [
         IMAGE,
         ["0", "1.1", "2"],
         ["1.0", "1.1", "1.2"],
-        compiled=True,
+        quick=True,
         wrong={"1.1.inner": "passed by"},
     ),
     Case("plain convolutions", flat_cnn, IMAGE, ["0", "3"], NO_STACK),
@@ -333,7 +332,7 @@ CASES = [
         ["embed", "body.layers.1"],
         ["body.layers.0", "body.layers.1"],
         TOKENS,
-        compiled=True,
+        quick=True,
     ),
     Case(
         "transformer, time first",
@@ -360,9 +359,9 @@ CASES = [
         real((5,)),
         ["0", "2"],
         NO_STACK,
-        ranks=True,
+        quick=True,
     ),
-    Case("residual net of a table", lambda: tabular(3), real((5,)), ["0", "1"], ["1", "2"], ranks=True),
+    Case("residual net of a table", lambda: tabular(3), real((5,)), ["0", "1"], ["1", "2"], quick=True),
     Case(
         "columns as tokens",
         Columns,
