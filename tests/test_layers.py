@@ -21,12 +21,12 @@ cli
 cli.runs cli.people
 cli.app
 latentmix
-experiments.demo experiments.reproduce
+experiments.demo experiments.reproduce experiments.evidence
 experiments.__init__
 experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
 experiments.amr.walks experiments.manifold_mixup.figure1
-experiments.amr.systems experiments.manifold_mixup.classifiers
+experiments.amr.systems experiments.manifold_mixup.classifiers experiments.claims
 experiments.amr.__init__ experiments.manifold_mixup.__init__
 tables.output
 tables.numbers tables.page

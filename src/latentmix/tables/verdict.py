@@ -88,15 +88,23 @@ def _pairs(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> li
     return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if theirs[a].mean != theirs[b].mean]
 
 
+def direction(a: Published, b: Published, comparisons: int = 1) -> int:
+    """1 if the first mean is larger beyond noise, -1 if it is smaller beyond noise, 0 if neither.
+
+    Arguments:
+        comparisons: Number of comparisons that share the level.
+    """
+    margin = _margin(a, b, comparisons)
+    difference = a.mean - b.mean
+    return 0 if margin is None or abs(difference) <= margin else 1 if difference > 0 else -1
+
+
 def _sign(
     ours: Mapping[str, Published], theirs: Mapping[str, Published], a: str, b: str, comparisons: int
 ) -> int:
     """1 if two cells are in the published order beyond noise, -1 if in the other one, 0 if neither."""
-    margin = _margin(ours[a], ours[b], comparisons)
-    difference = ours[a].mean - ours[b].mean
-    if margin is None or abs(difference) <= margin:
-        return 0
-    return 1 if difference * (theirs[a].mean - theirs[b].mean) > 0 else -1
+    sign = direction(ours[a], ours[b], comparisons)
+    return sign if theirs[a].mean > theirs[b].mean else -sign
 
 
 def _pooled(ours: Published, theirs: Published) -> float | None:

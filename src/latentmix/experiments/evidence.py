@@ -1,0 +1,135 @@
+"""What becomes of the papers' claims: read from recorded results, or else from what was noted.
+
+Rule: a claim about an order *holds* if every one of its comparisons goes as claimed, each beyond noise by
+Welch's test at the 5 % level; it *does not hold* if one goes the other way beyond noise, the level shared
+among the comparisons; otherwise it is *open*. Results at the scale "paper" come before those at "short". A
+claim without recorded results has the verdict that follows from the quoted words; without any, it is open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentmix.experiments import table
+from latentmix.experiments.amr import claims as amr
+from latentmix.experiments.claims import Claim, Verdict
+from latentmix.experiments.manifold_mixup import claims as manifold_mixup
+from latentmix.tables import records, rows
+from latentmix.tables.plan import plan
+from latentmix.tables.table import Published
+from latentmix.tables.verdict import direction
+
+RESULTS = Path("results")
+SCALES = ("paper", "short")
+PAPERS = {"On Adversarial Mixup Resynthesis": amr.CLAIMS, "Manifold Mixup": manifold_mixup.CLAIMS}
+CLAIMS = tuple(claim for of_paper in PAPERS.values() for claim in of_paper)
+HEAD = "| where | claim | verdict | budget | read from | test it by |"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of a claim.
+
+    Arguments:
+        evidence: Where it is read from.
+        budget: The largest that was run; "" if nothing was.
+    """
+
+    verdict: Verdict
+    evidence: str = ""
+    budget: str = ""
+
+
+def find(claim: Claim, results: Path = RESULTS) -> Finding:
+    """Read the verdict on a claim.
+
+    Arguments:
+        results: Folder of recorded trainings.
+    """
+    for scale in SCALES if claim.above else ():
+        found = _recorded(claim, scale, results)
+        if found is not None:
+            return found
+    if claim.noted is not None:
+        noted = claim.noted
+        return Finding(noted.verdict, f'{noted.file}, "{noted.heading}"', noted.budget)
+    return Finding("open", budget="none")
+
+
+def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
+    """The verdict by recorded results at a scale; None if a cell of every comparison is missing there."""
+    asked = table(claim.table)
+    path = records.path_of(results, asked, scale)
+    if scale not in asked.scales or not path.is_file():
+        return None
+    # Records have no weights, which only the drawing of a figure needs.
+    asked = dataclasses.replace(asked, draw=None)
+    tasks = records.attach(plan(asked, scale), path, asked)
+    known = rows.read(asked, scale, tasks, results / "none").rows
+    numbers = {
+        row.cell: row.ours for row in known if row.column.title == claim.column and row.ours is not None
+    }
+    pairs = [(a, b) for a, b in _pairs(claim, numbers) if a in numbers and b in numbers]
+    if not pairs:
+        return None
+    n = {number.n for a, b in pairs for number in (numbers[a], numbers[b])}
+    seeds = f"{min(n)} to {max(n)} seeds" if len(n) > 1 else "1 seed" if n == {1} else f"{max(n)} seeds"
+    budgets = {row.budget for row in known if row.cell in {name for pair in pairs for name in pair}}
+    everything = len(pairs) == len(_pairs(claim, {c.name: None for c in asked.cells}))
+    part = "" if everything else f"; {len(pairs)} of its comparisons"
+    budget = f"{scale}: {' or '.join(sorted(budgets))}, {seeds}{part}"
+    return Finding(judge(pairs, numbers), f"[{path.name}](../results/{path.name})", budget)
+
+
+def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Verdict:
+    """Whether each first cell has a larger number than the second; see the rule above."""
+    if all(direction(numbers[a], numbers[b]) > 0 for a, b in pairs):
+        return "holds"
+    if any(direction(numbers[a], numbers[b], len(pairs)) < 0 for a, b in pairs):
+        return "does not hold"
+    return "open"
+
+
+def _pairs(claim: Claim, cells: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The comparisons of a claim, with "*" replaced by each group of cells."""
+    groups = list(dict.fromkeys(name.partition(":")[0] for name in cells))
+    return [
+        (a.replace("*", group), b.replace("*", group))
+        for a, b in claim.above
+        for group in (groups if "*" in a else [""])
+        if "*" not in a or {a.replace("*", group), b.replace("*", group)} <= set(cells)
+    ]
+
+
+def page(results: Path = RESULTS) -> str:
+    """The claims as a page, docs/claims.md: each with its verdict, what that rests on, and what tests it."""
+    findings = {claim: find(claim, results) for claim in CLAIMS}
+    verdicts = [found.verdict for found in findings.values()]
+    counted = [f"{verdicts.count(v)} {word}" for v, word in COUNTED.items()]
+    lines = [INTRODUCTION.format(count=len(CLAIMS), counted=", ".join(counted))]
+    for title, claims in PAPERS.items():
+        lines += [f"## {title}", "", HEAD, f"|{'---|' * 6}"]
+        for claim in claims:
+            found = findings[claim]
+            command = f"`latentmix reproduce {claim.table}`" if claim.table else ""
+            words = [claim.place, claim.text, f"**{found.verdict}**", found.budget, found.evidence, command]
+            lines.append(f"| {' | '.join(words)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+COUNTED: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "open": "are open"}
+INTRODUCTION = """# Claims of the papers
+
+Generated from the claims in `latentmix/experiments` and the recorded results in `results/`; a test keeps it up
+to date. Of {count} claims {counted}.
+
+A claim about an order **holds** if every one of its comparisons goes as claimed, each beyond noise by Welch's
+test at the 5 % level. It **does not hold** if one goes the other way beyond noise, the level shared among the
+comparisons. Otherwise it is **open**. Each verdict is one for the budget beside it, the largest that was run,
+which is mostly far below the published one. Where no results are recorded, the verdict follows from the entry
+of the log or the test that is named; where there is none either, nothing but two steps was run.
+"""
