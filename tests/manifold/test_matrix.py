@@ -303,12 +303,13 @@ def test_two_ranks(tmp_path: Path, quick: bool) -> None:
         alone = []
         for rank in range(2):
             order = torch.arange(6).roll(1 + rank)
-            with frozen_statistics(model), by_hand(case, model, choices(case)[choice][-1], 6, order):
-                out = case.answer(call(model, sample(case, 6, seed=rank)))
-            y = labels(out)
-            loss = LAM * loss_of(case, out, y) + (1 - LAM) * loss_of(case, out, y[order])
             weights = [model.get_parameter(key) for key in gradients]
-            alone.append(torch.autograd.grad(loss, weights, materialize_grads=True))
+            with frozen_statistics(model):
+                with by_hand(case, model, choices(case)[choice][-1], 6, order):
+                    out = case.answer(call(model, sample(case, 6, seed=rank)))
+                y = labels(out)
+                loss = LAM * loss_of(case, out, y) + (1 - LAM) * loss_of(case, out, y[order])
+                alone.append(torch.autograd.grad(loss, weights, materialize_grads=True))
         means = [(a + b) / 2 for a, b in zip(*alone)]
         assert_equal(list(gradients.values()), means, 1e-4)
         assert_equal(list(gradients.values()), list(seen[1][name, choice].values()), 1e-6)
