@@ -59,7 +59,7 @@ training.loop
 training.record
 training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
-training.precision training.schedule training.eager training.signals
+training.precision training.schedule training.eager training.signals training.doubts
 runs
 runs.folder
 runs.checkpoints

@@ -174,6 +174,10 @@ def _scores(run: Facts) -> str:
         )
         why = collapsed(score)
         warning = f"<p><strong>The model is collapsed: {escape(why)}.</strong></p>\n" if why else ""
+        warning += "".join(
+            f"<p><strong>Warning: {escape(text)}.</strong></p>\n"
+            for text in score.get("protocol", {}).get("warnings", ())
+        )
         blocks.append(
             f"<h3>{words(metric)}</h3>\n<p>{escape(_meaning(metric))}</p>\n{warning}"
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"

@@ -222,6 +222,8 @@ class Trainer:
                 validations += self.epochs % self.run.validate_every > 0
                 score = training_score(self.folder, self.method, self.data, state, validations, self.epochs)
                 if score is not None:
+                    for doubt in score["protocol"].get("warnings", ()):
+                        self.progress.say(f"warning: {doubt}")
                     runs.add_score(self.folder, "training", score)
 
     def _periods(self) -> dict[str, int]:
@@ -295,6 +297,8 @@ class Trainer:
             pace=pace(self.run.schedule, number / self.total, self.run.drops or ()),
         )
         self.record.count(losses, values, number)
+        if number == 0:
+            self.state.first_losses = {name: float(loss.detach()) for name, loss in losses.items()}
 
     def batch(self, number: int) -> Batch:
         """The images of a step, with the generators that draw for it."""

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.data import Data
+from latentmix.data import UNLABELLED, Data
 from latentmix.methods import Method
+from latentmix.metrics import versions
+from latentmix.training.doubts import doubts
 from latentmix.training.ranks import Ranks
 from latentmix.training.resume import State
 
@@ -135,7 +137,8 @@ def training_score(
     Returns:
         The score, {"values", "protocol", "seconds"}; None if the log is not complete.
     """
-    records = [r for r in runs.read_log(folder) if r["kind"] == "valid"]
+    log = runs.read_log(folder)
+    records = [r for r in log if r["kind"] == "valid"]
     if len(records) < validations:
         return None
     best = next(r for r in records if r["epoch"] == state.best_epoch)
@@ -145,7 +148,7 @@ def training_score(
     for name, value in records[-1]["values"].items():
         values[f"last_{name}" if name.startswith("test_") else f"last_valid_{name}"] = value
     chosen = method.best.lstrip("-")
-    protocol = {
+    protocol: dict[str, Any] = {
         "selection": f"the epoch with the best {chosen} of the validation images"
         if chosen
         else "the last epoch",
@@ -154,5 +157,12 @@ def training_score(
         "n_train": len(data.train),
         "n_valid": len(data.valid),
         "n_test": len(data.test),
+        "versions": versions(),
     }
+    for split in ("train", "valid"):  # where some are hidden: `labelled`, or images without a label
+        labels = getattr(data, split).labels
+        if labels is not None and (known := int((labels != UNLABELLED).sum())) < len(labels):
+            protocol[f"n_{split}_labels"] = known
+    if warnings := doubts(method, data, log, state.first_losses):
+        protocol["warnings"] = warnings
     return {"values": values, "protocol": protocol, "seconds": round(state.seconds, 1)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ class State:
     best_epoch: int = -1
     best_value: float = float("-inf")
     log_position: int = 0
+    first_losses: dict[str, float] = field(default_factory=dict)  # of each player
 
 
 class Training(Protocol):
