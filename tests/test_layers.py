@@ -19,7 +19,7 @@ LEVELS = """
 __main__
 cli
 cli.runs cli.people
-cli.app
+cli.app cli.memory cli.streams
 latentmix
 experiments.demo experiments.reproduce experiments.evidence
 experiments.__init__
@@ -61,11 +61,17 @@ training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
 training.precision training.schedule training.eager training.signals training.doubts
 runs
+runs.opened
 runs.folder
+runs.log runs.scores
 runs.checkpoints
+runs.description runs.files
+runs.atomic
 config
+config.stored
 config.settings
 config.catalogue config.reading config.protocol config.run
+config.bounds
 metrics.composition
 metrics.path
 metrics.attribute_mixes metrics.blend metrics.posterior

@@ -74,7 +74,7 @@ def test_the_checkpoint_that_is_scored_is_named(run: Path) -> None:
 def test_one_metric_that_does_not_apply_does_not_lose_the_others(run: Path) -> None:
     scores, failures = evaluate(run, ["disentanglement", "probe"], say=quiet)
     assert set(scores) == {"probe"} <= set(runs.read_scores(run))
-    assert "factor" in failures["disentanglement"]
+    assert "factor" in str(failures["disentanglement"])
 
 
 def test_a_metric_that_breaks_does_not_lose_the_others(run: Path, monkeypatch) -> None:
@@ -83,7 +83,8 @@ def test_a_metric_that_breaks_does_not_lose_the_others(run: Path, monkeypatch) -
 
     monkeypatch.setattr(deep_probe, "labelled_codes", broken)
     scores, failures = evaluate(run, ["deep_probe", "probe"], say=quiet)
-    assert failures == {"deep_probe": "IndexError: index 3 is out of bounds"}
+    assert repr(failures.pop("deep_probe")) == "IndexError('index 3 is out of bounds')"
+    assert not failures
     assert set(scores) == {"probe"} <= set(runs.read_scores(run))
 
 

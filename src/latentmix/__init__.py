@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from latentmix.mixing.paths import slerp as slerp
     from latentmix.pictures import figures as figures
     from latentmix.reports.scores import Scores as Scores
-    from latentmix.runs.folder import open_run as open_run
+    from latentmix.runs.opened import open_run as open_run
     from latentmix.training.step import make_optimisers as make_optimisers
     from latentmix.training.step import step as step
 
@@ -122,7 +122,7 @@ _HOMES = {
     "mixing.mixers": ("Folded", "Midpoint", "Region", "Spherical"),
     "mixing.paths": ("crossover", "lerp", "simplex_grid", "slerp"),
     "reports.scores": ("Scores",),
-    "runs.folder": ("open_run",),
+    "runs.opened": ("open_run",),
     "training.step": ("make_optimisers", "step"),
     "pictures": ("figures",),
 }

@@ -18,16 +18,28 @@ from latentmix.metrics import metric as as_metric
 from latentmix.training.device import keep_freed_memory
 
 
-def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
+def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> Data:
     """Load the data that a run was trained on, in the same splits, with all labels.
+
+    Arguments:
+        path: Where the data are now, if they have moved; other images of the same shape are accepted.
 
     Raises:
         FileNotFoundError: The data are gone.
-        ValueError: The data have changed and do not fit the run.
+        ValueError: The data have changed, or do not fit the run.
     """
     settings = run.config
+    try:
+        if path is None:
+            spec = config.stored_part("data", settings["data"])
+        else:
+            spec = config.moved(settings["data"], path)
+        source = config.build("data", spec)
+    except config.ConfigError as error:
+        where = "" if path else "; if they have moved, `latentmix evaluate RUN --data PATH` names their place"
+        raise ValueError(f"the data of {run.folder} cannot be opened: {error}{where}") from error
     data = load_data(
-        config.build("data", settings["data"]),
+        source,
         image_size=settings["image_size"],
         classes=settings["classes"],
         train_size=settings["train_size"],
@@ -39,7 +51,18 @@ def data_of(run: runs.OpenRun, device: str = "cpu") -> Data:
     )
     if data.shape != run.shape:
         raise ValueError(f"{run.folder} was trained on images {run.shape}, its data now are {data.shape}")
+    if path is None and not is_of(data, run):
+        raise ValueError(
+            f"the data {data.name} have changed since {run.folder} was trained on them (fingerprint "
+            f"{data.fingerprint[:12]} instead of {run.description['data'][:12]}); `latentmix evaluate RUN "
+            f"--data PATH` names where they are now, or scores the run on other images"
+        )
     return data
+
+
+def is_of(data: Data, run: runs.OpenRun) -> bool:
+    """Whether a run was trained on these data, by their content; True for runs that did not record it."""
+    return run.description.get("data", data.fingerprint) == data.fingerprint
 
 
 def evaluate(
@@ -49,21 +72,26 @@ def evaluate(
     device: str = "cpu",
     seed: int = 0,
     checkpoint: str | None = None,
+    path: str | None = None,
     say: Callable[[str], None] = print,
     data: Data | None = None,
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[dict[str, Any], dict[str, Exception]]:
     """Compute metrics of a run; scores that are kept for the same weights and options are not recomputed.
 
     Arguments:
         metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20".
         seed: Seed for metrics that sample, unless they are given another seed.
         checkpoint: "best" or "last"; by default the best epoch, as the method defines it.
+        path: Where the run's data are now, if they have moved. Scores of other images than those that the run
+            was trained on are kept under names of their own: "probe on NAME".
         say: Called with messages about what is being computed.
         data: Other data to measure on; scores are then neither read from the folder nor kept there.
 
     Returns:
         The scores {metric: {"values", "protocol", "seconds"}}, in which undefined values are None, and
-        {metric: reason} for those that could not be computed. A metric that fails does not stop the others.
+        {metric: exception} for those that could not be computed: a ValueError or OSError if the metric does
+        not apply, any other exception for a fault of the metric. It does not stop the other metrics. Scores
+        are also returned if the folder cannot be written.
 
     Raises:
         ValueError: A metric or option is unknown, or the folder is not a run.
@@ -72,23 +100,30 @@ def evaluate(
     run = runs.open_run(folder, device, checkpoint, say)
     say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory()
-    scores, failures = {}, {}
-    other = data
-    if other is not None and other.shape != run.shape:
-        raise ValueError(f"{folder} was trained on images {run.shape}, and these are {other.shape}")
+    scores: dict[str, Any] = {}
+    failures: dict[str, Exception] = {}
+    keeps, suffix = data is None, ""
+    if data is not None and data.shape != run.shape:
+        raise ValueError(f"{folder} was trained on images {run.shape}, and these are {data.shape}")
+    if path is not None:
+        data = data_of(run, device, path)
+        if not is_of(data, run):
+            suffix = f" on {data.name}"
+            say(f"{path}: other images than {folder} was trained on; their scores are named METRIC{suffix}")
     with evaluating(run.method, folder / "features"):  # encoded once for all metrics of this call
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
             assert metric is not None, "config.metrics knows it"
             if (lacking := missing_role(metric.make, run.method)) is not None:
-                failures[name] = lacking
+                failures[name] = ValueError(lacking)
                 continue
             defaults = {key: default for key, (_, default) in metric.options.items()}
-            key = key_of(name, options, defaults)
+            key = key_of(name, options, defaults) + suffix
             # JSON turns tuples into lists, so options are compared as JSON returns them.
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
-            kept = runs.read_scores(folder).get(key) if other is None else None
-            if kept and {k: kept.get(k) for k in identity} == identity:
+            kept = runs.read_scores(folder).get(key) if keeps else None
+            same_data = data is None or (kept or {}).get("protocol", {}).get("data") == data.fingerprint
+            if kept and same_data and {k: kept.get(k) for k in identity} == identity:
                 scores[key] = kept
                 _warn(key, kept, say)
                 continue
@@ -97,18 +132,18 @@ def evaluate(
             try:
                 data = data or data_of(run, device)
                 values, protocol = as_metric(metric.make)(run.method, data, **options)
-            except (ValueError, OSError) as error:
-                failures[key] = str(error)
-                continue
             except Exception as error:  # the other metrics must still be computed
-                failures[key] = f"{type(error).__name__}: {error}"
+                failures[key] = error
                 continue
             seconds = round(time.monotonic() - start, 2)
             values = {k: v if math.isfinite(v) else None for k, v in values.items()}  # JSON has no NaN
             source = {"checkpoint": run.checkpoint, "epoch": run.epoch, "data": data.fingerprint}
             scores[key] = {"values": values, "protocol": protocol | source, "seconds": seconds, **identity}
-            if other is None:
-                runs.add_score(folder, key, scores[key])
+            if keeps:
+                try:
+                    runs.add_score(folder, key, scores[key])
+                except OSError as error:
+                    say(f"{key} cannot be kept: {error}")
             _warn(key, scores[key], say)
     return scores, failures
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from latentmix import runs
 from latentmix.runs import checkpoints
 from terminal import refusal, typed
 
@@ -73,9 +74,6 @@ def test_a_damaged_best_checkpoint_is_passed_over(spoilt_run: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("config.yaml", "{{{", "config.yaml is damaged: it is not readable as YAML"),
-        ("config.yaml", "method: {name: amr}", "config.yaml is damaged: it lacks data, image_size"),
-        ("config.yaml", "", "config.yaml is damaged: it lacks method, data"),
         ("scores.json", '{"probe": ', "scores.json is damaged"),
         ("log.jsonl", "{\n", "log.jsonl is damaged"),
     ],
@@ -83,6 +81,29 @@ def test_a_damaged_best_checkpoint_is_passed_over(spoilt_run: Path) -> None:
 def test_other_damaged_files_are_named(spoilt_run: Path, file: str, content: str, words: str) -> None:
     (spoilt_run / file).write_text(content)
     assert words in refusal(typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{{{", "config.yaml is damaged: not readable as YAML"),
+        ("method: {name: amr}", "config.yaml is damaged: it lacks data, image_size"),
+        ("", "config.yaml is damaged: it holds no settings"),
+        ("&a [*a]", "aliases (*a) are not read"),
+        ("[" * 3000, "nested deeper than 20 levels"),
+        ("month: 2020-13-01", "config.yaml is damaged"),
+    ],
+)
+def test_a_damaged_configuration_is_told_and_the_checkpoint_knows_it(
+    spoilt_run: Path, content: str, words: str
+) -> None:
+    before = runs.read_config(spoilt_run)
+    (spoilt_run / "config.yaml").write_text(content)
+    done = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
+    assert done.code == 0, done.err
+    assert words in done.err
+    assert "Used is what the checkpoint was trained with" in done.err
+    assert runs.read_config(spoilt_run, warn=lambda text: None) == before
 
 
 def test_a_run_without_a_checkpoint_yet(spoilt_run: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 
 from latentmix import config, runs
 from latentmix.runs import checkpoints
-from latentmix.runs.folder import LOCK, NEW
+from latentmix.runs.atomic import NEW
+from latentmix.runs.folder import LOCK
 
 
 @pytest.fixture
@@ -97,8 +98,13 @@ def test_leftovers_of_a_killed_run_are_cleared(run: config.Run) -> None:
     assert not list((folder / "checkpoints").iterdir())
 
 
+def described(run: config.Run) -> dict[str, object]:
+    """What a checkpoint of a run says of it."""
+    return {"method": run.method, "shape": [1, 16, 16], "num_classes": None, "run": run.as_dict()}
+
+
 def test_another_configuration_is_refused_with_its_difference(run: config.Run, tmp_path: Path) -> None:
-    runs.prepare(run, {})
+    checkpoints.save(runs.prepare(run, {}), "last", weights(1.0), described(run), {"step": 1})
     other = config.resolve({**run.as_dict(), "lr": 0.5, "method": {"name": "amr", "mixer": {"k": 3}}})
     with pytest.raises(runs.RunError) as error:
         runs.prepare(other, {})
@@ -107,7 +113,7 @@ def test_another_configuration_is_refused_with_its_difference(run: config.Run, t
 
 
 def test_a_run_may_grow_but_not_shrink(run: config.Run) -> None:
-    runs.prepare(run, {})
+    checkpoints.save(runs.prepare(run, {}), "last", weights(1.0), described(run), {"step": 1})
     longer = config.resolve({**run.as_dict(), "epochs": run.epochs + 5, "device": "cpu"})
     runs.prepare(longer, {})
     assert runs.read_config(Path(run.out))["epochs"] == run.epochs + 5
@@ -124,33 +130,39 @@ def test_a_folder_of_something_else_is_left_alone(run: config.Run) -> None:
     assert [p.name for p in folder.iterdir()] == ["thesis.tex"]
 
 
+def record(step: int) -> dict[str, object]:
+    return {"kind": "train", "epoch": 0, "step": step, "images": 2, "seconds": 0.5, "values": {"loss/a": 1.5}}
+
+
 def test_log_is_cut_back_to_a_position(tmp_path: Path) -> None:
     log = runs.Log(tmp_path)
-    log.write({"step": 1})
+    log.write(record(1))
     position = log.position()
-    log.write({"step": 2})
+    log.write(record(2))
     log.close()
     with (tmp_path / "log.jsonl").open("ab") as file:
         file.write(b'{"step": 3, "val')  # killed in the middle of a line
     assert [r["step"] for r in runs.read_log(tmp_path)] == [1, 2]
     log = runs.Log(tmp_path, position)
-    log.write({"step": 20})
+    log.write(record(20))
     log.close()
     assert [r["step"] for r in runs.read_log(tmp_path)] == [1, 20]
+    assert runs.read_log(tmp_path)[0] == record(1)
 
 
-@pytest.mark.parametrize("left", [None, b"", b'{"step": 1}\n{"st'])
+@pytest.mark.parametrize("left", [None, b"", json.dumps(record(1)).encode() + b'\n{"st'])
 def test_a_log_that_lost_its_end_goes_on_after_the_lines_that_are_left(
     tmp_path: Path, left: bytes | None
 ) -> None:
     if left is not None:
         (tmp_path / "log.jsonl").write_bytes(left)
-    log = runs.Log(tmp_path, 100)
+    log = runs.Log(tmp_path, 1000)
     assert log.lost
-    log.write({"step": 2})
+    log.write(record(2))
+    end = log.position()
     log.close()
     assert [r["step"] for r in runs.read_log(tmp_path)] == ([1, 2] if left else [2])
-    assert not runs.Log(tmp_path, len(b'{"step": 2}\n')).lost
+    assert not runs.Log(tmp_path, end).lost
 
 
 def test_only_one_process_may_train_in_a_folder(run: config.Run) -> None:

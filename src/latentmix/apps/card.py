@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from latentmix.data import Data
 from latentmix.pictures import figures
 from latentmix.reports.exhibit import choose
 from latentmix.runs import checkpoints
-from latentmix.runs.folder import OpenRun, open_run, read_scores
+from latentmix.runs.files import write_json, write_yaml
+from latentmix.runs.opened import OpenRun, open_run
+from latentmix.runs.scores import read_scores
 
 CARD = """\
 ---
@@ -86,12 +87,12 @@ def write(run: OpenRun, data: Data, folder: Path) -> None:
         ValueError: They are not.
     """
     home = run.folder / "checkpoints" / run.checkpoint
-    description = json.loads((home / checkpoints.CONFIG).read_text())
-    checkpoints.save(folder, "best", load_file(home / checkpoints.WEIGHTS), description)
     settings = _portable(run.config)
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    description = {**run.description, **({"run": settings} if "run" in run.description else {})}
+    checkpoints.save(folder, "best", load_file(home / checkpoints.WEIGHTS), description)
+    write_yaml(folder / "config.yaml", settings)
     scores = read_scores(run.folder)
-    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    write_json(folder / "scores.json", scores)
     rows = choose(data.test, 8, 0)
     x1, x2 = data.test.pixels(rows.to(data.test.images.device)).cpu().split(4)
     drawn = figures.mixup_paths({run.method.label: run.method}, x1, x2)

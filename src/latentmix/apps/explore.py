@@ -26,7 +26,7 @@ from latentmix.apps.page.page import build
 from latentmix.apps.traced import code_shape
 from latentmix.data import Data
 from latentmix.metrics import device_of
-from latentmix.runs.folder import OpenRun
+from latentmix.runs.opened import OpenRun
 
 HOST = "127.0.0.1"
 TIMEOUT = 10  # seconds that a connection may stay silent

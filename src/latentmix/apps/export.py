@@ -21,7 +21,7 @@ from latentmix.apps.page.page import build, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
 from latentmix.networks import forms
-from latentmix.runs.folder import OpenRun, write_atomically
+from latentmix.runs import OpenRun, write_atomically
 
 Format = Literal["html", "onnx", "pt2", "hub"]
 ROLES: tuple[Role, Role] = ("encode", "decode")

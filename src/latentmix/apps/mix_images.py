@@ -24,7 +24,7 @@ from latentmix.metrics import decode, device_of
 from latentmix.mixing import crossover, lerp, simplex_grid, slerp
 from latentmix.pictures.figures import evaluating, interpolations, triangle
 from latentmix.pictures.tiles import Label, Tile, sheet
-from latentmix.runs.folder import OpenRun, write_atomically
+from latentmix.runs import OpenRun, write_together
 from latentmix.scoring import data_of
 
 LAYOUTS = ("strip", "triangle", "grid", "gif")
@@ -39,6 +39,7 @@ STILL: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"lossless": True}),
 }
+MOST = 2000  # mixes in a picture
 FRAME, HOLD = 90, 700  # milliseconds; the film rests where it shows a parent
 FILM_LEAST = 192  # pixels of the shorter side of a film's tiles
 
@@ -132,9 +133,8 @@ def resynthesise(
     else:
         drawn = {"strip": _strip, "triangle": _triangle, "grid": _grid}[layout](x, mixes, run.method.label)
         content = _still(drawn, out.suffix.lower(), receipt)
-    write_atomically(out, content)
     receipt["output"] = {"file": out.name, "sha256": _sha256(content)}
-    write_atomically(out.with_name(out.name + ".json"), json.dumps(receipt, indent=2) + "\n")
+    write_together({out: content, out.with_name(out.name + ".json"): json.dumps(receipt, indent=2) + "\n"})
     return receipt
 
 
@@ -179,12 +179,15 @@ def _settle(
         raise ValueError(f"mixing takes at least 2 images, got {len(images)}")
     if steps < 2:
         raise ValueError(f"steps={steps}: a path has at least its two ends, 2")
+    cells = steps * (steps + 1) // 2 if layout == "triangle" else steps * (len(images) - 1)
+    if (cells := len(images) ** 2 if layout == "grid" else cells) > MOST:
+        raise ValueError(f"steps={steps} makes a picture of {cells:,} mixes; at most {MOST:,} are drawn")
     if layout == "triangle" and len(images) != 3:
         raise ValueError(f"a triangle mixes 3 images, got {len(images)}; choose strip, grid or gif")
     if layout == "triangle" and path != "lerp":
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
-    if refined < 0:
-        raise ValueError(f"refine={refined}: a number of steps, 0 or more")
+    if not 0 <= refined <= 100_000:
+        raise ValueError(f"refine={refined}: a number of steps from 0 to 100,000")
     if path == "crossover" and require(run.method, Autoencodes, "mixing").code_shape[0] < 2:
         raise ValueError(
             "this run's code is a single feature map, which has nothing to cross over; choose lerp"

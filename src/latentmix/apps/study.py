@@ -17,8 +17,8 @@ from latentmix.data.names import printable
 from latentmix.data.sources.kept import Kept, keep
 from latentmix.reports.exhibit import exhibit
 from latentmix.reports.scores import Scores
-from latentmix.runs.checkpoints import RunError
-from latentmix.runs.folder import GIVEN, LOCK, OpenRun
+from latentmix.runs import OpenRun, RunError
+from latentmix.runs.folder import GIVEN, LOCK
 from latentmix.training import progress
 from latentmix.training.device import find_device
 

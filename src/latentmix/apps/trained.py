@@ -26,7 +26,7 @@ from latentmix.pictures import figures
 from latentmix.pictures.tiles import picture
 from latentmix.reports.exhibit import draw
 from latentmix.reports.scores import Scores
-from latentmix.runs.folder import OpenRun
+from latentmix.runs import OpenRun
 from latentmix.scoring import data_of
 
 PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

@@ -5,14 +5,17 @@ Nothing slow is imported before a command needs it, so that help appears at once
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
+from typing import NoReturn
 
 from cyclopts import CycloptsError
 
+import latentmix
+from latentmix.cli import memory, streams
 from latentmix.cli import people as people
 from latentmix.cli import runs as runs
-from latentmix.cli.app import app, fail
+from latentmix.cli.app import app, fail, mistake
 
 EXTRAS = {
     "tensorboard": "train",
@@ -31,33 +34,40 @@ EXTRAS = {
 
 
 def main() -> None:
-    """Run a command and exit with its status.
-
-    The status is 0 when the command is done, 2 for a mistake that the user can correct, 130 when interrupted,
-    and 1 if numbers are not finite or the output is no longer read.
-    """
+    """Run a command and exit with its status (`app.EXIT_CODES`)."""
+    streams.prepare()
+    memory.stay_below_what_is_free()
     try:
         app(exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError:
         sys.exit(2)
-    except KeyboardInterrupt:
-        fail("interrupted", code=130)
+    except KeyboardInterrupt as error:  # also a training that was stopped, which says what it saved
+        fail(str(error) or "interrupted", code=130)
     except BrokenPipeError:  # the reader has closed the pipe, as in `latentmix parts | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.silence(sys.stdout)
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
-            raise
+            _report_fault(error)
         fail(f"this command needs {error.name}; install it with: pip install 'latentmix[{extra}]'")
     except ArithmeticError as error:
+        if type(error) in (ZeroDivisionError, OverflowError, FloatingPointError):
+            _report_fault(error)
         fail(str(error), code=1)
-    except (ValueError, OSError) as error:
-        fail(str(error))
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
-            raise
-        fail(
-            "the GPU's memory is full; a smaller batch_size=N (another run, with another out=FOLDER) or a "
-            "smaller network needs less"
-        )
+    except Exception as error:
+        message = mistake(error)
+        if message is None:
+            _report_fault(error)
+        fail(message)
+
+
+def _report_fault(error: BaseException) -> NoReturn:
+    """Print the traceback of an error that is no mistake of the user, and how to report it."""
+    traceback.print_exception(error)
+    fail(
+        f"this is a fault of latentmix {latentmix.__version__} (Python {sys.version.split()[0]}, "
+        f"{sys.platform}) or of a part of yours; please report it with the command and all lines above",
+        code=1,
+    )

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
-from cyclopts import App
+from cyclopts import App, Parameter, Token, validators
 
 import latentmix
 
+LESS_MEMORY = "a smaller batch_size, image_size, network or number of images needs less"
+NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|Cannot allocate memory|std::bad_alloc|bad allocation|"
+    r"could not create a (?:primitive|memory)"
+)
+EXIT_CODES = (
+    "Exit codes: 0 done; 2 a mistake that you can correct; 130 interrupted; 1 numbers that are not finite, "
+    "unfinished trainings of a table, output that nobody reads, or a fault, with its traceback."
+)
 app = App(
     name="latentmix",
     help="Train autoencoders whose mixed codes decode to realistic samples, judge them, use the mixes.",
+    help_epilogue=EXIT_CODES,
     version=latentmix.__version__,
     help_flags=["--help", "-h"],
+    suppress_keyboard_interrupt=False,
 )
+
+
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    text = tokens[0].value
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", text) is None:
+        raise ValueError(f"{text[:60]!r} is no whole number")
+    return int(text)
+
+
+def _place(kind: object, tokens: Sequence[Token]) -> Path:
+    path = Path(tokens[0].value)
+    try:
+        return path.expanduser() if tokens[0].value.startswith("~") else path
+    except RuntimeError as error:  # there is no user of this name
+        raise ValueError(f"{error}; ./{path} is what lies here") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]  # cyclopts reads 2.9 as 3
+Count = Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=10**6))]
+Port = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lte=65535))]
+Place = Annotated[Path, Parameter(converter=_place)]  # a path in which ~ is the home folder
+Seed = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lt=2**31))]
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -24,18 +60,45 @@ def fail(message: str, code: int = 2) -> NoReturn:
     sys.exit(code)
 
 
+def mistake(error: Exception) -> str | None:
+    """Say what a user can do about an error; None if it is a fault of the program."""
+    text = str(error)
+    name = type(error).__name__  # torch's errors are told by their names, as torch is not imported here
+    if name == "OutOfMemoryError":
+        return f"the GPU's memory is full; {LESS_MEMORY}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(text)):
+        asked = re.search(r"tried to allocate (\d+) bytes", text) or re.search(
+            r"allocate ([\d.]+ [KMGTP]iB)", text
+        )
+        size = (
+            ""
+            if asked is None
+            else f", {asked[1]} bytes at once"
+            if asked[1].isdigit()
+            else f", {asked[1]} at once"
+        )
+        return f"there is not enough memory{size}; {LESS_MEMORY}"
+    if not isinstance(error, (ValueError, OSError)):
+        return None
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        return f"{text}: free some room and repeat the command"
+    return text or name
+
+
 def device_of(name: str) -> str:
     from latentmix.training.device import find_device
 
     return str(find_device(name))
 
 
-def print_scores(folder: Path, *names: str) -> None:
-    from latentmix import runs
+def note(text: str) -> None:
+    """Print a message to standard error."""
+    print(text, file=sys.stderr)
 
-    scores = runs.read_scores(folder)
-    for name in names or scores:
-        for key, value in scores.get(name, {}).get("values", {}).items():
-            if key.startswith("last_") and value == scores[name]["values"].get(key[5:]):
+
+def print_scores(scores: Mapping[str, Any]) -> None:
+    for name, score in scores.items():
+        for key, value in score["values"].items():
+            if key.startswith("last_") and value == score["values"].get(key[5:]):
                 continue  # the best epoch is the last
             print(f"{name:14} {key:32} {'undefined' if value is None else f'{value:.4f}'}")

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from latentmix.cli.app import app, device_of
+from latentmix.cli.app import Place, Port, Whole, app, device_of, note
 
 
 @app.command
 def mix(
-    run: Path,
-    *images: Path,
-    steps: int = 9,
-    out: Path = Path("mix.png"),
+    run: Place,
+    *images: Place,
+    steps: Whole = 9,
+    out: Place = Path("mix.png"),
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover"] = "lerp",
     checkpoint: Literal["best", "last"] | None = None,
     as_is: Annotated[bool, Parameter(negative=())] = False,
-    refine: int = 0,
+    refine: Whole = 0,
     device: str = "auto",
     allow: tuple[str, ...] = (),
 ) -> None:
@@ -59,7 +58,7 @@ def mix(
     from latentmix.config import catalogue
 
     catalogue.trust(allow)
-    opened = runs.open_run(run, device_of(device), checkpoint, lambda text: print(text, file=sys.stderr))
+    opened = runs.open_run(run, device_of(device), checkpoint, note)
     known = mix_images.known_of(opened)
     receipt = mix_images.resynthesise(
         opened,
@@ -73,18 +72,18 @@ def mix(
         refined=refine,
     )
     if known is None:
-        print(f"the data of {run} are not at hand: pictures were neither adapted nor judged", file=sys.stderr)
+        note(f"the data of {run} are not at hand: pictures were neither adapted nor judged")
     for line in mix_images.remarks(receipt):
-        print(line, file=sys.stderr)
+        note(line)
     print(f"{out}\n{out}.json")
 
 
 @app.command
 def export(
-    run: Path,
+    run: Place,
     *,
     to: Literal["html", "onnx", "pt2", "hub"] = "html",
-    out: Path | None = None,
+    out: Place | None = None,
 ) -> None:
     """Export a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
 
@@ -102,7 +101,7 @@ def export(
     from latentmix.apps.export import export as write
     from latentmix.scoring import data_of
 
-    opened = runs.open_run(run, warn=lambda text: print(text, file=sys.stderr))
+    opened = runs.open_run(run, warn=note)
     name = run.resolve().name
     print(
         write(
@@ -115,7 +114,7 @@ def export(
 
 
 @app.command
-def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
+def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
     """Mix live in the browser; the page is served to this computer only, until interrupted.
 
     Parameters
@@ -131,7 +130,7 @@ def explore(run: Path, *, port: int = 0, device: str = "auto") -> None:
     from latentmix.apps import explore as live
     from latentmix.scoring import data_of
 
-    opened = runs.open_run(run, device_of(device), warn=lambda text: print(text, file=sys.stderr))
+    opened = runs.open_run(run, device_of(device), warn=note)
     live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter, validators
-
-from latentmix.cli.app import app, device_of, fail, print_scores
+from latentmix.cli.app import Count, Place, Seed, app, device_of, fail, mistake, note, print_scores
 
 
 @app.command
-def demo(*, out: Path = Path("runs/demo"), seed: int = 0) -> None:
+def demo(*, out: Place = Path("runs/demo"), seed: Seed = 0) -> None:
     """Train AE, AE+GAN and AMR on real handwritten digits and write a report; takes about three minutes.
 
     Parameters
@@ -48,6 +46,7 @@ def train(*arguments: str) -> None:
     from latentmix import config, training
     from latentmix.config import catalogue
     from latentmix.reports.exhibit import exhibit
+    from latentmix.runs import read_scores
     from latentmix.training import progress
     from latentmix.training.ranks import Ranks
 
@@ -62,8 +61,15 @@ def train(*arguments: str) -> None:
         sys.exit(130)
     if not Ranks().first:  # another rank writes the report
         return
-    page = exhibit(folder, device=device_of(run.device))
-    print_scores(folder)
+    page = "not drawn"
+    try:
+        page = str(exhibit(folder, device=device_of(run.device)))
+    except Exception as error:
+        reason = mistake(error)
+        if reason is None:
+            raise
+        note(f"the training is complete, but its report cannot be drawn: {reason}")
+    print_scores(read_scores(folder))
     print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {shlex.quote(str(folder))}")
 
 
@@ -87,14 +93,18 @@ def inspect(data: str, *settings: str) -> None:
 
 @app.command
 def evaluate(
-    run: Path,
+    run: Place,
     *metrics: str,
-    seed: int = 0,
+    seed: Seed = 0,
     checkpoint: Literal["best", "last"] | None = None,
+    data: str | None = None,
     device: str = "auto",
     allow: tuple[str, ...] = (),
 ) -> None:
     """Score a trained run; each metric is computed once and kept in scores.json with its protocol.
+
+    A metric that does not apply to the run says why and does not stop the others: the command fails only if
+    no metric can be computed.
 
     Parameters
     ----------
@@ -107,6 +117,8 @@ def evaluate(
         Seed for metrics that sample.
     checkpoint
         Which weights to score; by default those of the best epoch, as the method defines it.
+    data
+        Where the run's data are now, if they have moved. Scores of other images get names of their own.
     device
         auto, cpu, cuda, ...
     allow
@@ -124,14 +136,23 @@ def evaluate(
             metrics or ("probe",),
             seed=seed,
             checkpoint=checkpoint,
+            path=data,
             device=device_of(device),
             say=say,
         )
-    for name in scores:
-        print_scores(run, name)
-    reports.write(run)
-    if failures:
-        fail("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+    try:
+        reports.write(run)
+    except OSError as error:
+        note(f"report.html is not renewed: {error}")
+    print_scores(scores)
+    reasons = {name: mistake(error) for name, error in failures.items()}
+    for name, reason in reasons.items():
+        note(f"{name}: {reason or 'failed by a fault of the metric'}")
+    for name, failure in failures.items():
+        if reasons[name] is None:
+            raise failure
+    if not scores:
+        sys.exit(2)
 
 
 @app.command
@@ -171,11 +192,11 @@ def reproduce(
     scale: Literal["smoke", "short", "paper"] = "short",
     plan: bool = False,
     only: tuple[str, ...] = (),
-    seeds: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    out: Path = Path("runs/tables"),
-    data: Path | None = None,
-    results: Path = Path("results"),
+    seeds: Count | None = None,
+    jobs: Count | None = None,
+    out: Place = Path("runs/tables"),
+    data: Place | None = None,
+    results: Place = Path("results"),
     record: Annotated[bool, Parameter(negative=())] = False,
     device: str = "cpu",
 ) -> None:

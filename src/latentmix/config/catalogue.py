@@ -31,6 +31,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from latentmix.config.bounds import bounded
 from latentmix.data.names import name_of
 
 CONTEXT = ("shape", "num_classes", "num_attributes", "start")
@@ -249,9 +250,10 @@ def _options(make: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     signature = inspect.signature(make)
     made = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
     hints = get_type_hints(made, include_extras=True)  # bounds on a value are in Annotated
+    outside = not make.__module__.startswith("latentmix.")
     skipped = (*CONTEXT, "self", "method", "data")
     return {
-        name: (hints.get(name, Any), parameter.default)
+        name: (bounded(hints.get(name, Any), name, parameter.default, outside), parameter.default)
         for name, parameter in signature.parameters.items()
         if name not in skipped and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from latentmix.config import catalogue, protocol, reading
+from latentmix.config.bounds import not_a_number
 from latentmix.config.run import Run
 
 DEFAULTS: dict[str, Any] = {"method": "amr", "data": "digits"}
@@ -71,6 +71,11 @@ def resolve(settings: Mapping[str, Any]) -> Run:
             values[key] = _plain(hints[key], value, key, errors)
         else:
             errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+    if isinstance(out := values.get("out"), str) and out.startswith("~"):
+        try:
+            values["out"] = str(Path(out).expanduser())
+        except RuntimeError as error:
+            errors.append(f"out: {error}; ./{out} is the folder of this name here")
     if values.get("steps") and values.get("epochs"):
         errors.append("steps, epochs: give one of them")
     if values.get("schedule") == "step":
@@ -124,6 +129,20 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
     return {name: {k: v for k, v in spec.items() if k != "name"} for name, spec in resolved.items()}
 
 
+def resolve_part(kind: str, spec: Any, errors: list[str]) -> dict[str, Any]:
+    """Resolve the spec of a part, with all options; mistakes are added to `errors`."""
+    return _part(kind, spec, kind, errors)
+
+
+def wrong_values(settings: Mapping[str, Any]) -> list[str]:
+    """List the plain settings, all except method and data, whose values do not fit."""
+    errors: list[str] = []
+    for key, annotation in _hints().items():
+        if key not in ("method", "data"):
+            _plain(annotation, settings[key], key, errors)
+    return errors
+
+
 def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     """Make the part that a resolved spec describes.
 
@@ -137,6 +156,10 @@ def build(kind: str, spec: Mapping[str, Any], **context: Any) -> Any:
     options = {}
     for name, value in spec.items():
         if name != "name":
+            if name not in part.options:
+                raise ConfigError(
+                    f"{kind} {spec['name']} has no option {name!r}{_nearest(name, part.options)}"
+                )
             inner = catalogue.kind_of(part.options[name][0])
             options[name] = build(inner, value) if inner and value is not None else value
     takes = _takes(part.make)
@@ -227,6 +250,8 @@ def _part(
         if isinstance(resolved.get(key), tuple):
             resolved[key] = list(resolved[key])  # YAML has no tuples
     if kind == "data" and isinstance(resolved.get("path"), str):
+        if not resolved["path"].strip():
+            errors.append(f"{path}.path: is empty; . is the current folder")
         try:
             resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
         except (ValueError, RuntimeError) as error:
@@ -274,8 +299,8 @@ def _spec_of(part: Any, kind: str) -> dict[str, Any]:
 
 def _plain(annotation: Any, value: Any, path: str, errors: list[str]) -> Any:
     value = reading.read_value(annotation, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        errors.append(f"{path}: Input should be a finite number; got {value}")
+    if wrong := not_a_number(value):
+        errors.append(f"{path}: {wrong}")
         return value
     try:  # booleans are validated strictly, as pydantic would take true for 1
         return _adapter(annotation).validate_python(value, strict=isinstance(value, bool) or None)

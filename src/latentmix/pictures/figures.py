@@ -170,7 +170,8 @@ def learning_curves(
         raise ValueError("these logs hold no values yet; train for at least one epoch")
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK}):
+    style: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK}
+    with rc_context({**style, "text.parse_math": False}):  # $ in a folder's name is no formula
         margins = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.04, hspace=0.06)
         size = (3.6 * columns, 2.6 * lines + 0.3)
         figure = Figure(size, dpi=150, layout=margins, facecolor=PAPER)

@@ -52,8 +52,7 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
     drawn = folder / "figures"
     known = drawn / BASELINES
     if others is None:
-        others = [drawn / path for path in json.loads(known.read_text())] if known.is_file() else []
-        others = [other for other in others if (other / "config.yaml").is_file()]
+        others = [other for other in _baselines(drawn) if (other / "config.yaml").is_file()]
     elif others or known.is_file():
         drawn.mkdir(exist_ok=True)
         paths = [os.path.relpath(other, drawn) for other in others]
@@ -89,12 +88,21 @@ def document(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
     )
 
 
+def _baselines(drawn: Path) -> list[Path]:
+    """The baselines of the earlier report; none if the list is not readable, as it decides no number."""
+    try:
+        found = json.loads((drawn / BASELINES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [drawn / path for path in found if isinstance(path, str)] if isinstance(found, list) else []
+
+
 class Facts:
     """The facts about a run that its folder contains."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = runs.read_config(folder)
+        self.config = runs.read_config(folder, warn=lambda text: None)  # whoever opened the run said it
         self.log = runs.read_log(folder)
         scores, weights = runs.read_scores(folder), checkpoints.weights_sha256(folder)
         # If training continued after scoring, the weights are no longer those that were scored.
@@ -120,14 +128,14 @@ class Facts:
 def _summary(run: Facts) -> str:
     """Summarise in one sentence what was trained, on which data, and with which budget."""
     config, mixer = run.config, run.config["method"].get("mixer")
-    how = f" ({mixer['name']} of {mixer.get('k', 2)})" if mixer else ""
+    how = f" ({mixer.get('name')} of {mixer.get('k', 2)})" if isinstance(mixer, Mapping) else ""
     some = f"{config['train_size']:,} images of " if config.get("train_size") else ""
     size = f" at {config['image_size']} × {config['image_size']} pixels" if "image_size" in config else ""
     text = f"{run.label}{how}, trained on {some}{run.data}{size}"
     if not run.log:
         return text + "; nothing has been logged yet."
     last = run.log[-1]
-    device = _read_environment(run.folder).get("device")
+    device = runs.read_environment(run.folder).get("device")
     where = f" on {device}" if device else ""
     done = max((r["epoch"] + 1 for r in run.log if r["kind"] == "valid"), default=0)
     length = f"{config['steps']:,} steps" if config.get("steps") else f"{config['epochs']} epochs"
@@ -140,9 +148,7 @@ def _summary(run: Facts) -> str:
 def _chosen(run: Facts) -> str:
     """Which weights are scored and shown, and by what they were chosen."""
     for name in ("best", "last"):
-        path = run.folder / "checkpoints" / name / "config.json"
-        if path.is_file():
-            about = json.loads(path.read_text())
+        if about := checkpoints.description(run.folder, (name,)):
             by = about.get("best", "").lstrip("-").replace("_", " ")
             how = f", chosen by the {by} of validation images" if name == "best" and by else ""
             return f"Scores and pictures are of the {name} weights, epoch {about.get('epoch', '?')}{how}."
@@ -307,20 +313,14 @@ def _commands(run: Facts) -> str:
 
 def _data(folder: Path) -> str:
     """What was found in the data, and what was left out."""
-    path = folder / "data.json"
-    lines = json.loads(path.read_text())["lines"] if path.is_file() else []
+    lines = runs.read_data_description(folder).get("lines", [])
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _environment(folder: Path) -> str:
-    known = _read_environment(folder)
+    known = runs.read_environment(folder)
     rows = "".join(f"<dt>{words(key)}</dt><dd>{escape(_plain(value))}</dd>" for key, value in known.items())
     return f"<dl>{rows}</dl>" if rows else "<p>Not recorded.</p>"
-
-
-def _read_environment(folder: Path) -> dict[str, Any]:
-    path = folder / "environment.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _meaning(metric: str) -> str:

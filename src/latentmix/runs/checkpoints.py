@@ -9,23 +9,32 @@ with a message. Only tensors and plain values are read: safetensors, JSON, torch
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import pickle
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 from latentmix.methods import Method
+from latentmix.runs.description import parse, what_is_wrong_with
+from latentmix.runs.files import RunError
 
 WEIGHTS, CONFIG, RESUME, CHECKSUMS = "model.safetensors", "config.json", "resume.pt", "checksums.json"
 REPLACED = "-replaced"  # suffix of the name of a checkpoint that is being replaced
+NAMES = ("last", "previous", "best")
+PATIENCE = 5.0  # seconds for which reading is tried again while a training replaces the checkpoints
 
 
 class Loaded(NamedTuple):
@@ -36,10 +45,6 @@ class Loaded(NamedTuple):
     description: dict[str, Any]
     resume: dict[str, Any] | None
     weights_sha256: str
-
-
-class RunError(ValueError):
-    """A folder is not a run, or not the run that was asked for."""
 
 
 def save(
@@ -113,53 +118,162 @@ def load(
     Raises:
         RunError: All of them are damaged.
     """
-    damaged = []
-    for name in names:
-        path = folder / "checkpoints" / name
-        if not path.is_dir():
-            continue
-        try:
-            sums = json.loads((path / CHECKSUMS).read_text())
-            for file, expected in sums.items():
-                if (resume or file != RESUME) and _sha256(path / file) != expected:
-                    raise ValueError(f"{file} does not match its checksum")
-            weights = load_file(path / WEIGHTS)  # the checked bytes, or those of a newer checkpoint
-            if _sha256(path / WEIGHTS) != sums[WEIGHTS]:
-                raise ValueError("it was replaced while it was read")
-            description = json.loads((path / CONFIG).read_text())
-            state = None
-            if resume and RESUME in sums:
-                state = torch.load(path / RESUME, map_location="cpu", weights_only=True)
-        except (OSError, ValueError, SafetensorError) as error:
-            damaged.append(f"checkpoint {name!r} is damaged ({error})")
-            continue
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        before = _state(folder)
+        loaded, damaged = _first_whole(folder, names, resume)
+        expected = loaded is not None and loaded.name == names[0]
+        if expected or _state(folder) == before or time.monotonic() > give_up:
+            break
+        time.sleep(0.01)  # what is missing or looks damaged was replaced while it was read
+    if loaded is not None:
         for line in damaged:
-            warn(f"{line}; using {name!r}, which is whole")
-        return Loaded(name, weights, description, state, sums[WEIGHTS])
-    if damaged:
-        raise RunError(f"{folder}: " + "; ".join(damaged) + "; no whole checkpoint is left")
-    return None
+            warn(f"{line}; using {loaded.name!r}, which is whole")
+    elif damaged:
+        raise RunError(
+            f"{folder}: {'; '.join(damaged)}; no whole checkpoint is left: copy the folder again, or train "
+            f"again with another out=FOLDER"
+        )
+    return loaded
 
 
-def exist(folder: Path) -> bool:
-    """Whether a run has checkpoints to continue from, intact or damaged."""
-    return any((folder / "checkpoints" / name).is_dir() for name in ("last", "previous"))
+def description(folder: Path, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
+    """Return the description in the first of the named checkpoints whose config.json is whole; {} if none is.
+
+    It contains what decides the run's numbers, so that the other files of the run can be compared with it.
+    """
+    for name in names:
+        for path in _places(folder, name):
+            with suppress(OSError, ValueError):
+                if not what_is_wrong_with(found := parse(_checked(path, _sums(path), CONFIG))):
+                    return found
+    return {}
+
+
+def _first_whole(folder: Path, names: tuple[str, ...], resume: bool) -> tuple[Loaded | None, list[str]]:
+    """Read the first of the named checkpoints that is whole, and what is wrong with those before it."""
+    damaged: list[str] = []
+    for name in names:
+        for path in _places(folder, name):
+            try:
+                return _read(path, name, resume), damaged
+            except (OSError, ValueError, SafetensorError) as error:
+                if path.is_dir():
+                    damaged.append(f"checkpoint {name!r} is damaged ({error})")
+    return None, damaged
+
+
+def _places(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where a checkpoint lies; and where it does while it is replaced, also by a process that was killed."""
+    return folder / "checkpoints" / name, folder / "checkpoints" / f".{name}{REPLACED}"
+
+
+def _read(path: Path, name: str, resume: bool) -> Loaded:
+    """Read a checkpoint; the bytes that are hashed are those that are used."""
+    sums = _sums(path)
+    if WEIGHTS not in sums:
+        raise ValueError(f"{CHECKSUMS} lacks {WEIGHTS}")
+    weights = load_tensors(_checked(path, sums, WEIGHTS))
+    described = parse(_checked(path, sums, CONFIG))
+    state = None
+    if resume and RESUME in sums:
+        try:
+            state = torch.load(
+                io.BytesIO(_checked(path, sums, RESUME)), map_location="cpu", weights_only=True
+            )
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
+            raise ValueError(f"{RESUME} is no state of a training: {str(error).splitlines()[0]}") from error
+        if not isinstance(state, dict):
+            raise ValueError(f"{RESUME} is no state of a training")
+    return Loaded(name, weights, described, state, sums[WEIGHTS])
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """Read the checksums of a checkpoint: {file: SHA-256}."""
+    try:
+        sums = json.loads((path / CHECKSUMS).read_bytes())
+    except (ValueError, RecursionError):
+        raise ValueError(f"{CHECKSUMS} is not readable as JSON") from None
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise ValueError(f"{CHECKSUMS} does not list files with their checksums")
+    return sums
+
+
+def _checked(path: Path, sums: Mapping[str, str], file: str) -> bytes:
+    """Read a file of a checkpoint.
+
+    Raises:
+        ValueError: Its bytes do not match the checksum.
+    """
+    content = (path / file).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sums.get(file):
+        raise ValueError(f"{file} does not match its checksum")
+    return content
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """List the complete checkpoints with what changes when they are replaced."""
+    state = []
+    for name in NAMES:
+        for path in _places(folder, name):
+            with suppress(OSError):
+                about = path.stat()
+                state.append((path.name, about.st_ino, about.st_mtime_ns))
+    return state
+
+
+def exist(folder: Path, names: tuple[str, ...] = ("last", "previous")) -> bool:
+    """Whether a run has checkpoints of these names, by default those to continue from, intact or damaged."""
+    return any(path.is_dir() for name in names for path in _places(folder, name))
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a killed process left half-written, and restore the checkpoint it was replacing."""
-    for leftover in folder.glob("checkpoints/.*"):  # left by a run that was killed while writing
-        home = leftover.with_name(leftover.name[1:].removesuffix(REPLACED))
-        if leftover.name.endswith(REPLACED) and not home.exists():
-            leftover.rename(home)
+    """Remove what a killed process left half-written, and finish or undo what it was replacing.
+
+    A checkpoint that was being replaced is removed only if the checkpoint in its place is whole.
+    """
+    home = folder / "checkpoints"
+    for name in ("last", "best"):
+        replaced = home / f".{name}{REPLACED}"
+        if not replaced.is_dir():
+            continue
+        if not _whole(home / name):
+            shutil.rmtree(home / name, ignore_errors=True) if _whole(replaced) else None
+            target = home / name
         else:
-            shutil.rmtree(leftover)
+            target = home / "previous"
+            if name != "last" or (_whole(target) and not _whole(replaced)):
+                shutil.rmtree(replaced)
+                continue
+            shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(target)
+    for leftover in home.glob(".*"):
+        shutil.rmtree(leftover)
+
+
+def whole(folder: Path, name: str) -> bool:
+    """Whether a checkpoint is there and all its files match their checksums."""
+    return any(_whole(path) for path in _places(folder, name))
+
+
+def _whole(path: Path) -> bool:
+    """Whether a checkpoint's files all match their checksums."""
+    try:
+        sums = _sums(path)
+        return {WEIGHTS, CONFIG} <= sums.keys() and all(_checked(path, sums, file) for file in sums)
+    except (OSError, ValueError):
+        return False
 
 
 def weights_sha256(folder: Path, name: str = "best") -> str | None:
     """SHA-256 of a checkpoint's weights, which scores refer to; None if there is no such checkpoint."""
-    path = folder / "checkpoints" / name / WEIGHTS
-    return _sha256(path) if path.is_file() else None
+    try:
+        return hashlib.sha256((folder / "checkpoints" / name / WEIGHTS).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def fill(method: Method, weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -192,12 +192,15 @@ def _make(task: Task, out: Path, device: str) -> None:
         train(dataclasses.replace(task.run, out=str(folder), device=device, start_from=start))
     kept = before.metrics if before is not None and before.checkpoint == task.checkpoint else ()
     missing = [metric for metric in task.metrics if metric not in kept]
-    failures: dict[str, str] = {}
+    failures: dict[str, Exception] = {}
     if missing:  # all of the task: options of one metric may be spread over several words
         quiet = {"device": device, "seed": 0, "checkpoint": task.checkpoint}
         _, failures = evaluate(folder, task.metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
     if failures:
-        raise ValueError("; ".join(f"{name}: {why}" for name, why in failures.items()))
+        shown = {
+            name: str(e) if isinstance(e, ValueError | OSError) else repr(e) for name, e in failures.items()
+        }
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in shown.items()))
     reports.write(folder)
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")

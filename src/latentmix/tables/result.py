@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from latentmix.runs.folder import write_atomically
+from latentmix.runs.atomic import write_atomically
 from latentmix.tables import lease
 from latentmix.tables.plan import Task
 

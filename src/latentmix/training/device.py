@@ -114,18 +114,30 @@ def gpu_settings() -> dict[str, Any]:
     }
 
 
+def commit_of(file: Path) -> str | None:
+    """Return the git commit of a file of a checkout, with "-dirty" if the checkout has changes.
+
+    None for a file that git does not track: the repository that it happens to lie in, for example the one
+    around a virtual environment, is somebody else's.
+    """
+    git = ["git", "-C", str(file.parent)]
+    track = [*git, "ls-files", "--error-unmatch", file.name]
+    describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        for command in (track, describe):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def environment(runtime: Runtime) -> dict[str, Any]:
     """Return the versions, the device, the precision and, in a checkout, the git commit of a run."""
-    here, device = Path(__file__).parent, runtime.device
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = None
+    device = runtime.device
     cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "latentmix": latentmix.__version__,
-        "commit": commit,
+        "commit": commit_of(Path(__file__)),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "platform": platform.platform(),

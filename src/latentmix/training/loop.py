@@ -41,7 +41,7 @@ SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
 VALIDATION_BATCH = 500
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop; its last checkpoint contains everything done so far."""
 
 
@@ -216,7 +216,7 @@ class Trainer:
                     self._save()
                     saved = time.monotonic()
                 if asked and state.step < self.total:
-                    raise Interrupted
+                    raise Interrupted(f"stopped; {self.folder} is saved, and the same command continues it")
             if self.ranks.first:
                 validations = self.epochs // self.run.validate_every
                 validations += self.epochs % self.run.validate_every > 0
@@ -382,7 +382,8 @@ class Trainer:
 
     def _described(self) -> dict[str, Any]:
         state = self.state
-        done = {"epoch": math.ceil(state.step / self.steps_per_epoch), "step": state.step}
+        done: dict[str, Any] = {"epoch": math.ceil(state.step / self.steps_per_epoch), "step": state.step}
+        done["log"] = state.log_position  # of this state or an earlier one; the log is never shorter
         return {**self.description, **done, "best_epoch": state.best_epoch + 1, "best": self.method.best}
 
     def _save(self) -> None:

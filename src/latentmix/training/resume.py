@@ -19,6 +19,8 @@ from latentmix.training.eager import eager_optimisers
 from latentmix.training.ranks import Ranks
 from latentmix.training.streams import PASSES
 
+NEEDED = {"state", "optimisers", "ranks", "device", "threads", "precision", "data", "total"}
+
 
 @dataclass
 class State:
@@ -88,6 +90,11 @@ def restore(training: Training) -> bool:
         return False
     weights, resume = loaded.weights, loaded.resume
     folder, ranks = training.folder, training.ranks
+    if resume is not None and (lacking := sorted(NEEDED - resume.keys())):
+        raise runs.RunError(
+            f"{folder} cannot be continued by this version of latentmix: its checkpoint lacks "
+            f"{', '.join(lacking)}; choose another out=FOLDER"
+        )
     if resume is None or resume["data"] != training.data.fingerprint:
         raise runs.RunError(f"the data have changed since {folder} was begun; choose another out=FOLDER")
     if len(resume["ranks"]) != ranks.count:

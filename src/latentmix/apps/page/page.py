@@ -23,7 +23,7 @@ from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
 from latentmix.metrics import device_of
 from latentmix.reports.exhibit import choose
-from latentmix.runs.folder import OpenRun
+from latentmix.runs.opened import OpenRun
 
 SCRIPTS = (
     "engine.js",

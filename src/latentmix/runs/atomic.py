@@ -1,0 +1,133 @@
+"""Files that appear complete or not at all: temporary name, fsync, rename; and locks that end with a process.
+
+A process that is killed while it writes leaves a file with a temporary name. Its lock ends with it, so the
+next writer in the same folder recognises the file as left over and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+NEW = ".latentmix-new-"  # prefix of the names of files that are being written
+OLDER = ".new-"  # the prefix of earlier versions, which is looked for in folders of runs only
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name, sync it, and rename it.
+
+    Raises:
+        OSError: There is no room, or the folder refuses; the message names the file, which stays as it was.
+    """
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Write files that belong together, such as a picture and its receipt.
+
+    A kill at any moment leaves files of one writing, some of which may be missing, and never files of two
+    writings side by side.
+
+    Raises:
+        OSError: There is no room, or a folder refuses; the message names the file.
+    """
+    temporary: dict[Path, Path] = {}
+    held: list[int] = []
+    try:
+        for path, content in contents.items():
+            remove_leftovers(path.parent)
+            with _naming(path):
+                descriptor, temporary[path] = _begin(path.parent)
+                held.append(descriptor)
+                _write_all(descriptor, content.encode() if isinstance(content, str) else content)
+                temporary[path].chmod(0o644)
+                os.fsync(descriptor)
+        if fcntl is None:  # Windows renames no file that is open
+            while held:
+                os.close(held.pop())
+        for path in list(contents)[1:]:
+            path.unlink(missing_ok=True)  # those of an earlier writing
+        for path, new in temporary.items():
+            with _naming(path):
+                new.replace(path)
+    except BaseException:
+        for new in temporary.values():
+            new.unlink(missing_ok=True)
+        raise
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, prefixes: tuple[str, ...] = (NEW,)) -> None:
+    """Remove what killed processes had begun to write in a folder; files that are being written stay."""
+    for prefix in prefixes:
+        for left in folder.glob(f"{prefix}*"):
+            with suppress(OSError), left.open("rb") as stream:
+                if _claim(stream.fileno()):
+                    left.unlink()
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file, which ends with the process; file systems without locks are not locked.
+
+    Raises:
+        BlockingIOError: Another process holds the lock, and `wait` is false.
+        OSError: The file cannot be made.
+    """
+    with path.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise
+            except OSError:
+                pass
+        yield
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of the operating system name the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, f"{error.strerror or error}, while writing", str(path)) from error
+
+
+def _begin(folder: Path) -> tuple[int, Path]:
+    """Make a file to be renamed later, and claim it before another process takes it for left over."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=NEW)
+        _claim(descriptor)
+        if Path(name).exists():
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _claim(descriptor: int) -> bool:
+    """Mark a file as being written for as long as it is open; return False if another process writes it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
