@@ -26,8 +26,10 @@ check: $(VENV)/.dev  ## lint, format, types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-fuzz: $(VENV)/.dev  ## 10,000 damaged images and 10,000 damaged data sets, about five minutes
+fuzz: $(VENV)/.dev  ## damaged images, data sets and runs, and random commands, about ten minutes
 	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/fuzz.py images archives --count 10000
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/fuzz.py runs --count 2000
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/fuzz.py commands --count 1000
 
 bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
 	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))

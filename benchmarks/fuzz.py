@@ -1,9 +1,10 @@
 """Damage files at random: reading them must end in an error that names the file, or in the same values.
 
-    python benchmarks/fuzz.py [images] [archives] [--count 10000] [--seed 0]
+    python benchmarks/fuzz.py [images] [archives] [runs] [commands] [--count 10000] [--seed 0]
 
-A traceback is any exception but `BadImage` of an image, and but `ValueError` and `OSError` of a data set. A
-silent reading is one that gives other values although the format carries a checksum of what was changed.
+A traceback is any exception but `BadImage` of an image, `ValueError` and `OSError` of a data set, and
+`RunError` of a run; of a command it is a traceback on standard error. A silent reading is one that gives
+other values although the format carries a checksum of what was changed.
 """
 
 from __future__ import annotations
@@ -228,13 +229,25 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).parent))
+    from fuzz_commands import fuzz_commands
+    from fuzz_runs import fuzz_runs
+
+    kinds = {
+        "images": fuzz_images,
+        "archives": fuzz_archives,
+        "runs": fuzz_runs,
+        "commands": fuzz_commands,
+    }
     failed = 0
     for kind in given.kinds:
         report: Counter[str] = Counter()
         start = time.perf_counter()
-        {"images": fuzz_images, "archives": fuzz_archives}[kind](given.count, given.seed, report)
-        print(f"{given.count:,} damaged {kind}, {time.perf_counter() - start:.0f} s: {dict(report)}")
+        kinds[kind](given.count, given.seed, report)
+        what = "random commands" if kind == "commands" else f"damaged {kind}"
+        print(f"{given.count:,} {what}, {time.perf_counter() - start:.0f} s: {dict(report)}")
         failed += report["tracebacks"] + report["silent"] + report["slow"]
+        failed += report["long messages"]
     return int(failed > 0)
 
 

@@ -1,6 +1,6 @@
 """Bounds of numbers that options have without saying so: most of what is mistyped is far outside of them.
 
-An option with bounds of its own has them in its type, ``Annotated[float, Field(gt=0, lt=1)]``, and keeps them.
+An option with other bounds has them in its type, as in ``Annotated[float, Field(gt=0, lt=1)]``.
 """
 
 from __future__ import annotations
