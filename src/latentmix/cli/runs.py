@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from latentmix.cli.app import Count, Place, Seed, app, device_of, fail, mistake, note, print_scores
 
@@ -156,7 +158,7 @@ def evaluate(
 
 
 @app.command
-def report(*folders: Path, out: Path = Path("report"), seed: int = 0, device: str = "auto") -> None:
+def report(*folders: Place, out: Place = Path("report"), seed: Seed = 0, device: str = "auto") -> None:
     """Compare trained runs on one page: the same pairs mixed by all, scores over seeds, what differs.
 
     Runs that differ by their seed alone count as one system, whose scores have a mean and a deviation. OUT
