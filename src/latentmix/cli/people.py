@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from latentmix.cli.app import Place, Port, Whole, app, device_of, note
+from latentmix.cli.app import Place, Port, Seed, Whole, app, device_of, note
 
 
 @app.command
@@ -136,10 +136,10 @@ def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
 
 @app.command
 def score(
-    codes: Path,
+    codes: Place,
     *metrics: str,
-    seed: int = 0,
-    out: Path | None = None,
+    seed: Seed = 0,
+    out: Place | None = None,
 ) -> None:
     """Score codes of any model: linear probe, neighbours, clusters, effective rank, disentanglement, ...
 
@@ -170,7 +170,7 @@ def score(
         scores = scoring.score(**arrays, metrics=metrics, seed=seed, say=say)
     print(scores.described())
     if len(arrays) == 1:
-        print("only scores that need no labels: the file has no labels and no factors", file=sys.stderr)
+        note("only scores that need no labels: the file has no labels and no factors")
     if out is not None and out.suffix == ".json":
         runs.write_atomically(out, json.dumps(scores, indent=2) + "\n")
     elif out is not None:
