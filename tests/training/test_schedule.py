@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from latentmix import config, runs
 from latentmix.config import protocol
 from latentmix.training import loop
 from latentmix.training.loop import train
-from latentmix.training.schedule import pace
+from latentmix.training.schedule import long_validation, pace
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",
@@ -111,3 +112,22 @@ def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path, monkeypatch
     rates_of(tmp_path / "run", monkeypatch, schedule="step")
     with pytest.raises(runs.RunError, match="was begun for 6 steps, and its learning rates or losses depend"):
         rates_of(tmp_path / "run", monkeypatch, schedule="step", steps=9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changes", "every"),
+    [
+        ((1000, 10_000, 10_000), {}, 7),
+        ((1000, 10_000, 10_000), {"epochs": 5}, None),  # fewer epochs than that
+        ((1000, 10_000, 10_000), {"validate_every": 7}, None),
+        ((1000, 10_000, 10_000), {"protocol": "paper"}, None),
+        ((50_000, 10_000, 10_000), {}, None),
+        ((128, 287, 359), {}, None),  # few, however few there are to train on
+    ],
+)
+def test_a_hint_where_validation_takes_long(
+    sizes: tuple[int, int, int], changes: dict[str, Any], every: int | None
+) -> None:
+    data: Any = SimpleNamespace(**{n: range(size) for n, size in zip(("train", "valid", "test"), sizes)})
+    hint = long_validation(config.resolve({"epochs": 20, **changes}), data)
+    assert (f"with validate_every={every} " in hint) if every else hint == ""

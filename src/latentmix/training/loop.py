@@ -31,10 +31,10 @@ from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.samples import keep_samples
-from latentmix.training.schedule import pace
+from latentmix.training.schedule import long_validation, pace
 from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import make_optimisers, step
-from latentmix.training.streams import Stream, host_generator
+from latentmix.training.streams import Stream, check_batch_size, host_generator
 
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
@@ -93,8 +93,11 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         progress.say(text)
     data = load(run, runtime)
     trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
-    with stop_on_signal() as stop:
-        return trainer.fit(stop)
+    try:
+        with stop_on_signal() as stop:
+            return trainer.fit(stop)
+    finally:
+        ranks.leave()
 
 
 def load(run: config.Run, runtime: Runtime) -> Data:
@@ -144,7 +147,7 @@ class Trainer:
         self.method: Method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.players = self.method.players()
         self.periods = self._periods()
-        self._check_batches()
+        check_batch_size(run, len(data.train), self.method, self.ranks.count)
         self.streams = self._streams()
         longest = self.streams[-1]
         self.steps_per_epoch = longest.steps
@@ -192,6 +195,8 @@ class Trainer:
         self.progress.start(title, self.total, state.step, self.run.batch_size)
         for line in self.data.found.lines():
             self.progress.say(f"  {line}")
+        if text := long_validation(self.run, self.data):
+            self.progress.say(text)
         started, saved = time.monotonic() - state.seconds, time.monotonic()
         with self.record.open(self.folder, state, self.progress.say):
             while state.step < self.total:
@@ -235,24 +240,6 @@ class Trainer:
         for name, leader in type(self.method).companions.items():
             every.setdefault(name, every.get(leader, 1))
         return {name: every.get(name, 1) for name in names}
-
-    def _check_batches(self) -> None:
-        run, count = self.run, len(self.data.train)
-        if run.batch_size > count:
-            raise ValueError(
-                f"batch_size={run.batch_size} is larger than the training set of {count} images; "
-                f"take batch_size={max(2, min(count // 2, 32))}, say"
-            )
-        part, ranks = run.batch_size // self.ranks.count, self.ranks.count
-        if run.batch_size % ranks or part < 2:
-            raise ValueError(
-                f"batch_size={run.batch_size} must be a multiple of the {ranks} ranks, 2 images or more each"
-            )
-        k = getattr(getattr(self.method, "mixer", None), "k", 1)
-        if k > part:
-            raise ValueError(
-                f"method.mixer.k={k} parents cannot come from {part} images: batch_size={run.batch_size}"
-            )
 
     def _streams(self) -> list[Stream]:
         """Return the streams of rows: one, or two for methods that train on "both" (labelled, then all)."""

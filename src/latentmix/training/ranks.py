@@ -29,11 +29,19 @@ class Ranks:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0")) if self.count > 1 else 0
         self.local = int(os.environ.get("LOCAL_RANK", "0")) if self.count > 1 else 0
+        self._joined = False
 
     def join(self, device: torch.device) -> None:
         """Connect to the other processes; does nothing for a single process or if already connected."""
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            self._joined = True
+
+    def leave(self) -> None:
+        """Disconnect, if `join` connected: an interpreter that ends while connected may abort."""
+        if self._joined:
+            dist.destroy_process_group()
+            self._joined = False
             # A process that ends while threads of the connection still run is aborted now and then.
             atexit.register(_leave)
 

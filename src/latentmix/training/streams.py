@@ -1,9 +1,12 @@
-"""The order of training images and the seeds of host draws, pure functions of seed, step and rank."""
+"""Batches: the order of training images and the seeds of host draws, functions of seed, step and rank."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from latentmix import config
+from latentmix.methods import Method
 
 PASSES = 1_000_003  # the order of pass p of a run is seeded by seed * PASSES + p
 SIDE = 2**48  # offset between the seeds of the first stream, the second stream, and draws on the host
@@ -51,3 +54,22 @@ class Stream:
 def host_generator(seed: int, step: int, rank: int) -> torch.Generator:
     """Make a generator on the CPU for one step of one rank."""
     return torch.Generator().manual_seed((seed * PASSES + rank) * SIDE % 2**62 + 2 * SIDE + step)
+
+
+def check_batch_size(run: config.Run, images: int, method: Method, ranks: int) -> None:
+    """Refuse a batch that the training images cannot fill, ranks cannot share, or a mixer cannot mix.
+
+    Raises:
+        ValueError: Names the setting, and where it can be guessed what to take.
+    """
+    size, part = run.batch_size, run.batch_size // ranks
+    if size > images:
+        raise ValueError(
+            f"batch_size={size} is larger than the training set of {images} images; "
+            f"take batch_size={max(2, min(images // 2, 32))}, say"
+        )
+    if size % ranks or part < 2:
+        raise ValueError(f"batch_size={size} must be a multiple of the {ranks} ranks, 2 images or more each")
+    k = getattr(getattr(method, "mixer", None), "k", 1)
+    if k > part:
+        raise ValueError(f"method.mixer.k={k} parents cannot come from {part} images: batch_size={size}")
