@@ -49,7 +49,7 @@ reports reports.exhibit
 reports.systems
 reports.page
 reports.scores
-reports.texts reports.numbers
+reports.facts reports.texts reports.numbers
 scoring
 pictures.figures
 pictures.tiles pictures

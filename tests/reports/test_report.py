@@ -384,3 +384,23 @@ def test_a_collapsed_model_is_called_so_and_shows_no_number(folder, tmp_path):
     assert "undefined" not in text
     report.write(other)
     assert f"The model is collapsed: {why}." in Page(other / "report.html").text
+
+
+def test_the_report_of_a_gan_names_its_options_and_offers_nothing_that_it_cannot(tmp_path: Path) -> None:
+    """No mixes of people's images, the meaning of a metric with options, and scores of replaced weights."""
+    torch.manual_seed(0)
+    config = {**CONFIG, "method": {"name": "gan", "mixing": "fr"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, LOG)) + "\n")
+    about = {"method": config["method"], "shape": [1, 16, 16], "label": "SN-GAN, mixes FR", "best": ""}
+    checkpoints.save(tmp_path, "last", {"x": torch.zeros(2)}, {**about, "epoch": 2})
+    sha = checkpoints.weights_sha256(tmp_path, "last")
+    score = {"values": {"frechet_test": 1.5}, "protocol": {}, "seconds": 1.0, "weights_sha256": sha}
+    (tmp_path / "scores.json").write_text(json.dumps({"samples.n=500": score}))
+    text = report.write(tmp_path).read_text()
+    assert "<h1>SN-GAN, mixes FR on digits</h1>" in text
+    assert "How close generated images, as a set, are to real ones" in text
+    assert "latentmix mix" not in text
+    assert "of the last weights, epoch 2" in text
+    checkpoints.save(tmp_path, "last", {"x": torch.ones(2)}, {**about, "epoch": 3})
+    assert "Of earlier weights and left out: samples.n=500" in report.write(tmp_path).read_text()

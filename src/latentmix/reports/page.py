@@ -26,11 +26,10 @@ from PIL import Image, UnidentifiedImageError
 import latentmix
 from latentmix import runs
 from latentmix.config import catalogue
-from latentmix.data import name_of_path
 from latentmix.metrics import collapsed
 from latentmix.pictures import figures
+from latentmix.reports.facts import Facts
 from latentmix.reports.texts import FIGURES, HONESTY, MEANINGS
-from latentmix.runs import checkpoints
 
 BASELINES = "baselines.json"  # in the folder of the figures, which also show the baselines
 SCALE = 1.4  # pixels of a figure per pixel of the page, so that figures stay sharp on dense screens
@@ -97,34 +96,6 @@ def _baselines(drawn: Path) -> list[Path]:
     return [drawn / path for path in found if isinstance(path, str)] if isinstance(found, list) else []
 
 
-class Facts:
-    """The facts about a run that its folder contains."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = runs.read_config(folder, warn=lambda text: None)  # whoever opened the run said it
-        self.log = runs.read_log(folder)
-        scores, weights = runs.read_scores(folder), checkpoints.weights_sha256(folder)
-        # If training continued after scoring, the weights are no longer those that were scored.
-        self.outdated = [
-            m for m, s in scores.items() if weights and s.get("weights_sha256", weights) != weights
-        ]
-        self.scores = {m: s for m, s in scores.items() if m not in self.outdated}
-        name = self.config["method"]["name"]
-        self.label = self._label(name)
-        data = self.config.get("data", {})
-        self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
-
-    def _label(self, name: str) -> str:
-        """Return the method's label, or its name if the label depends on options or it is not installed."""
-        try:
-            part = catalogue.get("method", name)
-        except ValueError:
-            return name
-        label = getattr(part.make, "label", None) if part else None
-        return label if isinstance(label, str) else name.replace("_", " ")
-
-
 def _summary(run: Facts) -> str:
     """Summarise in one sentence what was trained, on which data, and with which budget."""
     config, mixer = run.config, run.config["method"].get("mixer")
@@ -147,12 +118,12 @@ def _summary(run: Facts) -> str:
 
 def _chosen(run: Facts) -> str:
     """Which weights are scored and shown, and by what they were chosen."""
-    for name in ("best", "last"):
-        if about := checkpoints.description(run.folder, (name,)):
-            by = about.get("best", "").lstrip("-").replace("_", " ")
-            how = f", chosen by the {by} of validation images" if name == "best" and by else ""
-            return f"Scores and pictures are of the {name} weights, epoch {about.get('epoch', '?')}{how}."
-    return ""
+    name, about = run.shown
+    if not name:
+        return ""
+    by = about.get("best", "").lstrip("-").replace("_", " ")
+    how = f", chosen by the {by} of validation images" if name == "best" and by else ""
+    return f"Scores and pictures are of the {name} weights, epoch {about.get('epoch', '?')}{how}."
 
 
 def _scores(run: Facts) -> str:
@@ -307,7 +278,7 @@ def _commands(run: Facts) -> str:
         ("Continue where it stopped, or train longer", ("train", config, longer)),
         ("Train it again from the start, elsewhere", ("train", config, "out=runs/again")),
         ("Mix images of your own", ("mix", run.folder, "one.png", "two.png", "--out", "strip.png")),
-    ]
+    ][: 3 if run.encodes else 2]
     return "".join(f"<p>{what}:</p>\n<pre>{_command(*words)}</pre>\n" for what, words in commands)
 
 
@@ -325,7 +296,7 @@ def _environment(folder: Path) -> str:
 
 def _meaning(metric: str) -> str:
     """Return the first sentence of a metric's docstring, which says what its values mean."""
-    part = catalogue.find("metric").get(metric)
+    part = catalogue.find("metric").get(metric.partition(".")[0])  # options follow the dot
     if part is None:
         return MEANINGS.get(metric, "")
     return re.split(r"(?<=\.)\s", " ".join((inspect.getdoc(part.make) or "").split()))[0]

@@ -16,8 +16,8 @@ from typing import Any
 
 from latentmix.config.settings import flat
 from latentmix.metrics import collapsed
+from latentmix.reports.facts import Facts
 from latentmix.reports.numbers import Number, about
-from latentmix.reports.page import Facts
 from latentmix.runs import RunError
 
 # What may differ between the runs of one system.

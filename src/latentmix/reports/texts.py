@@ -49,9 +49,9 @@ FIGURES = {
     ),
     "learning_curves": (
         "Learning curves",
-        "Reconstruction error and probe accuracy on validation images, adversarial terms on training "
-        "batches. A critic whose loss goes to zero has won and teaches nothing more; terms that neither "
-        "vanish nor run away are a healthy game.",
+        "On validation images what is measured there, such as reconstruction error and probe accuracy; the "
+        "other terms on training batches. A critic whose loss goes to zero has won and teaches nothing more; "
+        "terms that neither vanish nor run away are a healthy game.",
     ),
 }
 HONESTY = {
@@ -66,5 +66,5 @@ HONESTY = {
 }
 MEANINGS = {
     "training": "What the method measured of validation and test images while it trained, in its best and "
-    "in its last epoch. A probe is a linear classifier of the codes that is trained along without influence.",
+    "in its last epoch. A probe is a linear classifier of codes that is trained along without influence.",
 }

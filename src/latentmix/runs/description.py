@@ -38,7 +38,7 @@ def what_is_wrong_with(found: Any, depth: int = 0) -> str:
         return "has numbers of classes or attributes that are no numbers"
     if not all(_is_count(found.get(name, 0)) for name in ("epoch", "step", "best_epoch", "log")):
         return "has epochs or steps that are no numbers"
-    if not all(isinstance(found.get(name, ""), str) for name in ("best", "latentmix", "data")):
+    if not all(isinstance(found.get(name, ""), str) for name in ("best", "label", "latentmix", "data")):
         return "has text of the wrong kind"
     if not isinstance(found.get("run", {}), dict):
         return "has settings of the wrong kind"

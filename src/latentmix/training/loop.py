@@ -371,7 +371,8 @@ class Trainer:
         state = self.state
         done: dict[str, Any] = {"epoch": math.ceil(state.step / self.steps_per_epoch), "step": state.step}
         done["log"] = state.log_position  # of this state or an earlier one; the log is never shorter
-        return {**self.description, **done, "best_epoch": state.best_epoch + 1, "best": self.method.best}
+        names = {"label": self.method.label, "best": self.method.best}
+        return {**self.description, **names, **done, "best_epoch": state.best_epoch + 1}
 
     def _save(self) -> None:
         self.record.check(self.state, self.remedy)
