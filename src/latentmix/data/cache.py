@@ -18,7 +18,7 @@ from latentmix.data.cuts import Rows, count_classes, gaps, plan
 from latentmix.data.found import Found
 from latentmix.data.split import SPLITS, Columns, Decoded, Source
 
-FORMAT = 4  # raise when decoding changes, so that nobody keeps pixels of the older kind
+FORMAT = 5  # raise when decoding changes, so that nobody keeps pixels of the older kind
 PARTS = tuple(f.name for f in dataclasses.fields(Columns))
 NAMES = ("class_names", "attribute_names", "factor_names")
 

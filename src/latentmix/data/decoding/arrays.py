@@ -91,7 +91,7 @@ def decode_arrays(
     if "train" not in images:
         few = ", ".join(arrays) or "nothing"
         raise ValueError(f"no array `images` (or `x_train`, `train_images`, `data`); it holds {few}")
-    left, notes = [], []
+    left, notes, dropped = list[str](), list[str](), list[str]()
     given: dict[str, NDArray] = {}
     attributes: dict[str, NDArray] = {}
     for split, name in labels.items():
@@ -111,7 +111,8 @@ def decode_arrays(
         notes.append(f"splits are {', '.join(f'{s} ({n})' for s, n in images.items())}")
     for known in (given, attributes):
         for split in [s for s in images if known and s != "train" and s not in known]:
-            left.append(f"array {images.pop(split)}, which has no labels")
+            dropped.append(images.pop(split))
+            left.append(f"array {dropped[-1]}, which has no labels")
             known.pop(split, None)
     if bool(given or attributes) and "train" not in (given or attributes):
         raise ValueError(
@@ -127,7 +128,7 @@ def decode_arrays(
     classes: tuple[str, ...] = ()
     if given:
         indices, classes = class_indices({s: c for s, c in given.items() if s in images}, names)
-    used = {*images.values(), *labels.values(), named if given else None}
+    used = {*images.values(), *dropped, *labels.values(), named if given else None}
     if unused := [f"{n} {arrays[n].shape}" for n in arrays if n not in used]:
         left.append(f"arrays {', '.join(unused)}")
     pixels = {split: to_images(arrays[name], image_size) for split, name in images.items()}

@@ -13,9 +13,12 @@ from latentmix.data.split import UNLABELLED
 # What people call the column of classes, the most telling name first.
 USUAL = (
     *("label", "labels", "fine_label", "fine_labels", "class", "class_name", "class_label", "category"),
-    *("classes", "class_id", "class_idx", "target", "targets", "y", "digit", "breed", "species"),
+    *("classes", "class_id", "class_idx", "target", "targets", "y", "digit", "breed", "species", "cls"),
 )
-_NOT_CLASSES = re.compile(r"(^|_)(ids?|idx|index|identity|uid|key|row|file|width|height|size|time|year)(_|$)")
+_NOT_CLASSES = re.compile(
+    r"(^|_)(ids?|idx|index|identity|uid|key|row|file|width|height|size|time|year|month|day|age|weight|score"
+    r"|count|number|num|price|latitude|longitude|lat|lon|angle|fold|split|subset|partition|usage)(_|$)"
+)
 
 
 def usual(names: Iterable[str]) -> str | None:

@@ -22,6 +22,10 @@ _FILLING = {"set", "sets", "split", "data", "dataset", "images", "image", "img",
 _FILLING |= {"photos", "files", "shard", "part", "of", "partial"}
 _HOLDERS = {"images", "image", "imgs", "img", "data", "dataset", "jpegimages"}
 ANNOTATIONS = {"masks", "mask", "labels", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "usage")
+_FOLD = re.compile(r"(cv|k)?[-_ ]?(fold|split|partition)s?[-_ ]?\d+", re.IGNORECASE)
+_FLAG = {"is", "in", "image", "img"}  # words around a split in the name of a column of ones and zeros
+_TRUE, _FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
 _HASH = re.compile(r"(?<![0-9a-zA-Z])(?=[a-z]*[0-9])[0-9a-f]{8,}(?![0-9a-zA-Z])")
 
@@ -66,6 +70,36 @@ def is_filling(name: str) -> bool:
     return name.lower() in _HOLDERS
 
 
+def column_splits(name: str, values: Iterable[str]) -> dict[str, str]:
+    """{value: split} where a column of a table says which split a row belongs to; {} where it does not.
+
+    Such a column has names of splits, "train" among others, whatever it is called; or it is called as a split
+    is, such as `is_train`, and has ones and zeros. The split of rows that nobody trains on is "".
+
+    Raises:
+        ValueError: A column called `split` or the like whose values look like splits and are not understood.
+    """
+    values = sorted(set(values))
+    word, rest = read_name(name)
+    lower = {value.lower() for value in values}
+    flag = word in ("train", "valid", "test") and "is" in rest and set(rest) <= _FLAG
+    if flag and len(lower) > 1 and lower <= _TRUE | _FALSE:
+        other = "test" if word == "train" else "train"
+        return {value: word if value.lower() in _TRUE else other for value in values}
+    named = name.lower() in SPLIT_COLUMNS
+    read = {value: read_name(value) for value in values[:100]}
+    if len(values) <= len(read) and all(w.word and not w.rest and w.word != "unclear" for w in read.values()):
+        splits = {value: "" if w.word == "spare" else w.word for value, w in read.items()}
+        if "train" in splits.values() and (named or len(set(splits.values())) > 1):
+            return splits
+    if named and any(w.word for w in read.values()):
+        raise ValueError(
+            f"has a column {name} of names that look like splits, but not all are understood: "
+            f"{listed(values, 8)}; call them train, valid and test, or rename the column"
+        )
+    return {}
+
+
 def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/") -> dict[str, str]:
     """{name: split} where names stand for splits, "" being the split of one that is left out; else {}.
 
@@ -84,6 +118,11 @@ def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/
             families.setdefault(rest, set()).add(word)
     meant = () in families or any(len(words) > 1 for words in families.values())
     meant = meant or (len(names) > 1 and all(word for word, _ in read.values()))
+    if len(names) > 1 and all(_FOLD.fullmatch(name) for name in names):
+        raise ValueError(
+            f"has folds of cross-validation, not splits or classes: {listed([n + mark for n in names], 8)}; "
+            "call them train, valid and test, or give the folder of one"
+        )
     if not meant:
         return {}
     understood = {n: word for n, (word, _) in read.items() if word in ("train", "valid", "test")}

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmix.data.decoding.labels import may_be_classes, usual
-from latentmix.data.decoding.layout import read_name
+from latentmix.data.decoding.layout import column_splits, read_name
+from latentmix.data.decoding.walk import is_image
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 LONGEST = 1 << 30  # bytes
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "usage")
-_WHOLE = re.compile(r"[+-]?\d{1,18}")
+_WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # 1 and 1.0, as tables of numbers are often written
 
 
 @dataclass
@@ -99,23 +99,19 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
 def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
     names = list(dict.fromkeys(name for values in said.values() for name in values if name != "\0split"))
     columns = {n: {i: v[n] for i, v in said.items() if v.get(n, "") != ""} for n in names}
-    lower = {name.lower(): name for name in reversed(names)}
-    for candidate in _SPLIT_COLUMNS:
-        column = columns.get(lower.get(candidate, ""), {})
-        words = {value: read_name(value) for value in set(column.values())}
-        if column and all(w.word in ("train", "valid", "test") and not w.rest for w in words.values()):
-            found.splits = {image: words[value].word for image, value in column.items()}
-            found.notes.append(f"splits are those of column {lower[candidate]}")
-            names.remove(lower[candidate])
+    found.splits = {i: v["\0split"] for i, v in said.items() if "\0split" in v}
+    for name in names:
+        if splits := column_splits(name, columns[name].values()):
+            found.splits = {image: splits[value] for image, value in columns[name].items()}
+            found.notes.append(f"splits are those of column {name}")
+            names.remove(name)
             break
-    else:
-        found.splits = {i: v["\0split"] for i, v in said.items() if "\0split" in v}
     whole = {n: _is_whole(columns[n].values()) for n in names}
     binary = [n for n in names if whole[n] and len(columns[n]) == len(said)]
-    binary = [n for n in binary if set(map(int, columns[n].values())) <= {0, 1}]
+    binary = [n for n in binary if set(map(_int, columns[n].values())) <= {0, 1}]
     label = usual(names)
-    if label is None and len(binary) > 1 and all(sum(int(columns[n][i]) for n in binary) == 1 for i in said):
-        found.labels = {i: next(n for n in binary if int(columns[n][i])) for i in said}
+    if label is None and len(binary) > 1 and all(sum(_int(columns[n][i]) for n in binary) == 1 for i in said):
+        found.labels = {i: next(n for n in binary if _int(columns[n][i])) for i in said}
         found.notes.append(f"labels are one-hot, in columns {', '.join(binary)}")
         names = [n for n in names if n not in binary]
         binary = []
@@ -125,11 +121,11 @@ def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
         label = guesses[0] if len(guesses) == 1 else None
     if label is not None:
         values = columns[label]
-        found.labels = {i: int(v) if whole[label] else v for i, v in values.items()}
+        found.labels = {i: _int(v) if whole[label] else v for i, v in values.items()}
         found.notes.append(f"labels are column {label} of {', '.join(found.names)}")
         names.remove(label)
         binary = [n for n in binary if n != label]
-    found.attributes = {n: {i: int(v) for i, v in columns[n].items()} for n in binary}
+    found.attributes = {n: {i: _int(v) for i, v in columns[n].items()} for n in binary}
     if unused := [n for n in names if n not in binary]:
         found.left_out.append(f"columns {', '.join(unused)} of {', '.join(found.names)}")
     return found
@@ -165,6 +161,8 @@ class _Index:
         value = value.strip().replace("\\", "/").removeprefix("./")
         if not value:
             return None
+        if value.startswith(("/", "~")) or value[1:3] == ":/":  # where the list was made
+            return self._ending(value.split("/")[1:])
         for name in (f"{below}/{value}", value) if below else (value,):
             if name in self.paths:
                 return self.paths[name]
@@ -173,6 +171,15 @@ class _Index:
         if "/" in value:
             return None
         return self.names.get(value, self.stems.get(value))
+
+    def _ending(self, parts: Sequence[str]) -> int | None:
+        """The image whose whole path is the end of an absolute one; a bare name must be in no split."""
+        for start in range(len(parts)):
+            name = "/".join(parts[start:])
+            if (found := self.paths.get(name, self.bare.get(name))) is not None:
+                bare = start == len(parts) - 1
+                return None if bare and any(read_name(part).word for part in parts[:-1]) else found
+        return None
 
     @staticmethod
     def _unique(names: Iterable[str]) -> dict[str, int]:
@@ -205,6 +212,8 @@ def _rows(path: str, raw: bytes) -> list[dict[str, str]]:
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not rows:
         return []
+    if any(is_image(cell.strip()) for cell in rows[0]):  # no header
+        rows.insert(0, [str(i) for i in range(1, len(rows[0]) + 1)])
     names = [name.strip() for name in rows[0]]
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two columns of the same name: {', '.join(names)}")
@@ -249,6 +258,10 @@ def _text(value: object) -> str:
 def _is_whole(values: Iterable[str]) -> bool:
     values = list(values)
     return bool(values) and all(_WHOLE.fullmatch(value) for value in values)
+
+
+def _int(value: str) -> int:
+    return int(value.partition(".")[0])
 
 
 def as_array(values: Sequence[str | int]) -> NDArray:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from latentmix.data.decoding.images import decode, describe, settle
 from latentmix.data.decoding.labels import as_column, class_indices, is_hidden, may_be_classes, usual
-from latentmix.data.split import Columns, Decoded
+from latentmix.data.decoding.layout import column_splits, read_name
+from latentmix.data.split import SPLITS, Columns, Decoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +46,12 @@ def decode_tables(
     Raises:
         ValueError: Columns that are missing, labels with gaps, bad images.
     """
+    tables, by = _by_column(tables, label_column, where)
+    notes = [] if by is None else [f"splits are those of column {by}"]
     schema = tables["train"].schema
     image = _image_column(schema, image_column, where)
-    label, notes = _label_column(tables, label_column, where)
+    label, how = _label_column(tables, label_column, where)
+    notes += how
     left = list(left_out)
     for split, table in list(tables.items()):
         if split != "train" and label is not None and _unlabelled(table, label):
@@ -65,7 +69,7 @@ def decode_tables(
         skip_bad=skip_bad,
         where=where,
     )
-    attributes = _attributes(tables, exclude=label)
+    attributes = _attributes(tables, label, by)
     columns = {}
     for split, part in splits.items():
         stacked = None
@@ -73,10 +77,47 @@ def decode_tables(
             stacked = np.stack([found[split] for found in attributes.values()], axis=1).astype(np.uint8)
             stacked = stacked[part.kept]
         columns[split] = Columns(part.images, labels[split][part.kept] if labels else None, stacked)
-    if unused := [f.name for f in schema if f.name not in (image, label, *attributes)]:
+    if unused := [f.name for f in schema if f.name not in (image, label, by, *attributes)]:
         left.append(f"columns {_describe(schema, unused)}")
     found = describe(splits.values(), *left, notes=notes)
     return Decoded(columns, names, tuple(attributes), valid_size=valid_size, found=found)
+
+
+def _by_column(tables: Tables, label: str | None, where: str) -> tuple[Tables, str | None]:
+    """Tables cut by a column that names the split of each row, and the column; None without one.
+
+    Where files or folders are named by split, no column is asked.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(tables) > 1:
+        return tables, None
+    table = tables["train"]
+    for field in table.schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if field.name == label or not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            continue
+        if not text and not read_name(field.name).word:
+            continue
+        column = table.to_table(columns=[field.name]).column(0)
+        values = set(pc.unique(column).to_pylist())
+        try:
+            splits = column_splits(field.name, map(str, values - {None}))
+        except ValueError as error:
+            raise ValueError(f"{where} {error}") from None
+        if not splits:
+            continue
+        if None in values:
+            raise ValueError(f"{where}: column {field.name!r} has gaps (nulls); every image needs its split")
+        cut = {}
+        for split in dict.fromkeys(SPLITS):
+            mine = [value for value in values if splits[str(value)] == split]
+            if mine:
+                cut[split] = table.filter(pc.is_in(pc.field(field.name).cast(kind), pa.array(mine, kind)))
+        return cut, field.name
+    return tables, None
 
 
 def _image_column(schema: pa.Schema, asked: str | None, where: str) -> str:
@@ -209,13 +250,15 @@ def _columns(tables: Tables, name: str) -> dict[str, NDArray] | None:
     return arrays
 
 
-def _attributes(tables: Tables, exclude: str | None) -> dict[str, dict[str, NDArray]]:
+def _attributes(tables: Tables, label: str | None, by: str | None) -> dict[str, dict[str, NDArray]]:
     import pyarrow as pa
 
     found = {}
     for field in tables["train"].schema:
         boolean = pa.types.is_boolean(field.type)
-        if not boolean and (field.name == exclude or not pa.types.is_integer(field.type)):
+        if not boolean and (field.name == label or not pa.types.is_integer(field.type)):
+            continue
+        if field.name == by:
             continue
         columns = _columns(tables, field.name)
         if columns is not None and all(
