@@ -18,6 +18,7 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
+from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode, device_of
 
 STEP = 38  # grey levels, 15 % of the range: what differs from the background by more is ink
@@ -91,13 +92,16 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
     Arguments:
         remembered: Maximum number of training images to keep, evenly spaced; by default 5000, and fewer where
             they are large.
+
+    Raises:
+        ValueError: A method that does not encode and decode.
     """
     if remembered is None:
         remembered = max(1, min(REMEMBERED, NUMBERS // math.prod(data.shape)))
     training = _spread(data.train.images.cpu(), remembered)
     test = _spread(data.test.images.cpu(), TESTED)
     x = as_pixels(test)
-    errors = distance(x, reconstruct(method, x))
+    errors = distance(x, reconstruct(require(method, Autoencodes, "mixing"), x))
     return Known(
         training,
         len(data.train),
