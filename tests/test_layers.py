@@ -37,6 +37,10 @@ tables.plan
 tables.lease tables.table
 tables
 apps.export apps.explore
+apps.augment.augment
+apps.augment.page
+apps.augment.arms
+apps.augment.pools apps.augment.outcome apps.augment.__init__
 apps.study apps.score
 apps.card apps.mix_images apps.trained
 apps.refine

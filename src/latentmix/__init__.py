@@ -14,11 +14,12 @@ Every method and mixer is here under the name of its class, and every metric und
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from latentmix.apps.augment.augment import augment as augment
+    from latentmix.apps.augment.augment import fit_resample as fit_resample
     from latentmix.apps.score import score as score
     from latentmix.apps.study import evaluate as evaluate
     from latentmix.apps.study import load as load
@@ -67,31 +68,11 @@ if TYPE_CHECKING:
     from latentmix.training.step import make_optimisers as make_optimisers
     from latentmix.training.step import step as step
 
-    attribute_mixes: Callable[..., Score]
-    blend: Callable[..., Score]
-    classification: Callable[..., Score]
-    clusters: Callable[..., Score]
-    composition: Callable[..., Score]
-    deep_probe: Callable[..., Score]
-    disentanglement: Callable[..., Score]
-    few_labels: Callable[..., Score]
-    frechet: Callable[..., Score]
-    honesty: Callable[..., Score]
-    interpolation: Callable[..., Score]
-    knn: Callable[..., Score]
-    lines: Callable[..., Score]
-    on_spiral: Callable[..., Score]
-    path: Callable[..., Score]
-    probe: Callable[..., Score]
-    rank: Callable[..., Score]
-    reconstruction: Callable[..., Score]
-    robustness: Callable[..., Score]
-    samples: Callable[..., Score]
-    spread: Callable[..., Score]
 
 __version__ = "0.2.0"
 
 _HOMES = {
+    "apps.augment.augment": ("augment", "fit_resample"),
     "apps.score": ("score",),
     "apps.study": ("evaluate", "load", "report", "train"),
     "apps.trained": ("Trained",),
@@ -126,14 +107,7 @@ _HOMES = {
     "training.step": ("make_optimisers", "step"),
     "pictures": ("figures",),
 }
-_METRICS = (
-    *("attribute_mixes", "blend", "classification", "clusters", "composition", "deep_probe"),
-    *("disentanglement", "few_labels", "frechet", "honesty", "interpolation", "knn"),
-    *("lines", "on_spiral", "path", "probe", "rank", "reconstruction"),
-    *("robustness", "samples", "spread"),
-)
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names}
-_HOME |= {name: (f"metrics.{name}", "evaluate") for name in _METRICS}
 _PACKAGES = ("data", "methods", "metrics", "mixing", "networks")
 __all__ = sorted(_HOME)
 
@@ -141,12 +115,19 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"latentmix.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"latentmix has no {name!r}")
-    home, own = _HOME[name]
-    module = import_module(f"latentmix.{home}")
-    return getattr(module, own) if hasattr(module, own) else import_module(f"latentmix.{home}.{own}")
+    if name in _HOME:
+        home, own = _HOME[name]
+        module = import_module(f"latentmix.{home}")
+        return getattr(module, own) if hasattr(module, own) else import_module(f"latentmix.{home}.{own}")
+    if name in _metrics():
+        return import_module(f"latentmix.metrics.{name}").evaluate
+    raise AttributeError(f"latentmix has no {name!r}")
+
+
+def _metrics() -> set[str]:
+    """The files of the folder are the metrics, but for the small fit that several of them share."""
+    return {file.stem for file in (Path(__file__).parent / "metrics").glob("[a-z]*.py")} - {"fit"}
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_PACKAGES})
+    return sorted({*globals(), *__all__, *_PACKAGES, *_metrics()})

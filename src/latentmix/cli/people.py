@@ -1,4 +1,4 @@
-"""Commands that use a trained run, its codes, or its parts: mix, export, explore, score; and parts."""
+"""Commands that use a trained run or codes: mix, export, explore, score; augment; and parts."""
 
 from __future__ import annotations
 
@@ -175,6 +175,61 @@ def score(
         runs.write_atomically(out, json.dumps(scores, indent=2) + "\n")
     elif out is not None:
         (scores.to_csv if out.suffix == ".csv" else scores.to_latex)(out)
+
+
+@app.command
+def augment(
+    data: str,
+    *settings: str,
+    out: Path,
+    seeds: int = 5,
+    steps: int = 600,
+    per_class: int = 200,
+) -> None:
+    """Make new images of rare classes by mixing, and test whether a classifier does better with them.
+
+    A mixing model is trained on the training images, for every seed. OUT gets the images, receipts, and
+    verdict.html with the verdict: helps, noise or hurts, beside balanced sampling, affine moves and blends.
+
+    Parameters
+    ----------
+    data
+        A path or the name of a data set, as in data=; with labels.
+    settings
+        Settings of the data, such as image_size=32 train_size=1000 hold_out.scale=[5], and of the mixing
+        model: method=amr method.network.width=16 epochs=10.
+    out
+        Folder to write; it must be empty or absent.
+    seeds
+        Paired repetitions, 5 or more.
+    steps
+        Training steps of each classifier.
+    per_class
+        New images of each class.
+    """
+    from latentmix import config
+    from latentmix.apps.augment import augment as work
+    from latentmix.config import catalogue
+    from latentmix.data import load
+
+    catalogue.trust([f"data={data}", *settings])
+    run = config.load([f"data={data}", *settings], {"out": str(out)})
+    choice = {
+        name: getattr(run, name) for name in ("image_size", "classes", "train_size", "hold_out", "seed")
+    }
+    loaded = load(config.build("data", run.data), labelled=run.labelled, **choice)
+    length = {"steps": run.steps} if run.steps else {"epochs": run.epochs}
+    model = {**length, **{n: getattr(run, n) for n in ("method", "batch_size", "lr", "schedule", "device")}}
+    outcome = work.augment(
+        loaded,
+        out,
+        seeds=seeds,
+        steps=steps,
+        model=model,
+        per_class=per_class,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(f"{outcome.text}\n{out / 'verdict.html'}")
 
 
 @app.command
