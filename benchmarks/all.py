@@ -3,7 +3,8 @@
     python benchmarks/all.py [--peer PATH] [--data PATH] [--threads N]
 
 PATH of --peer is a checkout of the published code, that of --data a folder of MNIST in parquet. A benchmark
-that fails is reported and the others run; the exit code is then 1.
+that fails is reported and the others run; the exit code is then 1. How cost grows is drawn into
+build/growth.png.
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ def main() -> int:
     peer = ["--peer", str(options.peer)] if options.peer else []
     data = ["--data", str(options.data)] if options.data else []
     threads = ["--threads", str(options.threads)]
+    plot = HERE.parent / "build" / "growth.png"
     benchmarks = {
         "train_step.py": [*peer, *data, *threads],
         "methods.py": ["--rounds", "2", *threads],
         "runs.py": [*data, *threads],
         "manifold_overhead.py": ["--width", "32", "--rounds", "3"],
         "metrics.py": peer,
-        "growth.py": [],
+        "growth.py": ["--out", str(plot)],
         "ranks.py": [],
     }
+    plot.parent.mkdir(exist_ok=True)
     texts, failed, began = {}, [], time.perf_counter()
     for name, words in benchmarks.items():
         if not (HERE / name).exists():

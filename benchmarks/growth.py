@@ -62,19 +62,22 @@ def draw(images: list[dict[str, float]], sides: list[dict[str, float]], out: Pat
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    left.loglog(COUNTS, [row["load"] for row in images], "o-", label="to load, s")
-    left.loglog(COUNTS, [row["batch"] for row in images], "s--", label="to draw 64 images, ms")
-    left.set(xlabel="images of 32x32 pixels", ylabel="time")
+    left.loglog(COUNTS, [1000 * row["load"] for row in images], "o-", label="to load all images")
+    left.loglog(COUNTS, [row["batch"] for row in images], "s--", label="to draw a batch of 64")
+    left.set(xlabel="images of 32x32 pixels", ylabel="time, ms")
+    left.set_xticks(COUNTS, [f"{count:,}" for count in COUNTS], minor=False)
     for precision, mark in (("fp32", "o-"), ("bf16", "s--")):
         right.loglog(SIDES, [row[precision] for row in sides], mark, label=f"AMR step, {precision}")
     right.set(xlabel="side in pixels", ylabel="processor time for one image, ms")
-    right.set_xticks(SIDES, [str(side) for side in SIDES])
+    right.set_xticks(SIDES, [str(side) for side in SIDES], minor=False)
     for axes in (left, right):
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(out, dpi=150)
+    figure.savefig(out, dpi=100)
 
 
 def main() -> None:
