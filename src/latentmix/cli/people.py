@@ -181,10 +181,10 @@ def score(
 def augment(
     data: str,
     *settings: str,
-    out: Path,
-    seeds: int = 5,
-    steps: int = 600,
-    per_class: int = 200,
+    out: Place,
+    seeds: Whole = 5,
+    steps: Whole = 600,
+    per_class: Whole = 200,
 ) -> None:
     """Make new images of rare classes by mixing, and test whether a classifier does better with them.
 
@@ -227,7 +227,7 @@ def augment(
         steps=steps,
         model=model,
         per_class=per_class,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        say=note,
     )
     print(f"{outcome.text}\n{out / 'verdict.html'}")
 
