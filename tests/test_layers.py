@@ -21,12 +21,12 @@ cli
 cli.runs cli.people
 cli.app cli.memory cli.streams
 latentmix
-experiments.demo experiments.reproduce experiments.evidence
+experiments.demo experiments.reproduce experiments.evidence experiments.states
 experiments.__init__
 experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
 experiments.amr.walks experiments.manifold_mixup.figure1
-experiments.amr.systems experiments.manifold_mixup.classifiers experiments.claims
+experiments.amr.systems experiments.manifold_mixup.classifiers experiments.claims experiments.costs
 experiments.amr.__init__ experiments.manifold_mixup.__init__
 tables.output
 tables.numbers tables.page

@@ -69,3 +69,15 @@ def test_what_is_listed_is_what_a_run_has() -> None:
         assert config.load([f"method={name}", "protocol=paper", *words]) == plain
         typed = config.load([f"method={name}", *words])
         assert config.difference(typed.as_dict(), plain.as_dict()) == ["protocol: clean -> paper"]
+
+
+def test_a_deviation_is_printed_with_the_scores(tmp_path: Path) -> None:
+    tiny = ("image_size=16", "steps=1", "train_size=20", "batch_size=4", "method.network.width=2")
+    words = ("method=ae_gan", "data=digits", "device=cpu", "out=run", *tiny)
+    done = terminal.typed("train", "protocol=paper", *words, cwd=tmp_path)
+    assert done.code == 0, done
+    assert "not as protocol=paper has it: batch_size: 4 (paper: 64)" in done.out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Not as protocol=paper has it: batch_size: 4 (paper: 64)." in page
+    done = terminal.typed("evaluate", "run", "reconstruction", "--device", "cpu", cwd=tmp_path)
+    assert "not as protocol=paper has it: batch_size: 4 (paper: 64)" in done.out

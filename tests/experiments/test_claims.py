@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import beta
 
-from latentmix.experiments import evidence, table
+from latentmix.experiments import evidence, states, table, tables
 from latentmix.experiments.claims import Claim
 from latentmix.experiments.evidence import CLAIMS, find, judge
 from latentmix.tables import records, result
@@ -19,6 +19,11 @@ from latentmix.tables.table import Published
 
 ROOT = Path(__file__).parents[2]
 NAMED = [claim for claim in CLAIMS if claim.table]
+
+
+@pytest.fixture(autouse=True)
+def _no_data_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LATENTMIX_DATA", raising=False)
 
 
 def test_the_page_is_what_is_generated() -> None:
@@ -98,3 +103,17 @@ def test_recorded_results_come_before_what_was_noted(tmp_path: Path) -> None:
         assert found.evidence == "[manifold-table8-short.json](../results/manifold-table8-short.json)"
         assert found.budget == "short: 19,200 images, 3 seeds"
     assert find(dataclasses.replace(claim, above=()), tmp_path / "clear").evidence.startswith("LOG.md")
+
+
+def test_the_states_are_what_is_generated() -> None:
+    """Set LATENTMIX_WRITE=1 to write them."""
+    path = ROOT / "docs" / "experiments.md"
+    before, _, rest = path.read_text().partition("<!-- states -->\n")
+    _, _, after = rest.partition("<!-- /states -->")
+    expected = f"{before}<!-- states -->\n{states.listed(ROOT / 'results')}<!-- /states -->{after}"
+    if os.environ.get("LATENTMIX_WRITE"):
+        path.write_text(expected)
+    assert path.read_text() == expected
+    headings = re.findall(r"^## (.*)", (ROOT / "LOG.md").read_text(), re.M)
+    assert set(states.LOGGED.values()) <= set(headings)
+    assert set(states.LOGGED) <= set(tables())

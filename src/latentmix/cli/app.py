@@ -96,9 +96,14 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def print_scores(scores: Mapping[str, Any]) -> None:
+def print_scores(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Print scores, and below them in what a run that names protocol=paper differs from it."""
+    from latentmix.config import protocol
+
     for name, score in scores.items():
         for key, value in score["values"].items():
             if key.startswith("last_") and value == score["values"].get(key[5:]):
                 continue  # the best epoch is the last
             print(f"{name:14} {key:32} {'undefined' if value is None else f'{value:.4f}'}")
+    for line in protocol.deviations(settings) if scores else ():
+        print(f"not as protocol=paper has it: {line}")

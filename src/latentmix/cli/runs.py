@@ -71,7 +71,7 @@ def train(*arguments: str) -> None:
         if reason is None:
             raise
         note(f"the training is complete, but its report cannot be drawn: {reason}")
-    print_scores(read_scores(folder))
+    print_scores(read_scores(folder), run.as_dict())
     print(f"run     {folder}\nreport  {page}\nnext    latentmix evaluate {shlex.quote(str(folder))}")
 
 
@@ -128,6 +128,7 @@ def evaluate(
     """
     from latentmix import reports
     from latentmix.config import catalogue
+    from latentmix.runs import read_config
     from latentmix.scoring import evaluate as score
     from latentmix.training import progress
 
@@ -146,7 +147,7 @@ def evaluate(
         reports.write(run)
     except OSError as error:
         note(f"report.html is not renewed: {error}")
-    print_scores(scores)
+    print_scores(scores, read_config(run))
     reasons = {name: mistake(error) for name, error in failures.items()}
     for name, reason in reasons.items():
         note(f"{name}: {reason or 'failed by a fault of the metric'}")
@@ -239,7 +240,7 @@ def reproduce(
     from latentmix.experiments import reproduce as experiment
 
     if name is None:
-        print(experiment.listing())
+        print(experiment.listing(out, results))
         return
     asked = experiment.Request(name, scale, seeds, only, out, data, results, record)
     if plan:

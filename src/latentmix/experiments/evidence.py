@@ -124,8 +124,8 @@ def page(results: Path = RESULTS) -> str:
 COUNTED: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "open": "are open"}
 INTRODUCTION = """# Claims of the papers
 
-Generated from the claims in `latentmix/experiments` and the recorded results in `results/`; a test keeps it up
-to date. Of {count} claims {counted}.
+Generated from the claims in `latentmix/experiments` and the recorded results in `results/`; a test keeps it
+up to date. Of {count} claims {counted}.
 
 A claim about an order **holds** if every one of its comparisons goes as claimed, each beyond noise by Welch's
 test at the 5 % level. It **does not hold** if one goes the other way beyond noise, the level shared among the

@@ -7,24 +7,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from latentmix.experiments import table, tables
+from latentmix.experiments import costs, table, tables
 from latentmix.tables import execute, output, records, result, rows
 from latentmix.tables.plan import Task, images_of, plan
 from latentmix.tables.table import Table
 
 
-def listing() -> str:
-    """All tables and figures: at each scale trainings, images, and processor minutes where measured."""
+def listing(out: Path = Path("runs/tables"), results: Path = Path("results")) -> str:
+    """All tables and figures: at each scale trainings, images, processor hours where measured, and state."""
     lines = []
     for each in tables().values():
         lines.append(f"{each.name:24} {each.paper}: {each.title}")
         for scale, here in each.scales.items():
             if scale == "smoke":
                 continue
-            tasks = plan(each, scale)
-            lines.append(f"{'':24} {scale + ':':7} {cost(tasks, here.minutes)}")
+            tasks = records.attach(plan(each, scale), records.path_of(results, each, scale), each)
+            lines.append(f"{'':24} {scale + ':':7} {cost(tasks, here.minutes)}{standing(tasks, out)}")
     lines.append("Every one of them also at --scale smoke, in seconds. `latentmix reproduce NAME` makes one.")
+    lines.append("Hours are of one thread of the processor that rates.json names, without the scores.")
     return "\n".join(lines)
+
+
+def standing(tasks: Sequence[Task], out: Path) -> str:
+    """How many trainings are finished, and how many of those were recorded elsewhere."""
+    made = [found for task in tasks if (found := result.read(out, task)) is not None]
+    recorded = sum(found.recorded for found in made)
+    words = f"; {len(made)} finished" if tasks else ""
+    return words + (f", {recorded} of them recorded" if recorded else "")
 
 
 def cost(tasks: Sequence[Task], minutes: float | None) -> str:
@@ -34,7 +43,14 @@ def cost(tasks: Sequence[Task], minutes: float | None) -> str:
     count = len({task.key for task in tasks})
     images = images_of(tasks)
     words = f"{count} trainings, {'?' if images is None else f'{images:,}'} images"
-    return words if minutes is None else f"{words}, about {count * minutes:,.0f} processor minutes"
+    hours = costs.hours(tasks) if minutes is None else count * minutes / 60
+    if hours is None:
+        return f"{words}, hours not measured"
+    return (
+        f"{words}, about {hours:,.0f} processor hours"
+        if hours >= 2
+        else f"{words}, about {60 * hours:,.0f} processor minutes"
+    )
 
 
 @dataclass(frozen=True)

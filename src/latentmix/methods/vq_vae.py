@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ class VQVAE(AutoencoderMethod):
         codewords: int = 2**14,
         beta: float = 10.0,
         decay: float = 0.999,
-        revive: int = 100,
+        revive: Annotated[int, Field(ge=0, le=10**6)] = 100,
         reconstruction: Reconstruction = "l2",
     ) -> None:
         plain = network.autoencoder(shape)

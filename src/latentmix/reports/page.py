@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 import latentmix
 from latentmix import runs
 from latentmix.config import catalogue
+from latentmix.config.protocol import deviations
 from latentmix.metrics import collapsed
 from latentmix.pictures import figures
 from latentmix.reports.facts import Facts
@@ -160,6 +161,9 @@ def _scores(run: Facts) -> str:
             f"<div class=wide><table><tbody>{rows}</tbody></table></div>\n"
             f"<details><summary>Protocol</summary><dl>{protocol}</dl></details>"
         )
+    differ = "; ".join(deviations(run.config))
+    if differ:
+        blocks.insert(0, f"<p><strong>Not as protocol=paper has it: {escape(differ)}.</strong></p>")
     return "\n".join(blocks)
 
 

@@ -228,6 +228,6 @@ CLAIMS = (
         "manifold-table8",
         "NLL",
         (("*: no mixup", "*: mixed pixels"),),
-        log(EIGHT, "NLL of plain networks is larger than published", "holds", STEPS),
+        log(EIGHT, "| A | 2.6 ± 3.6 / 44.6 (1.6 / 8.8) | 0.0 ± 0.0 / 3.6 (0.0 / 6.1) |", "holds", STEPS),
     ),
 )
