@@ -5,7 +5,7 @@ export VENV
 
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test quick check bench fuzz docs clean
+.PHONY: demo test quick check bench fuzz docs model clean
 
 demo: $(VENV)/.train  ## train AE, AE+GAN and AMR on real digits, end with a report
 	$(VENV)/bin/latentmix demo
@@ -33,6 +33,11 @@ fuzz: $(VENV)/.dev  ## damaged images, data sets and runs, and random commands, 
 
 bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
 	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
+
+model: $(VENV)/.train  ## train the model that comes with latentmix anew, a few minutes
+	$(VENV)/bin/latentmix train src/latentmix/models/digits.yaml out=runs/model-digits
+	rm -rf src/latentmix/models/digits
+	$(VENV)/bin/latentmix export runs/model-digits --to hub --checkpoint last --out src/latentmix/models/digits
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

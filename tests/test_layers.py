@@ -36,7 +36,7 @@ tables.result
 tables.plan
 tables.lease tables.table
 tables
-apps.export apps.explore
+apps.export apps.explore apps.import_model
 apps.augment.augment
 apps.augment.page
 apps.augment.arms
@@ -70,7 +70,9 @@ runs.folder
 runs.log runs.scores
 runs.checkpoints
 runs.description runs.files
-runs.atomic
+runs.atomic runs.at_hand
+imported
+imported.ranged imported.found
 config
 config.stored
 config.settings
@@ -92,7 +94,7 @@ metrics.features
 metrics.walks metrics.factors metrics.fit metrics.features.kept
 metrics
 methods
-methods.classifier methods.adversarial methods.autoencoding methods.gan_losses
+methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding methods.gan_losses
 methods.__init__ methods.roles
 manifold
 manifold.huggingface manifold.lightning manifold.timm manifold.rows

@@ -15,7 +15,10 @@ from latentmix.data import Data
 from latentmix.data import load as load_data
 from latentmix.metrics import collapsed, evaluating, key_of, missing_role
 from latentmix.metrics import metric as as_metric
+from latentmix.runs import at_hand
 from latentmix.training.device import keep_freed_memory
+
+NO_DATA = "none"  # the name of the data of an imported run that has none
 
 
 def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> Data:
@@ -29,6 +32,8 @@ def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> 
         ValueError: The data have changed, or do not fit the run.
     """
     settings = run.config
+    if path is None and settings["data"]["name"] == NO_DATA:
+        raise ValueError(f"{run.folder} was imported without data; import it with --data FOLDER")
     try:
         if path is None:
             spec = config.stored_part("data", settings["data"])
@@ -98,6 +103,11 @@ def evaluate(
     """
     asked = config.metrics(metrics, seed=seed)
     run = runs.open_run(folder, device, checkpoint, say)
+    if at_hand.ours(run.folder):
+        raise ValueError(
+            f"{folder} comes with latentmix, and no scores can be kept there; evaluate a copy, which "
+            f"`latentmix export {folder} --to hub --out my-{folder}` writes"
+        )
     say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory()
     scores: dict[str, Any] = {}

@@ -33,7 +33,8 @@ def made(name: str, dtype: torch.dtype = torch.float32, **context: int | None) -
     network = spec.get("network", {})
     network |= {k: v for k, v in SMALL.get(network.get("name", ""), {}).items() if k in network}
     known = {"num_classes": 2 if name == "factor_mixing" else CLASSES, "num_attributes": ATTRIBUTES}
-    start = made("classifier", dtype) if name == "hidden_decoder" else None
+    starts = {"hidden_decoder": "classifier", "amr_pretrained": "autoencoder"}
+    start = made(starts[name], dtype) if name in starts else None
     return config.build("method", spec, shape=shape_of(name), start=start, **known | context).to(dtype)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import latentmix
 from latentmix.apps.traced import code_shape
+from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.pictures import figures
 from latentmix.reports.exhibit import choose
@@ -51,7 +52,7 @@ mixes = run.method.decode(latentmix.Mixup()(h)(h))
 
 ## Training
 
-{{ epochs }} epochs with seed {{ seed }}; checkpoint "{{ checkpoint }}", SHA-256 of the weights
+{{ length }} with seed {{ seed }}; checkpoint "{{ checkpoint }}", SHA-256 of the weights
 `{{ sha256 }}`.
 
 ```yaml
@@ -76,18 +77,21 @@ None were computed: `latentmix evaluate RUN probe honesty` adds them.
 
 The model knows images like those of {{ data }} at this size. Other pictures are encoded without an error
 message, and their mixes are then often unlike any image: compare each picture with its reconstruction first.
-The licence of the training data is not recorded here.
+The training data: {{ licence }}.
 """
 
 
-def write(run: OpenRun, data: Data, folder: Path) -> None:
+def write(run: OpenRun, data: Data, folder: Path, name: str) -> None:
     """Fill an empty folder, and open it as a run: codes and images must be those of the original, to the bit.
+
+    Arguments:
+        name: What the folder will be called.
 
     Raises:
         ValueError: They are not.
     """
     home = run.folder / "checkpoints" / run.checkpoint
-    settings = _portable(run.config)
+    settings = {**_portable(run.config), "out": name}
     description = {**run.description, **({"run": settings} if "run" in run.description else {})}
     checkpoints.save(folder, "best", load_file(home / checkpoints.WEIGHTS), description)
     write_yaml(folder / "config.yaml", settings)
@@ -117,6 +121,11 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": named, "out": Path(config["out"]).name, "device": "auto"}
 
 
+def _licence(data: dict[str, Any]) -> str:
+    part = catalogue.get("data", data["name"])
+    return getattr(part and part.make, "licence", "their licence is not recorded here")
+
+
 def _card(run: OpenRun, data: str, settings: dict[str, Any], scores: dict[str, Any]) -> str:
     values = [
         (f"{metric}: {name}", "undefined" if value is None or math.isnan(value) else f"{value:.4g}")
@@ -126,12 +135,13 @@ def _card(run: OpenRun, data: str, settings: dict[str, Any], scores: dict[str, A
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     return environment.from_string(CARD).render(
         label=run.method.label,
-        name=run.folder.resolve().name,
+        name=settings["out"],
         data=data,
+        licence=_licence(settings["data"]),
         shape=run.shape,
         code_shape=code_shape(run.method),
         version=latentmix.__version__,
-        epochs=settings["epochs"],
+        length=f"{settings['epochs']} epochs" if settings["epochs"] else f"{settings['steps']} steps",
         seed=settings["seed"],
         checkpoint=run.checkpoint,
         sha256=run.weights_sha256,

@@ -68,7 +68,7 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
         raise ValueError(f"{out} exists already; choose another --out FOLDER")
     with _appearing(out) as folder:
         if to == "hub":
-            card.write(run, data(), folder)
+            card.write(run, data(), folder, out.name)
             return out
         for role in ROLES:
             {"onnx": _onnx, "pt2": _pt2}[to](run, role, folder)

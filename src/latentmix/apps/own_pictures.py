@@ -123,8 +123,8 @@ def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Imag
 
     A drawing on a plain background is inverted where the data are light on dark and it is not (or the other
     way round), its contrast is stretched where it is faint, it is cut out and centred where its size or place
-    is unusual, and softened where it is sharper than the data. A picture that is like the data already, or is
-    no drawing, is only resized.
+    is unusual, and softened where it is sharper than the data; thin strokes that fade as the picture gets
+    smaller are strengthened. A picture that is like the data already, or is no drawing, is only resized.
 
     Returns:
         The picture, mode L where `drawings` are given, and what was done, in words.
@@ -162,9 +162,14 @@ def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Imag
         corner = [m - c * side_of_cut for m, c in zip(middle, drawings.centre)]
         pixels = _window(pixels, corner[0], corner[1], side_of_cut, background)
         done.append("cut out and centred")
-    small = fit(Image.fromarray(np.rint(pixels).astype(np.uint8)), size)
-    soft = _softened(np.asarray(small, dtype=np.float64), drawings)
-    return (small, done) if soft is None else (Image.fromarray(soft), [*done, "softened"])
+    small = np.asarray(fit(Image.fromarray(np.rint(pixels).astype(np.uint8)), size), dtype=np.float64)
+    soft = _softened(small, drawings)
+    if soft is not None:
+        small, done = soft, [*done, "softened"]
+    strong = None if image.size == (size, size) else _strengthened(small, drawings)
+    if strong is not None:
+        small, done = strong, [*done, "strengthened"]
+    return Image.fromarray(np.rint(small).astype(np.uint8)), done
 
 
 def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:
@@ -275,7 +280,15 @@ def _sharpness(x: NDArray[np.float64], background: float) -> float:
     return float(steps / max(1.0, np.square(x - background).sum()))
 
 
-def _softened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.uint8] | None:
+def _strengthened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.float64] | None:
+    """Give a faint drawing the data's contrast; None if it has it."""
+    found, usual = _examine(x), drawings.ink - drawings.background
+    if found is None or abs(found[1] - found[0]) >= FAINT * abs(usual):
+        return None
+    return np.rint(np.clip(drawings.background + (x - found[0]) / (found[1] - found[0]) * usual, 0, 255))
+
+
+def _softened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.float64] | None:
     """Blur a drawing that is sharper than 99 in 100 of the data down to their median; None if it is not."""
     if _sharpness(x, drawings.background) <= drawings.sharpness[1] * 1.02:
         return None
@@ -289,7 +302,7 @@ def _softened(x: NDArray[np.float64], drawings: Drawings) -> NDArray[np.uint8] |
     if found is not None:
         share = (x - found[0]) / (found[1] - found[0])
         x = drawings.background + share * (drawings.ink - drawings.background)
-    return np.rint(np.clip(x, 0, 255)).astype(np.uint8)
+    return np.rint(np.clip(x, 0, 255))
 
 
 def _window(

@@ -44,7 +44,7 @@ def refine(method: Any, x: Tensor, steps: int) -> Refined:
             worse is not kept: the best codes and weights are.
 
     Raises:
-        ValueError: Fewer than one step.
+        ValueError: Fewer than one step, or a decoder without gradients.
 
     References:
         Abdal et al., "Image2StyleGAN", ICCV 2019; Roich et al., "Pivotal tuning for latent-based editing of
@@ -56,6 +56,8 @@ def refine(method: Any, x: Tensor, steps: int) -> Refined:
     x = x.to(device_of(tuned))
     with torch.no_grad():
         encoded = tuned.encode(x)
+    if not tuned.decode(encoded.clone().requires_grad_()).requires_grad:
+        raise ValueError("the decoder gives no gradients (ONNX files do not), so it cannot be refined")
     first = _error(tuned, encoded, x)
     codes = _fit(tuned, encoded.clone(), x, steps)
     second = _error(tuned, codes, x)

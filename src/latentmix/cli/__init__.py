@@ -30,6 +30,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",
+    "diffusers": "import",
 }
 
 

@@ -1,4 +1,4 @@
-"""Commands that use a trained run or codes: mix, export, explore, score; augment; and parts."""
+"""Commands that use a trained run or codes: mix, export, explore, import, score; augment; and parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mix(
     Parameters
     ----------
     run
-        The run's folder.
+        The run's folder; or `digits`, a model that comes with latentmix.
     images
         Two or more image files, of any size and mode.
     steps
@@ -84,24 +84,27 @@ def export(
     *,
     to: Literal["html", "onnx", "pt2", "hub"] = "html",
     out: Place | None = None,
+    checkpoint: Literal["best", "last"] | None = None,
 ) -> None:
     """Export a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
 
     Parameters
     ----------
     run
-        The run's folder.
+        The run's folder; or `digits`, a model that comes with latentmix.
     to
         html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
         the decoder. hub: a folder to upload, with a model card; it can also be opened as a run.
     out
         File or folder to write; by default named after the run.
+    checkpoint
+        Which weights to use; by default those of the best epoch, as the method defines it.
     """
     from latentmix import runs
     from latentmix.apps.export import export as write
     from latentmix.scoring import data_of
 
-    opened = runs.open_run(run, warn=note)
+    opened = runs.open_run(run, checkpoint=checkpoint, warn=note)
     name = run.resolve().name
     print(
         write(
@@ -120,7 +123,8 @@ def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
     Parameters
     ----------
     run
-        The run's folder; its model may be too large for an exported page.
+        The run's folder, whose model may be too large for an exported page; or `digits`, a model that comes
+        with latentmix.
     port
         Port on 127.0.0.1; 0 for any free port.
     device
@@ -132,6 +136,68 @@ def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
 
     opened = runs.open_run(run, device_of(device), warn=note)
     live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
+
+
+@app.command(name="import")
+def import_(
+    source: str,
+    *,
+    name: Annotated[Place, Parameter(name="--as")],
+    pixels: Annotated[str | None, Parameter(name="--range")] = None,
+    size: int | None = None,
+    channels: Literal[1, 3] = 3,
+    picture: Place | None = None,
+    data: str | None = None,
+    allow: tuple[str, ...] = (),
+) -> None:
+    """Import an autoencoder that was trained elsewhere; it becomes a run that mixes and can be scored.
+
+    Parameters
+    ----------
+    source
+        A folder of diffusers' AutoencoderKL or its name on the hub, OWNER/NAME; a folder of pythae; a folder
+        with encode.onnx and decode.onnx, or A.onnx,B.onnx; or module:encode,decode. Pickles are refused.
+    name
+        Folder of the run to write.
+    pixels
+        Values of black and white, such as 0,1 or -1,1, for ONNX files and functions.
+    size
+        Side of the images in pixels, if the model does not say.
+    channels
+        Channels of the images of functions.
+    picture
+        A picture for a decoder that takes one beside the code.
+    data
+        Images that go with the model: a folder or the name of a data set; needed to score and explore.
+    allow
+        A Python file with the functions, such as ./my_file.py; it will be executed.
+    """
+    from latentmix.apps.import_model import import_model
+    from latentmix.config import catalogue
+
+    catalogue.trust((*allow, source))
+    run = import_model(
+        source,
+        name,
+        pixels=_pixels(pixels),
+        size=size,
+        channels=channels,
+        picture=picture,
+        data=data,
+    )
+    codes = "x".join(map(str, run.method.code_shape))
+    print(f"run     {name}\nimages  {'x'.join(map(str, run.shape))}, codes {codes}")
+    print(f"next    latentmix mix {name} ONE.png TWO.png")
+
+
+def _pixels(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"--range {text}: two numbers are expected, such as 0,1") from None
+    return low, high
 
 
 @app.command

@@ -100,8 +100,7 @@ def get(kind: str, name: str) -> Part | None:
     match = OUTSIDE.fullmatch(name)
     if match is None:
         return None
-    module = _file(match["place"]) if match["place"].endswith(".py") else _importable(match["place"], name)
-    thing = getattr(module, match["name"], None)
+    thing = getattr(module(match["place"], name), match["name"], None)
     if thing is None:
         raise PartError(f"{name}: {match['place']} has nothing called {match['name']}")
     if kind == "metric":
@@ -110,6 +109,19 @@ def get(kind: str, name: str) -> Part | None:
     elif not isinstance(thing, type) or not _is(kind, thing):
         raise PartError(f"{name} is no {kind}: {WANTED[kind]}")
     return _part(kind, name, thing, thing)
+
+
+def module(place: str, name: str) -> ModuleType:
+    """Return the installed module, or the file that the user named, in which something is to be found.
+
+    Arguments:
+        place: "my_package.my_module" or "./my_file.py".
+        name: What is wanted of it, for the message.
+
+    Raises:
+        PartError: It is missing or fails, or is a file that the command line does not name.
+    """
+    return _file(place) if place.endswith(".py") else _importable(place, name)
 
 
 def trust(arguments: Iterable[str]) -> None:

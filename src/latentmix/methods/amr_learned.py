@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.autoencoding import AutoencoderMethod, Reconstruction
+from latentmix.methods.learned_mixing import LearnedMixing
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
-from latentmix.networks.mlp import perceptron
 
 
 class AMRLearned(AutoencoderMethod):
@@ -91,24 +91,3 @@ class AMRLearned(AutoencoderMethod):
             "unbalance": unbalance,
         }
         return losses | self.probe_losses(h, batch), values
-
-
-class LearnedMixing(nn.Module):
-    """Map both codes, the wanted share and noise to the first parent's weight in each unit.
-
-    Arguments:
-        units: Number of units or feature maps of a code.
-        width: Number of units in each hidden layer.
-    """
-
-    def __init__(self, units: int, width: int) -> None:
-        super().__init__()
-        self.body = perceptron(3 * units + 1, width, width, units)
-
-    def forward(
-        self, h1: Tensor, h2: Tensor, share: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw weights of shape (B, C), each in 0..1, for codes (B, C, ...) and shares (B,) in 0..1."""
-        first, second = (h.flatten(2).mean(2) if h.ndim > 2 else h for h in (h1, h2))
-        noise = torch.empty_like(first).normal_(generator=generator)
-        return torch.sigmoid(self.body(torch.cat([first, second, noise, share[:, None]], 1)))

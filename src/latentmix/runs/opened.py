@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import latentmix
 from latentmix import config
 from latentmix.config import reading
 from latentmix.data import Data
 from latentmix.methods import Method
-from latentmix.runs import checkpoints
+from latentmix.runs import at_hand, checkpoints
 from latentmix.runs.description import what_is_wrong_with
 from latentmix.runs.files import RunError
 from latentmix.runs.folder import read_config
@@ -99,6 +97,7 @@ def open_run(
     """Open a trained run for use.
 
     Arguments:
+        folder: The run's folder, or the name of a model that comes with latentmix, such as "digits".
         checkpoint: "best" or "last". By default the best epoch, as the method defines it; or the last one for
             methods that do not define which is best.
 
@@ -106,7 +105,7 @@ def open_run(
         RunError: The folder is not a run, has no checkpoint yet or only damaged ones, or its method cannot be
             built here.
     """
-    folder = Path(folder)
+    folder = at_hand.find(folder, warn)
     settings = read_config(folder, warn)
     if checkpoint not in (None, "best", "last"):
         raise RunError(f"checkpoint={checkpoint}: choose best or last")
@@ -128,7 +127,7 @@ def open_run(
         ) from error
     checkpoints.fill(method, loaded.weights, folder)
     method = method.eval().to(device)
-    method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    method = method.to(memory_format=method.memory_format)  # type: ignore[call-overload]
     return OpenRun(
         folder,
         settings,

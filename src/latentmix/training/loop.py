@@ -143,8 +143,7 @@ class Trainer:
             else method
         )
         method = method.to(runtime.device)
-        # Convolutions of small maps are a quarter faster with channels last (benchmarks/RESULTS.md).
-        self.method: Method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.method: Method = method.to(memory_format=method.memory_format)  # type: ignore[call-overload]
         self.players = self.method.players()
         self.periods = self._periods()
         check_batch_size(run, len(data.train), self.method, self.ranks.count)

@@ -192,7 +192,9 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, nam
             **model_of(run),
             "label": run.method.label,
             "data": name,
-            "epochs": run.config["epochs"],
+            "length": f"{run.config['epochs']} epochs"
+            if run.config["epochs"]
+            else f"{run.config['steps']} steps",
         },
         shape=run.shape,
         units=int(np.prod(code_shape(run.method))),

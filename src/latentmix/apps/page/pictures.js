@@ -78,6 +78,7 @@ const Pictures = (() => {
   /* One grey plane to size x size, and what was done to it. */
   function suit(plane, width, height, size, usual) {
     if (!usual) return { planes: fit([plane], width, height, size), done: [] };
+    const reduced = width !== size || height !== size;
     if (Math.max(width, height) > LARGE) {
       const ratio = LARGE / Math.max(width, height);
       const wide = Math.max(1, even(width * ratio)), tall = Math.max(1, even(height * ratio));
@@ -118,8 +119,12 @@ const Pictures = (() => {
       done.push("cut out and centred");
     }
     const bytes = Uint8ClampedArray.from(x, even);
-    const [small] = fit([bytes], width, height, size), soft = softened(Float64Array.from(small), size, usual);
-    return soft ? { planes: [soft], done: [...done, "softened"] } : { planes: [small], done };
+    let [small] = fit([bytes], width, height, size);
+    const soft = softened(Float64Array.from(small), size, usual);
+    if (soft) { small = soft; done.push("softened"); }
+    const strong = reduced ? strengthened(Float64Array.from(small), size, usual) : null;
+    if (strong) { small = strong; done.push("strengthened"); }
+    return { planes: [small], done };
   }
 
   function sharpness(x, size, background) {
@@ -131,6 +136,14 @@ const Pictures = (() => {
         ink += (x[i] - background) ** 2;
       }
     return steps / Math.max(1, ink);
+  }
+
+  /* Gives a faint drawing the data's contrast; null if it has it. */
+  function strengthened(x, size, usual) {
+    const found = examine(x, size, size), contrast = usual.ink - usual.background;
+    if (!found || Math.abs(found.ink - found.background) >= FAINT * Math.abs(contrast)) return null;
+    const share = contrast / (found.ink - found.background);
+    return Uint8ClampedArray.from(x, (v) => even(usual.background + (v - found.background) * share));
   }
 
   /* Blurs a drawing that is sharper than the data, as far as their median; null if it is not. */

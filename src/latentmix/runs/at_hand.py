@@ -1,0 +1,37 @@
+"""Models that come with latentmix: trained runs inside the package, opened by name, such as `digits`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+SHELF = Path(__file__).parent.parent / "models"  # one folder each, in the layout of `export --to hub`
+
+
+def names() -> list[str]:
+    """Names of the models that come with latentmix."""
+    return sorted(path.parent.name for path in SHELF.glob("*/config.yaml"))
+
+
+def find(folder: str | Path, say: Callable[[str], None]) -> Path:
+    """The folder of a run; where there is no such run, that of the model that comes with latentmix.
+
+    Arguments:
+        folder: A path, or the name of a model. A run in the current folder goes before a model of its name.
+        say: Called with one line, where the name is that of a model: which of the two was taken.
+    """
+    folder = Path(folder)
+    if str(folder) not in names():
+        return folder
+    own = folder / "config.yaml"
+    if own.is_file():
+        say(f"{folder}: the run in this folder, and not the model of this name that comes with latentmix")
+        return folder
+    beside = f"; the folder {folder} here is no run" if folder.exists() else ""
+    say(f"{folder}: the model that comes with latentmix{beside}")
+    return SHELF / folder
+
+
+def ours(folder: Path) -> bool:
+    """Whether a folder is inside this package, so that nothing is to be written there."""
+    return folder.resolve().is_relative_to(SHELF)
