@@ -192,9 +192,7 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, nam
             **model_of(run),
             "label": run.method.label,
             "data": name,
-            "length": f"{run.config['epochs']} epochs"
-            if run.config["epochs"]
-            else f"{run.config['steps']} steps",
+            "length": _length(run.config),
         },
         shape=run.shape,
         units=int(np.prod(code_shape(run.method))),
@@ -210,6 +208,10 @@ def _names(data: Data, rows: Tensor) -> list[str]:
         f"{data.class_names[label]} (test image {row})" if label >= 0 else f"test image {row}"
         for row, label in zip(rows.tolist(), known)
     ]
+
+
+def _length(config: dict[str, Any]) -> str:
+    return f"{config['steps']} steps" if config.get("steps") else f"{config['epochs']} epochs"
 
 
 def _hash(content: str) -> str:
