@@ -316,3 +316,18 @@ def test_decoding_keeps_the_order_of_many_images(tmp_path: Path) -> None:
     assert part.kept.tolist() == [i for i in range(300) if i != 17]
     assert part.images[:, 0, 0, 0].tolist() == [i % 256 for i in range(300) if i != 17]
     assert part.bad == {"017.png": "no image that Pillow knows"}
+
+    def test_items_may_be_bfloat16_and_labels_one_hot(self) -> None:
+        items = [(torch.full((1, 8, 8), 0.5).bfloat16(), torch.eye(3)[i % 3]) for i in range(12)]
+        data = from_dataset(items, image_size=8)
+        assert data.class_names == ("0", "1", "2")
+        assert data.train.images.unique().tolist() == [128]
+        assert data.train.labels is not None
+        several = [(np.zeros((8, 8), np.uint8), np.ones(3)) for _ in range(9)]
+        with pytest.raises(ValueError, match="not one-hot"):
+            from_dataset(several, image_size=8)
+
+    def test_sixteen_bits_without_a_file_are_refused_by_the_item(self) -> None:
+        picture = Image.fromarray(np.zeros((8, 8), np.uint16))
+        with pytest.raises(ValueError, match="train item 0: 16-bit levels that no file explains"):
+            from_dataset([(picture, 0)] * 9, image_size=8)

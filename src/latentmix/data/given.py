@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentmix.data.decoding.arrays import decode_arrays, in_memory, to_bytes
-from latentmix.data.decoding.grey import plain
+from latentmix.data.decoding.grey import BadImage, plain
 from latentmix.data.decoding.images import fit
 from latentmix.data.decoding.labels import as_column, class_indices
 from latentmix.data.decoding.progress import Progress
@@ -76,7 +76,7 @@ def from_dataset(
     Arguments:
         train: Items are an image, (image, label), or {"image": ..., "label": ...}. Images are Pillow's,
             or arrays or tensors (H, W), (H, W, C) or (C, H, W) as in `from_arrays`; labels are whole numbers
-            or text.
+            or text, or one-hot.
         image_size: Side of the square images, in pixels; the shorter side of the first image if None.
         valid, test: These splits; held out of the training images if None.
         class_names: Names of classes 0, 1, ...; `train.classes`, as torchvision's sets have, if None.
@@ -99,7 +99,8 @@ def from_dataset(
 def as_numpy(values: Any) -> NDArray[Any]:
     """An array of a tensor, an array or a sequence, without a copy where there can be none."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     try:
         return np.asarray(values)
     except ValueError:
@@ -140,7 +141,7 @@ class Items:
             pixels, known = _read(items, image_size, split)
             images[split] = pixels
             if known:
-                labels[split] = as_column(np.array(known))
+                labels[split] = as_column(as_numpy(known))
         colour = any(array.shape[1] == 3 for array in images.values())
         if colour:
             images = {s: np.repeat(a, 3, 1) if a.shape[1] == 1 else a for s, a in images.items()}
@@ -210,16 +211,19 @@ def _parts(item: Any, what: str) -> tuple[Any, Any]:
         image, label = item, None
     if label is not None and not isinstance(label, (str, int, np.integer)):
         value = as_numpy(label)
-        if value.size != 1:
-            raise ValueError(f"{what} has a label of shape {value.shape}; it must be one value")
-        label = value.item()
+        if value.size != 1 and value.ndim != 1:
+            raise ValueError(f"{what} has a label of shape {value.shape}; it must be one value, or one-hot")
+        label = value.item() if value.size == 1 else value
     return image, label
 
 
 def _square(image: Any, size: int, what: str) -> NDArray[np.uint8]:
     """Pixels (C, size, size) of an image of any of the kinds."""
     if isinstance(image, Image.Image):
-        picture = plain(image, "")
+        try:
+            picture = plain(image, "")
+        except BadImage as error:
+            raise ValueError(f"{what}: {error}") from None
     else:
         array = as_numpy(image)
         if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):

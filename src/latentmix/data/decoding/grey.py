@@ -55,6 +55,8 @@ def plain(image: Image.Image, rawmode: str) -> Image.Image:
 def _sixteen(image: Image.Image, key: Any) -> Image.Image:
     tags = _tags(image)
     bits = int(_first(tags.get(_BITS), 16))
+    if image.format is None and image.mode != "I":
+        raise BadImage("16-bit levels that no file explains: their white is not known; give 8 bits or 0..1")
     if image.format not in _SCALED or _first(tags.get(_SAMPLE_FORMAT), 1) != 1:
         raise BadImage("signed whole numbers, of unknown range")
     if bits > 16:
