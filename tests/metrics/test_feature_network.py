@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +103,43 @@ def test_frechet_of_one_run_is_the_same_with_one_and_two_threads_and_on_a_second
     numbers = {k: v for k, v in found[0].values.items() if v == v}
     assert {k: found[1].values[k] for k in numbers} == pytest.approx(numbers, abs=1e-6, rel=0)
     assert not (tmp_path / "machine 2").exists()
+
+
+SECOND = """
+import json, sys, torch
+from pathlib import Path
+from latentmix.data import load
+from latentmix.data.sources.digits import Digits
+from latentmix.methods.autoencoder import Autoencoder
+from latentmix.metrics import evaluating, frechet
+from latentmix.metrics.features import classifier
+from latentmix.networks.conv import Conv
+classifier.STEPS = 20
+torch.set_num_threads(int(sys.argv[2]))
+torch.manual_seed(0)
+method = Autoencoder((1, 16, 16), network=Conv(width=4)).eval()
+with evaluating(method, Path(sys.argv[1])):
+    found = frechet.evaluate(method, load(Digits(), image_size=16), n=200, draws=2)
+about = [torch.backends.cpu.get_cpu_capability(), found.values["frechet_reconstruction"]]
+print(json.dumps([*about, found.protocol["fingerprints"]]))
+"""
+
+
+@pytest.mark.slow
+def test_frechet_of_one_run_is_the_same_on_an_older_processor(tmp_path):
+    """Another process with its own cache, the kernels of an older processor, and two threads."""
+    older = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    found = []
+    for name, threads, kernels in (("here", "1", {}), ("there", "2", older)):
+        env = {**os.environ, **kernels, "LATENTMIX_CACHE": str(tmp_path / name)}
+        command = [sys.executable, "-c", SECOND, str(tmp_path / "run"), threads]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    (_, here, networks), (capability, there, same) = found
+    assert capability in ("AVX2", "DEFAULT")
+    assert networks == same
+    assert there == pytest.approx(here, abs=1e-6, rel=0)
+    assert not (tmp_path / "there" / "features").exists()
 
 
 def test_the_runs_network_comes_first_and_never_reaches_the_cache(toy_data, fresh_cache, tmp_path):

@@ -152,7 +152,8 @@ def frechet_gaussian(m1: Array, s1: Array, m2: Array, s2: Array) -> float:
     values, vectors = np.linalg.eigh(s1)
     root = vectors * np.sqrt(values.clip(0)) @ vectors.T
     mixed = np.linalg.eigvalsh(root @ s2 @ root).clip(0)
-    return float(((m1 - m2) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(mixed).sum())
+    distance = ((m1 - m2) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(mixed).sum()
+    return max(0.0, float(distance))  # rounding can carry the distance of equal sets below 0
 
 
 def kernel(
