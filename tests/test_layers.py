@@ -18,10 +18,10 @@ PAGE = ROOT.parents[1] / "docs" / "architecture.md"
 LEVELS = """
 __main__
 cli
-cli.runs cli.people
+cli.runs cli.people cli.tables
 cli.app cli.memory cli.streams
 latentmix
-experiments.demo experiments.reproduce experiments.evidence experiments.states
+experiments.demo experiments.reproduce experiments.compare experiments.evidence experiments.states
 experiments.__init__
 experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
@@ -29,8 +29,10 @@ experiments.amr.walks experiments.manifold_mixup.figure1
 experiments.amr.systems experiments.manifold_mixup.classifiers experiments.claims experiments.costs
 experiments.amr.__init__ experiments.manifold_mixup.__init__
 tables.output
-tables.numbers tables.page
+tables.numbers tables.page tables.pareto
 tables.rows
+tables.workers
+tables.ray_cluster tables.slurm
 tables.execute tables.records tables.pairs tables.verdict
 tables.result
 tables.plan

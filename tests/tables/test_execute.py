@@ -125,9 +125,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_execute import slow
-from latentmix.tables import execute, plan
+from latentmix.tables import plan
+from latentmix.tables.workers import Workers
 if __name__ == "__main__":
-    sys.exit(not execute.execute(plan.plan(slow(), "paper"), Path(sys.argv[1]), jobs=2))
+    sys.exit(not Workers(jobs=2).make(plan.plan(slow(), "paper"), Path(sys.argv[1])))
 """
 
 

@@ -15,6 +15,7 @@ import latentmix
 from latentmix.cli import memory, streams
 from latentmix.cli import people as people
 from latentmix.cli import runs as runs
+from latentmix.cli import tables as tables
 from latentmix.cli.app import app, fail, mistake
 
 EXTRAS = {
@@ -30,6 +31,8 @@ EXTRAS = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",
+    "ray": "ray",
+    "submitit": "slurm",
     "diffusers": "import",
 }
 

@@ -1,15 +1,13 @@
-"""Commands that train and score runs: demo, train, inspect, evaluate, report and reproduce."""
+"""Commands that train and score runs: demo, train, inspect, evaluate and report."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
-
-from latentmix.cli.app import Count, Place, Seed, app, device_of, fail, mistake, note, print_scores
+from latentmix.cli.app import Place, Seed, app, device_of, fail, mistake, note, print_scores
 
 
 @app.command
@@ -186,68 +184,3 @@ def report(*folders: Place, out: Place = Path("report"), seed: Seed = 0, device:
         print(exhibit.exhibit(runs[0], device=device_of(device), seed=seed))
     else:
         print(together.exhibit(runs, out, device=device_of(device), seed=seed))
-
-
-@app.command
-def reproduce(
-    name: str | None = None,
-    *,
-    scale: Literal["smoke", "short", "paper"] = "short",
-    plan: bool = False,
-    only: tuple[str, ...] = (),
-    seeds: Count | None = None,
-    jobs: Count | None = None,
-    out: Place = Path("runs/tables"),
-    data: Place | None = None,
-    results: Place = Path("results"),
-    record: Annotated[bool, Parameter(negative=())] = False,
-    device: str = "cpu",
-) -> None:
-    """Reproduce a table or figure beside the published numbers; without NAME, list all with their cost.
-
-    The same command again reuses finished trainings and continues those that were stopped. Several commands
-    may share one folder, even on different machines.
-
-    Parameters
-    ----------
-    name
-        Name of the table or figure, such as amr-table1 or manifold-figure5.
-    scale
-        paper: as published. short: the same question with the budget that the list states. smoke: two steps
-        per training, to check that everything runs.
-    plan
-        Print what would be trained and its state, without training anything.
-    only
-        Names of cells, or patterns such as "MNIST: *".
-    seeds
-        Number of trainings per cell, instead of the table's own number.
-    jobs
-        Number of trainings at the same time, with one thread each; by default the number of cores.
-    out
-        Folder for the trainings, each in a folder of its own; the tables are written to OUT/tables.
-    data
-        Folder with one folder per data set, named as in data=: mnist, cifar10, svhn, ...; by default
-        $LATENTMIX_DATA. Data sets that are missing there are downloaded.
-    results
-        Folder of recorded trainings, which count as finished; name a folder that does not exist to train
-        them here.
-    record
-        Record finished trainings (settings and scores, no weights) in RESULTS/NAME-SCALE.json, a small file
-        to be committed. With --plan, only record what is finished.
-    device
-        Device of every training: cpu, cuda, ...
-    """
-    from latentmix.experiments import reproduce as experiment
-
-    if name is None:
-        print(experiment.listing(out, results))
-        return
-    asked = experiment.Request(name, scale, seeds, only, out, data, results, record)
-    if plan:
-        print(experiment.planned(asked))
-        return
-    done, paths = experiment.reproduce(asked, jobs=jobs, device=device)
-    for path in paths:
-        print(path.read_text(encoding="utf-8") if path.suffix == ".md" else path)
-    if not done:
-        fail("not all trainings are finished; the table says why", code=1)

@@ -132,6 +132,11 @@ def trust(arguments: Iterable[str]) -> None:
             _trusted.add(Path(match[1]).expanduser().resolve())
 
 
+def trusted() -> tuple[str, ...]:
+    """The files that may be executed, for `trust` in another process."""
+    return tuple(map(str, sorted(_trusted)))
+
+
 def spelled(cls: type, kind: str) -> str:
     """Return the name of a class in a configuration: short for listed parts, ``module:Name`` for others."""
     short = name_of(cls)

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from latentmix.experiments import costs, table, tables
-from latentmix.tables import execute, output, records, result, rows
+from latentmix.tables import output, records, result, rows
 from latentmix.tables.plan import Task, images_of, plan
 from latentmix.tables.table import Table
+from latentmix.tables.workers import Workers
 
 
 def listing(out: Path = Path("runs/tables"), results: Path = Path("results")) -> str:
@@ -116,7 +117,7 @@ def planned(asked: Request) -> str:
     return "\n".join(lines)
 
 
-def reproduce(asked: Request, *, jobs: int | None = None, device: str = "cpu") -> tuple[bool, list[Path]]:
+def reproduce(asked: Request, workers: Workers | None = None) -> tuple[bool, list[Path]]:
     """Make a table or figure.
 
     Returns:
@@ -128,7 +129,7 @@ def reproduce(asked: Request, *, jobs: int | None = None, device: str = "cpu") -
     tasks, out, done = asked.tasks, asked.out, True
     try:
         if tasks:
-            done = execute.execute(tasks, out, jobs=jobs, device=device, after=asked.keep)
+            done = (workers or Workers()).make(tasks, out, asked.keep)
     finally:
         asked.keep()
     return done, output.write(asked.table, asked.scale, tasks, out, out / "tables")

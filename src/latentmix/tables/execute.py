@@ -18,6 +18,7 @@ from pathlib import Path
 
 import latentmix
 from latentmix import reports, runs
+from latentmix.config import catalogue
 from latentmix.scoring import evaluate
 from latentmix.tables import lease, result
 from latentmix.tables.plan import Task
@@ -36,8 +37,8 @@ def execute(
     jobs: int | None = None,
     device: str = "cpu",
     after: Callable[[], None] = lambda: None,
-) -> bool:
-    """Make all tasks by local processes of one thread each.
+) -> None:
+    """Make tasks by local processes of one thread each; one that fails has the reason in its folder.
 
     Arguments:
         out: Folder of all trainings; may be shared with other machines.
@@ -45,24 +46,17 @@ def execute(
         device: Where they train.
         after: Called now and then while they train.
 
-    Returns:
-        Whether all are finished; what failed has its reason in its folder.
-
     Raises:
         KeyboardInterrupt: The command was stopped; every training has a checkpoint.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    todo = [task for task in tasks if result.read(out, task) is None]
-    result.forgive(out, todo)
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in todo}))
-    workers = _Workers(todo, out, device)
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in tasks}))
+    workers = _Workers(tasks, out, device)
     stop = signal.signal(signal.SIGTERM, _interrupt)
     try:
         workers.run(jobs, after)
     finally:
         signal.signal(signal.SIGTERM, stop)
         workers.stop()
-    return all(result.read(out, task) is not None for task in tasks)
 
 
 class _Workers:
@@ -100,7 +94,7 @@ class _Workers:
         os.environ |= dict.fromkeys(threads, "1")
         try:
             process = multiprocessing.get_context("spawn").Process(
-                target=work, args=(self.tasks, self.out, self.device, os.getpid())
+                target=_work, args=(self.tasks, self.out, self.device, os.getpid(), catalogue.trusted())
             )
             process.start()
         finally:
@@ -123,6 +117,17 @@ class _Workers:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def make_one(task: Task, out: Path, device: str, trusted: Sequence[str] = ()) -> None:
+    """Make a single task, or wait for whoever makes it; for executors that place each task themselves."""
+    catalogue.trust(trusted)
+    work([task], out, device, os.getpid())
+
+
+def _work(tasks: Sequence[Task], out: Path, device: str, parent: int, trusted: Sequence[str]) -> None:
+    catalogue.trust(trusted)
+    work(tasks, out, device, parent)
 
 
 def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | None = None) -> None:

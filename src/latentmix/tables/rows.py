@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from latentmix.config import protocol
 from latentmix.metrics import collapsed
 from latentmix.tables import result
 from latentmix.tables.plan import Task
 from latentmix.tables.result import Result
-from latentmix.tables.table import Column, Published, Table
+from latentmix.tables.table import Column, Published, ScaleName, Table
 from latentmix.tables.verdict import RULE, Verdict, order, summary, verdict
 
 HEAD = ("cell", "number", "ours", "n", "published", "n", "verdict", "trained on", "state")
@@ -70,7 +71,8 @@ class Outcome:
     @property
     def lead(self) -> str:
         """The scale, and what it reduces."""
-        return f"Scale: {self.scale}. {self.table.at(self.scale).note}".rstrip()
+        note = self.table.at(self.scale).note
+        return f"Scale: {self.scale}. {note}".rstrip() if self.scale in get_args(ScaleName) else note
 
     @property
     def stand_in(self) -> str:
