@@ -7,6 +7,7 @@ that is gone becomes stale.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from latentmix.tables.execute import MINUTE, make_one
 from latentmix.tables.plan import Task
 
 PATIENCE = 5.0  # seconds until an address counts as unreachable; Ray itself waits for minutes
+TRIES = "3"  # of Ray, a second each, at an address where something else answers
 RETRIES = 10  # of a training whose node or process is gone
 
 
@@ -43,9 +45,13 @@ def execute(
         ValueError: Nobody answers at the address.
     """
     reach(address)
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)  # read when Ray is imported
     import ray
 
-    ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True)
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"--ray {address}: {str(error).strip().splitlines()[0]}") from error
     try:
         made = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_make)
         waiting: dict[Any, Task] = {}
