@@ -59,7 +59,7 @@ def test_numbers_of_unlike_protocols_carry_letters(trainings: dict[str, Path], t
     page = together.exhibit([trainings["gan0"], unlike], tmp_path / "page").read_text()
     assert "50.0 %<sup>a</sup>" in page
     assert "90.0 %<sup>b</sup>" in page
-    assert "<dt>a</dt><dd>knn.k=5: n_test=100</dd><dt>b</dt><dd>knn.k=5: n_test=30</dd>" in page
+    assert "<li><sup>a</sup> knn.k=5: n_test=100</li><li><sup>b</sup> knn.k=5: n_test=30</li>" in page
     table = (tmp_path / "page" / "scores.tex").read_text()
     assert r"90.0 \% [b]" in table
     assert "% b: knn.k=5: n_test=30" in table

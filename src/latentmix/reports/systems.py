@@ -188,6 +188,22 @@ def _spelt(letters: Mapping[frozenset[str], str]) -> dict[str, str]:
     return {letter: ", ".join(words) for letter, words in told.items()}
 
 
+def _apart(alike: Sequence[System]) -> list[str]:
+    """What tells systems of one label apart: mixer and protocol, or these and a few settings, or folders."""
+    differ = {k: v for k, v in differences(alike).items() if not k.startswith("data.")}
+    mixers = any(key.startswith(MIXER) for key in differ)
+    first = [[_mixer(system)] if mixers else [] for system in alike]
+    for keys in (["protocol"], [key for key in differ if not key.startswith(MIXER)]):
+        words = [
+            [*own, *(f"{key.rpartition('.')[2]}={differ[key][i]}" for key in keys if key in differ)]
+            for i, own in enumerate(first)
+        ]
+        told = [", ".join(own) for own in words]
+        if len(set(told)) == len(told) and all(0 < len(own) <= 3 for own in words):
+            return told
+    return [system.runs[0].folder.name for system in alike]
+
+
 def _mixer(system: System) -> str:
     mixer = system.runs[0].config["method"]["mixer"]
     return f"{mixer['name']} of {mixer['k']}" if "k" in mixer else str(mixer["name"])
@@ -200,12 +216,7 @@ def _name(several: Sequence[System]) -> None:
         by_label.setdefault(system.label, []).append(system)
     for label, alike in by_label.items():
         if len(alike) > 1:
-            differ = {k: v for k, v in differences(alike).items() if not k.startswith("data.")}
-            for i, system in enumerate(alike):
-                words = [_mixer(system)] if any(key.startswith(MIXER) for key in differ) else []
-                others = [key for key in differ if not key.startswith(MIXER)]
-                words += [f"{key.rpartition('.')[2]}={differ[key][i]}" for key in others]
-                told = ", ".join(words) if 0 < len(words) <= 3 else system.runs[0].folder.name
+            for system, told in zip(alike, _apart(alike)):
                 system.label = f"{label} ({told})"
     labels = [system.label for system in several]
     for system in several:

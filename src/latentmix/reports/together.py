@@ -178,11 +178,12 @@ def _scores(several: Sequence[System], table: Sequence[Line]) -> str:
         name = page.words(line.name)
         meaning = escape(line.number.meaning, quote=True)
         rows.append(f"<tr><th scope=row title='{meaning}'>{name}{arrow}</th>{cells}</tr>")
-    notes = "".join(f"<dt>{letter}</dt><dd>{escape(told)}</dd>" for letter, told in _protocols(shown).items())
+    told = _protocols(shown).items()
+    notes = "".join(f"<li><sup>{letter}</sup> {escape(text)}</li>" for letter, text in told)
     marks = (
         "<p><strong>Numbers with different letters were not measured alike</strong>, so do not compare "
         "them:</p>"
-        f"\n<dl>{notes}</dl>"
+        f"\n<ul>{notes}</ul>"
         if notes
         else ""
     )
