@@ -12,11 +12,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 LATENTMIX = Path(sys.executable).with_name("latentmix")
 SCREEN = (24, 80)  # lines and columns of the smallest terminal in use
+
+ROOT = Path(find_spec("latentmix").origin).parent  # type: ignore[union-attr, arg-type]
+# Every command looks through the modules that have parts.
+PARTS = [
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+    for package in ("data/sources", "methods", "metrics", "mixing", "networks")
+    for path in sorted(ROOT.joinpath(package).glob("[!_]*.py"))
+]
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
@@ -30,6 +39,7 @@ _SERVER.set_forkserver_preload(
         "sklearn.datasets",
         "sklearn.linear_model",
         "torch.utils.tensorboard",
+        *PARTS,
     ]
 )
 
