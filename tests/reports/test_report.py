@@ -333,6 +333,16 @@ def test_mixes_of_runs_and_of_pixels_stand_in_one_table(tmp_path, folder):
     assert "honest?" not in Page(report.write(folder, others=[])).text
 
 
+def test_reconstruction_errors_say_of_which_kind_and_weights_they_are(tmp_path, folder):
+    bce = CONFIG | {"method": {"name": "vae", "reconstruction": "bce"}}
+    chosen = {"training": {"values": {"valid_reconstruction": 0.3125}, "protocol": {"epoch": 1}}}
+    other = make_run(tmp_path / "other", bce, scores=chosen)
+    text = Page(report.write(folder, others=[other])).text
+    assert "VAE 0.3125 bce 12 s" in text  # of the weights that are scored
+    assert "AMR 0.0123 12 s" in text
+    assert "the metric reconstruction has common units" in text
+
+
 def test_runs_of_one_method_are_told_apart_by_their_folders(tmp_path, folder):
     text = Page(report.write(folder, others=[make_run(tmp_path / "other")])).text
     assert "AMR (other)" in text

@@ -178,9 +178,7 @@ def _comparison(compared: Sequence[Facts]) -> str:
     }  # for each metric, the score of the last run that has it
     rows = []
     for run in compared:
-        valid = [r for r in run.log if r["kind"] == "valid"]
-        error = f"{valid[-1]['values']['reconstruction']:.4f}" if _reconstructs(valid) else "&ndash;"
-        cells = [error, _time(run.log[-1]["seconds"]) if run.log else "&ndash;"]
+        cells = [_error(run), _time(run.log[-1]["seconds"]) if run.log else "&ndash;"]
         for metric, name in columns:
             score = run.scores.get(metric, {})
             if name not in score.get("values", {}):
@@ -194,15 +192,24 @@ def _comparison(compared: Sequence[Facts]) -> str:
         rows.append(f"<tr{mark}><th scope=row>{escape(run.label)}</th>{data}</tr>")
     return (
         "<p>This run in the last row, its baselines above. After &plusmn; stands one standard error, from "
-        "the number of images alone; seeds add to it, and a difference below two of them says little.</p>\n"
+        "the number of images alone; seeds add to it, and a difference below two of them says little. Errors "
+        "of different kinds (l1, l2, bce) cannot be compared; the metric reconstruction has common units."
+        "</p>\n"
         "<div class=wide><table><thead><tr><th scope=col>Method</th><th scope=col>reconstruction error<br>"
         f"validation</th><th scope=col>training<br>time</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _reconstructs(valid: Sequence[Mapping[str, Any]]) -> bool:
-    return bool(valid) and "reconstruction" in valid[-1]["values"]
+def _error(run: Facts) -> str:
+    """Reconstruction error of the weights that are scored, else of the last ones, and what error it is."""
+    logged = [r["values"]["reconstruction"] for r in run.log if "reconstruction" in r["values"]]
+    value = run.scores.get("training", {}).get("values", {}).get("valid_reconstruction")
+    if value is None and not logged:
+        return "&ndash;"
+    kind = run.config["method"].get("reconstruction")  # runs may have different ones
+    unit = f" <small>{escape(kind)}</small>" if isinstance(kind, str) else ""
+    return f"{logged[-1] if value is None else value:.4f}{unit}"
 
 
 def _alike(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
