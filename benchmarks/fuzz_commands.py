@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -40,22 +41,28 @@ KEYS = (
 METRICS = "probe knn knn.k knn.temperature disentanglement few_labels.counts probe.grid nothing"
 
 
-def fuzz_commands(count: int, seed: int, report: Counter[str]) -> None:
+def fuzz_commands(count: int, seed: int, report: Counter[str], run: Path | None = None) -> None:
     """Run random commands in this process, in a folder of their own; outcomes are counted in `report`.
 
     Trainings end before their first step; everything before it is done.
+
+    Arguments:
+        run: A trained run, which is copied; None to train one.
     """
     random = np.random.RandomState(seed)
-    with tempfile.TemporaryDirectory() as place, _prepared(Path(place)):
+    with tempfile.TemporaryDirectory() as place, _prepared(Path(place), run):
         for i in range(count):
             words = _command(random)
             report[_run(words, f"command {i}: latentmix {' '.join(words)!r:.300}", report)] += 1
 
 
 @contextlib.contextmanager
-def _prepared(place: Path) -> Iterator[None]:
+def _prepared(place: Path, run: Path | None) -> Iterator[None]:
     """Make a folder with a run, images, a YAML file and a loop of links, and go there."""
-    trained(place / "run")
+    if run is None:
+        trained(place / "run")
+    else:
+        shutil.copytree(run, place / "run")
     for name in ("a.png", "b.png"):
         Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(place / name)
     (place / "bad.png").write_bytes(b"\x89PNG\r\n")

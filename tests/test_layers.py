@@ -18,6 +18,7 @@ PAGE = ROOT.parents[1] / "docs" / "architecture.md"
 LEVELS = """
 __main__
 cli
+cli.dispatch
 cli.runs cli.people cli.tables
 cli.app cli.memory cli.streams
 latentmix

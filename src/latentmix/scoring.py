@@ -40,20 +40,20 @@ def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> 
         else:
             spec = config.moved(settings["data"], path)
         source = config.build("data", spec)
-    except config.ConfigError as error:
+        data = load_data(
+            source,
+            image_size=settings["image_size"],
+            classes=settings["classes"],
+            train_size=settings["train_size"],
+            subset=settings["subset"],
+            attributes=settings["attributes"],
+            hold_out=settings["hold_out"],
+            seed=settings["seed"],
+            device=device,
+        )
+    except (config.ConfigError, FileNotFoundError) as error:
         where = "" if path else "; if they have moved, `latentmix evaluate RUN --data PATH` names their place"
-        raise ValueError(f"the data of {run.folder} cannot be opened: {error}{where}") from error
-    data = load_data(
-        source,
-        image_size=settings["image_size"],
-        classes=settings["classes"],
-        train_size=settings["train_size"],
-        subset=settings["subset"],
-        attributes=settings["attributes"],
-        hold_out=settings["hold_out"],
-        seed=settings["seed"],
-        device=device,
-    )
+        raise FileNotFoundError(f"the data of {run.folder} cannot be opened: {error}{where}") from error
     if data.shape != run.shape:
         raise ValueError(f"{run.folder} was trained on images {run.shape}, its data now are {data.shape}")
     if path is None and not is_of(data, run):

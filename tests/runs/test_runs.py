@@ -82,7 +82,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_ones(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_tensors", full)
     with pytest.raises(OSError, match="No space left"):
         checkpoints.save(folder, "last", weights(2.0), {}, {"step": 2})
     loaded = checkpoints.load(folder)

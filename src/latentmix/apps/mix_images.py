@@ -201,7 +201,7 @@ def _settle(
         raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
-    if out.resolve() in {image.resolve() for image in images}:
+    if out.exists() and any(image.exists() and image.samefile(out) for image in images):
         raise ValueError(f"{out} is one of the images to mix and would be overwritten; choose another name")
     return layout
 

@@ -1,77 +1,16 @@
-"""The command line: it dispatches commands and prints help, results and errors.
-
-Nothing slow is imported before a command needs it, so that help appears at once.
-"""
+"""The command line: it dispatches commands and prints help, results and errors."""
 
 from __future__ import annotations
 
-import sys
-import traceback
-from typing import NoReturn
-
-from cyclopts import CycloptsError
-
-import latentmix
-from latentmix.cli import memory, streams
-from latentmix.cli import people as people
-from latentmix.cli import runs as runs
-from latentmix.cli import tables as tables
-from latentmix.cli.app import app, fail, mistake
-
-EXTRAS = {
-    "tensorboard": "train",
-    "datasets": "train",
-    "pyarrow": "train",
-    "sklearn": "train",
-    "matplotlib": "train",
-    "scipy": "train",
-    "huggingface_hub": "train",
-    "torchmetrics": "dev",
-    "jinja2": "page",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "export",
-    "ray": "ray",
-    "submitit": "slurm",
-    "diffusers": "import",
-}
 
 
 def main() -> None:
-    """Run a command and exit with its status (`app.EXIT_CODES`)."""
-    streams.prepare()
-    memory.stay_below_what_is_free()
+    """Run a command and exit with its status; an interruption ends it with one line, also while it loads."""
     try:
-        app(exit_on_error=False, print_error=True, result_action="return_value")
-        sys.stdout.flush()
-    except CycloptsError:
-        sys.exit(2)
+        from latentmix.cli.dispatch import dispatch
+
+        dispatch()
     except KeyboardInterrupt as error:  # also a training that was stopped, which says what it saved
+        from latentmix.cli.app import fail
+
         fail(str(error) or "interrupted", code=130)
-    except BrokenPipeError:  # the reader has closed the pipe, as in `latentmix parts | head`
-        streams.silence(sys.stdout)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            _report_fault(error)
-        fail(f"this command needs {error.name}; install it with: pip install 'latentmix[{extra}]'")
-    except ArithmeticError as error:
-        if type(error) in (ZeroDivisionError, OverflowError, FloatingPointError):
-            _report_fault(error)
-        fail(str(error), code=1)
-    except Exception as error:
-        message = mistake(error)
-        if message is None:
-            _report_fault(error)
-        fail(message)
-
-
-def _report_fault(error: BaseException) -> NoReturn:
-    """Print the traceback of an error that is no mistake of the user, and how to report it."""
-    traceback.print_exception(error)
-    fail(
-        f"this is a fault of latentmix {latentmix.__version__} (Python {sys.version.split()[0]}, "
-        f"{sys.platform}) or of a part of yours; please report it with the command and all lines above",
-        code=1,
-    )

@@ -78,6 +78,8 @@ def mistake(error: Exception) -> str | None:
             else f", {asked[1]} at once"
         )
         return f"there is not enough memory{size}; {LESS_MEMORY}"
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop"):
+        return f"{text}: a link that leads to itself"
     if not isinstance(error, (ValueError, OSError)):
         return None
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:

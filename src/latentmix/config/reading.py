@@ -18,6 +18,7 @@ import yaml
 LARGEST = 1 << 20  # maximum size of a YAML file, in bytes
 DEEPEST = 20  # maximum depth of nesting
 SHOWN = 120  # maximum number of characters with which a message shows a value
+COLLECTIONS = (list, tuple, dict, Sequence)
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NOT_FINITE = {".nan": "nan", "nan": "nan", ".inf": "inf", "inf": "inf", "-.inf": "-inf", "-inf": "-inf"}
@@ -121,7 +122,7 @@ def read_word(annotation: Any, text: str) -> Any:
         return number
     if (bool in kinds or Any in kinds) and lower in (*_YES, *_NO):
         return lower in _YES
-    if any(get_origin(kind) in (list, tuple, dict) or kind in (list, tuple, dict) for kind in kinds):
+    if any(get_origin(kind) in COLLECTIONS or kind in COLLECTIONS for kind in kinds):
         return _collection(kinds, text)
     return str(text)
 
@@ -185,7 +186,7 @@ def _kinds(annotation: Any) -> list[Any]:
 
 
 def _element(kinds: Sequence[Any]) -> Any:
-    return next((get_args(k)[0] for k in kinds if get_origin(k) in (list, tuple)), Any)
+    return next((get_args(k)[0] for k in kinds if get_origin(k) in (list, tuple, Sequence)), Any)
 
 
 def _number(text: str) -> int | float | None:

@@ -63,8 +63,8 @@ def moved(spec: Mapping[str, Any], path: str) -> dict[str, Any]:
         ConfigError: Nothing that can be read lies there.
     """
     there = stored_part("data", {"name": path})
-    if there["name"] == spec.get("name"):
-        return stored_part("data", {**spec, "path": there.get("path")})
+    if there["name"] == spec.get("name") and "path" in there:
+        return stored_part("data", {**spec, "path": there["path"]})
     return there
 
 

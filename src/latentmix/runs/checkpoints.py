@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from latentmix.methods import Method
@@ -71,11 +71,12 @@ def save(
     temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
     try:
         temporary.chmod(0o755)
-        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS)
-        (temporary / WEIGHTS).chmod(0o644)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+        (temporary / WEIGHTS).write_bytes(save_tensors(tensors))
         (temporary / CONFIG).write_text(json.dumps(description, indent=2) + "\n")
         if resume is not None:
-            torch.save(dict(resume), temporary / RESUME)
+            with (temporary / RESUME).open("wb") as stream:  # torch opens no path that is not UTF-8
+                torch.save(dict(resume), stream)
         sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         (temporary / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
         for file in temporary.iterdir():
@@ -171,8 +172,9 @@ def _places(folder: Path, name: str) -> tuple[Path, Path]:
 def _read(path: Path, name: str, resume: bool) -> Loaded:
     """Read a checkpoint; the bytes that are hashed are those that are used."""
     sums = _sums(path)
-    if WEIGHTS not in sums:
-        raise ValueError(f"{CHECKSUMS} lacks {WEIGHTS}")
+    for file in (WEIGHTS, CONFIG, RESUME):
+        if file not in sums and (file != RESUME or (path / file).exists()):
+            raise ValueError(f"{CHECKSUMS} lacks {file}")
     weights = load_tensors(_checked(path, sums, WEIGHTS))
     described = parse(_checked(path, sums, CONFIG))
     state = None

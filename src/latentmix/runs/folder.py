@@ -152,18 +152,17 @@ def read_config(folder: Path, warn: Callable[[str], None] | None = None) -> dict
         if fault is not None:
             raise RunError(f"{fault}; copy it again, or train again with another out=FOLDER")
         return settings
-    outside = {key: settings.get(key, known[key]) for key in config.OUTSIDE}
     if fault is None:
         lines = config.changed(settings, known, longer=whole is True)
         if not lines:
-            return settings
+            return settings if whole else known
         fault = f"{path} was changed after the training: {', '.join(lines)}"
     say = warn or (lambda text: print(text, file=sys.stderr))
     say(
         f"{fault}. Used is what the checkpoint was trained with; for other settings train with another "
         f"out=FOLDER, and for data that have moved use evaluate --data PATH"
     )
-    return {**known, **{key: value for key, value in outside.items() if isinstance(value, str)}}
+    return known
 
 
 def _check_that_it_is_a_run(folder: Path) -> None:

@@ -78,9 +78,10 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     if not path.exists() and not path.is_symlink():
         return []
     raw = read_bytes(path)
-    if len(raw) < least:
+    complete = raw.rfind(b"\n") + 1
+    if complete < least:
         raise RunError(
-            f"{path} is damaged: {least - len(raw):,} bytes of the last checkpoint's log are missing; "
+            f"{path} is damaged: {least - complete:,} bytes of the last checkpoint's log are missing; "
             f"{REMEDY}"
         )
     return _chain(raw.split(b"\n")[:-1], path)[0]

@@ -39,6 +39,7 @@ class Record:
         self.first_bad: dict[str, Tensor] = {}  # {player: first step with a non-finite loss, or -1}
         self._log: runs.Log | None = None
         self._board: Any = None
+        self._is_drawn = True  # for TensorBoard
 
     @contextmanager
     def open(self, folder: Path, state: State, say: Callable[[str], None]) -> Iterator[None]:
@@ -53,6 +54,11 @@ class Record:
                 f"them, and there will be no score of the training"
             )
         self._folder, self._begun = folder, state.step
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            self._is_drawn = False
+            say("TensorBoard opens no folder whose name is not UTF-8: its events are left out")
         try:
             yield
         finally:
@@ -114,6 +120,8 @@ class Record:
             return
         record = {"kind": kind, "epoch": epoch, "step": state.step, "images": state.step * batch_size}
         self._log.write({**record, "seconds": round(state.seconds, 3), "values": dict(values)})
+        if not self._is_drawn:
+            return
         if self._board is None:  # not before: importing it takes longer than a step
             from torch.utils.tensorboard import SummaryWriter
 
