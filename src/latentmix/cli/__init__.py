@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 
 def main() -> None:
@@ -11,6 +13,5 @@ def main() -> None:
 
         dispatch()
     except KeyboardInterrupt as error:  # also a training that was stopped, which says what it saved
-        from latentmix.cli.app import fail
-
-        fail(str(error) or "interrupted", code=130)
+        print(f"latentmix: {str(error) or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
