@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 
-
 def main() -> None:
     """Run a command and exit with its status; an interruption ends it with one line, also while it loads."""
     try:
