@@ -190,6 +190,12 @@ CLAIMS = (
         "amr-figure10",
         "ghosting",
         (("AE+GAN", "AMR Bern 2"),),
+        log(
+            "2026-11-26: does AMR Bernoulli's ghosting of 0.02 survive the check for collapse?",
+            "**It is not won by training.**",
+            "open",
+            "by masks 0.042 (AE+GAN) and 0.024 (AMR): MNIST, 24,000 images of 16 pixels, 1 seed",
+        ),
     ),
     Claim(
         "AMR, appendix and figure 12",
