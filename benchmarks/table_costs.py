@@ -69,7 +69,14 @@ def measured(run: config.Run, asked: Any, seconds: float) -> float:
     data = config.resolve({"data": settings["data"], "out": "-"}).data
     if data["name"] == "sprites":
         data["images"] = 4000
-    small = {"data": data, "train_size": None, "labelled": run.labelled and 100, "attributes": None}
+    method = {k: "measured" if k == "statistics" else v for k, v in run.method.items()}
+    small = {
+        "method": method,
+        "data": data,
+        "train_size": None,
+        "labelled": run.labelled and 100,
+        "attributes": None,
+    }
     run = dataclasses.replace(run, **small, epochs=None, steps=10_000, hold_out=None)
     source = config.build("data", data)
     images = load(source, image_size=run.image_size, classes=run.classes, labelled=run.labelled)
