@@ -158,7 +158,7 @@ def test_unlike_runs_are_refused(tmp_path: Path, changes: dict[str, Any], words:
     ("changes", "words"),
     [
         ({"method": "vae"}, r"a fleet serves AE, AE\+GAN, AMR"),
-        ({"method": {"name": "amr", "critic_mixes": "pixels"}}, "without mixing inside the critic"),
+        ({"method": {"name": "amr", "critic_mixes": "fr"}}, "without mixing inside the critic"),
         ({"method": "amr", "protocol": "paper"}, "published critic's passes; take protocol=clean"),
     ],
 )
