@@ -141,7 +141,7 @@ TABLE = Table(
         "short": Scale(
             only=("MNIST: *", "Fashion-MNIST: *"),
             metrics=("samples.n=5000",),
-            minutes=0.7,
+            minutes=0.6,
             note="16 pixels, `gan_small` of width 8, one epoch (1,562 steps) of batches of 32, learning rate "
             "1e-3; scores of 5,000 samples by three small classifiers of the same data. One critic step for "
             "each step of the generator: with the published five, as many generator steps would cost about "
