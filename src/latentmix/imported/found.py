@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
 from torch import Tensor
 
 from latentmix.networks import AutoencodingNetwork
 
 Range = tuple[float, float]  # values of black and white
+Level = Annotated[float, Field(ge=-1e6, le=1e6)]  # one of them
 SAFE = "save the weights as safetensors, or export encoder and decoder to ONNX"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.config import catalogue
-from latentmix.imported.found import Found, Range, called, settled
+from latentmix.imported.found import Found, Level, Range, called, settled
 from latentmix.imported.ranged import Ranged
 from latentmix.networks import EncoderDecoder
 
@@ -31,8 +31,8 @@ class FunctionNetwork:
     """
 
     functions: str
-    low: float
-    high: float
+    low: Level
+    high: Level
     code_shape: tuple[int, ...]
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:

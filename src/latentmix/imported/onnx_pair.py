@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data.decoding.images import open_image
-from latentmix.imported.found import Found, Range, read_json, settled
+from latentmix.imported.found import Found, Level, Range, read_json, settled
 from latentmix.imported.ranged import Ranged
 from latentmix.networks import EncoderDecoder
 
@@ -36,8 +36,8 @@ class OnnxNetwork:
 
     bytes_of_files: tuple[int, int]
     code_shape: tuple[int, ...]
-    low: float
-    high: float
+    low: Level
+    high: Level
     picture_shape: tuple[int, ...] = ()
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
