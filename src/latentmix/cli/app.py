@@ -56,8 +56,13 @@ Seed = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lt=2**31))]
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print an error to standard error and exit."""
-    print(f"latentmix: {message}", file=sys.stderr)
+    print(f"latentmix: {brief(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def brief(text: str) -> str:
+    """Shorten words of a message that are longer than two lines; typed values may be of any length."""
+    return re.sub(r"\S{160,}", lambda long: f"{long[0][:60]}... ({len(long[0]):,} characters)", text)
 
 
 def mistake(error: Exception) -> str | None:
@@ -95,7 +100,7 @@ def device_of(name: str) -> str:
 
 def note(text: str) -> None:
     """Print a message to standard error."""
-    print(text, file=sys.stderr)
+    print(brief(text), file=sys.stderr)
 
 
 def print_scores(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

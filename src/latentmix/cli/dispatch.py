@@ -46,10 +46,10 @@ def dispatch() -> None:
     streams.prepare()
     memory.stay_below_what_is_free()
     try:
-        app(exit_on_error=False, print_error=True, result_action="return_value")
+        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
-    except CycloptsError:
-        sys.exit(2)
+    except CycloptsError as error:
+        fail(" ".join(str(error).split()))
     except BrokenPipeError:  # the reader has closed the pipe, as in `latentmix parts | head`
         streams.silence(sys.stdout)
         sys.exit(1)

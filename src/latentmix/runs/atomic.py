@@ -49,7 +49,10 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
             with _naming(path):
                 descriptor, temporary[path] = _begin(path.parent)
                 held.append(descriptor)
-                _write_all(descriptor, content.encode() if isinstance(content, str) else content)
+                _write_all(
+                    descriptor,
+                    content.encode(errors="backslashreplace") if isinstance(content, str) else content,
+                )
                 temporary[path].chmod(0o644)
                 os.fsync(descriptor)
         if fcntl is None:  # Windows renames no file that is open
