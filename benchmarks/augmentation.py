@@ -41,19 +41,21 @@ def rows(data: Data, counts: list[int], seed: int = 0) -> Data:
 
 
 def mnist(folder: Path, out: Path, name: str, seeds: int) -> None:
-    """Five classes of 10 images and five of 200, at 16 pixels."""
+    """Five classes of 10 images and five of 200, at 16 pixels; 1,000 validation images."""
     data = rows(load(from_path(folder), image_size=16), [10] * 5 + [200] * 5)
-    model = {**MODEL, "method": method(name, {"name": "conv", "width": 8}), "steps": 600}
-    told(lm.augment(data, out, seeds=seeds, steps=300, model=model))
+    data = dataclasses.replace(data, valid=data.valid.take(slice(0, 1000)))
+    model = {**MODEL, "method": method(name, {"name": "conv", "width": 8}), "steps": 300}
+    told(lm.augment(data, out, seeds=seeds, steps=200, model=model, per_class=100))
 
 
 def sprites(out: Path, seeds: int) -> None:
     """Shapes; no training image is large and on the right, which is what is tested. Mixed by masks."""
     held = {"scale": [3, 4, 5], "x": list(range(16, 32))}
-    data = load(Sprites(20_000), image_size=32, train_size=2000, hold_out=held)
+    data = load(Sprites(20_000), image_size=16, train_size=2000, hold_out=held)
+    data = dataclasses.replace(data, valid=data.valid.take(slice(0, 1000)))
     mixer = {"name": "bernoulli", "k": 2}
-    model = {**MODEL, "method": method("amr", {"name": "mlp", "d_h": 16}, mixer=mixer), "steps": 3000}
-    told(lm.augment(data, out, seeds=seeds, steps=300, model=model, per_class=1000))
+    model = {**MODEL, "method": method("amr", {"name": "mlp", "d_h": 16}, mixer=mixer), "steps": 1500}
+    told(lm.augment(data, out, seeds=seeds, steps=200, model=model, per_class=500))
 
 
 def shuffled(trials: int) -> None:
@@ -82,7 +84,7 @@ def shuffled(trials: int) -> None:
             }
             for seed in range(5)
         ]
-        outcome = judge(data, pools, what_is_judged(data, [0, 1, 2])[0], steps=40)
+        outcome = judge(data, pools, what_is_judged(data, [0, 1, 2])[0], steps=15)
         verdicts[outcome.verdict] += 1
         verdicts["any arm beyond noise"] += any(c.verdict != "noise" for c in outcome.comparisons)
         print(trial, outcome.text, dict(verdicts), flush=True)

@@ -55,6 +55,7 @@ reports.together
 reports reports.exhibit
 reports.systems
 reports.page
+reports.headline
 reports.scores
 reports.facts reports.texts reports.numbers
 scoring

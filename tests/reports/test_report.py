@@ -231,7 +231,7 @@ def test_an_accuracy_that_is_none_breaks_no_page(folder, value):
 def test_accuracies_of_votes_have_no_error_of_images(folder):
     score = {"values": {"factor_vae_eval_accuracy": 0.5}, "protocol": {"n_test": 400, "votes": 10}}
     runs.add_score(folder, "factors", score)
-    assert "factor vae eval accuracy 50.0 % Protocol" in Page(report.write(folder)).text
+    assert "factor vae eval accuracy 50.0 % factors that are told" in Page(report.write(folder)).text
 
 
 def test_a_run_without_scores_figures_log_or_environment_says_what_makes_them(tmp_path):
@@ -328,7 +328,7 @@ def test_mixes_of_runs_and_of_pixels_stand_in_one_table(tmp_path, folder):
     amr = make_run(tmp_path / "amr", CONFIG, LOG, judged(0.5))
     text = Page(report.write(amr, others=[ae])).text
     table = text.split("Are its mixes honest?")[1].split("What it makes")[0]
-    assert re.search(r"blend of pixels 0\.25 – 1\.00 – .*AE 0\.80 – 0\.75 – .*AMR 0\.80 – 0\.50 –", table)
+    assert re.search(r"of pixels 0\.25 – 100\.0 % – .*AE 0\.8 – 75\.0 % – .*AMR 0\.8 – 50\.0 % –", table)
     assert "ghosting pixels" not in text.split("Compared")[1]
     assert "honest?" not in Page(report.write(folder, others=[])).text
 

@@ -104,13 +104,15 @@ def note(text: str) -> None:
 
 
 def print_scores(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Print scores, and below them in what a run that names protocol=paper differs from it."""
+    """Print each number with its meaning, and in what a run that names protocol=paper differs from it."""
     from latentmix.config import protocol
+    from latentmix.reports.numbers import about, shown
 
     for name, score in scores.items():
         for key, value in score["values"].items():
             if key.startswith("last_") and value == score["values"].get(key[5:]):
                 continue  # the best epoch is the last
-            print(f"{name:14} {key:32} {'undefined' if value is None else f'{value:.4f}'}")
+            line = f"{name:14} {key:32} {shown(key, value, name):>9}  {about(name, key).sentence}"
+            print(line.rstrip())
     for line in protocol.deviations(settings) if scores else ():
         print(f"not as protocol=paper has it: {line}")

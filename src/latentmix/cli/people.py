@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from latentmix.cli.app import Place, Port, Seed, Whole, app, device_of, note
+from latentmix.cli.app import Count, Place, Port, Seed, Whole, app, device_of, note
 
 
 @app.command
@@ -249,8 +249,8 @@ def augment(
     *settings: str,
     out: Place,
     seeds: Whole = 5,
-    steps: Whole = 600,
-    per_class: Whole = 200,
+    steps: Count = 600,
+    per_class: Count = 200,
 ) -> None:
     """Make new images of rare classes by mixing, and test whether a classifier does better with them.
 

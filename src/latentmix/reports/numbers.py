@@ -34,6 +34,8 @@ TEXT = r"""
     end of the 95 % interval
 \S+ .*_deviation$ | - | -
     standard deviation of the number before it
+honesty critic_real$ | share | -
+    probability of being real that the method's own adversary gives to real images
 \S+ .*_real$ | - | -
     the same number of real images in the place of mixes, for scale
 honesty (realistic|confidence|parent_classes|critic|ghosting|collapse)_pixels$ | share | -
@@ -96,6 +98,8 @@ honesty critic$ | share | -
     distance between mixes and real images, as sets
 \S+ class_score$ | - | higher
     how sure and how varied the classes of mixes are, from 1 to the number of classes
+\S+ distinct$ | - | -
+    how far decoded images are from the nearest other one, 1 as far as real ones
 \S+ variety(_\w+)?$ | - | -
     how much images vary, 1 as much as real ones; below 0.2 is a collapsed model
 \S+ recognised$ | share | higher
@@ -158,12 +162,14 @@ def about(metric: str, name: str) -> Number:
 
 
 def shown(name: str, value: float | None, metric: str = "") -> str:
-    """A number as people read it: ``91.4 %`` for shares, four significant digits for others."""
+    """A number as people read it: ``91.4 %`` for shares, four significant digits and a unit for others."""
     if value is None or value != value:
         return "undefined"
     if about(metric or "-", name).unit == SHARE and -1e-9 <= value <= 1 + 1e-9:
         return percent(value)
-    return f"{value:.4g}" if abs(value) >= 1e-6 else "0"
+    unit = about(metric, name).unit if metric else ""
+    text = f"{value:.4g}" if abs(value) >= 1e-6 else "0"
+    return f"{text} {unit}" if unit and unit != SHARE else text
 
 
 def percent(value: float) -> str:

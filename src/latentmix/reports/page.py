@@ -30,6 +30,8 @@ from latentmix.config.protocol import deviations
 from latentmix.metrics import collapsed
 from latentmix.pictures import figures
 from latentmix.reports.facts import Facts
+from latentmix.reports.headline import headline
+from latentmix.reports.numbers import about, shown
 from latentmix.reports.texts import FIGURES, HONESTY, MEANINGS
 
 BASELINES = "baselines.json"  # in the folder of the figures, which also show the baselines
@@ -71,18 +73,23 @@ def write(folder: Path, others: Sequence[Path] | None = None) -> Path:
         ("Configuration", f"<pre>{escape(yaml.safe_dump(run.config, sort_keys=False))}</pre>"),
         ("Environment", _environment(folder)),
     ]
-    page = document(f"{run.label} on {run.data}", _summary(run), sections)
+    page = document(f"{run.label} on {run.data}", _summary(run), sections, headline(run))
     runs.write_atomically(folder / "report.html", page)
     return folder / "report.html"
 
 
-def document(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
-    """An HTML page of sections, each a title and its HTML; sections without HTML are left out."""
+def document(title: str, lead: str, sections: Sequence[tuple[str, str]], head: str = "") -> str:
+    """An HTML page of sections, each a title and its HTML; sections without HTML are left out.
+
+    Arguments:
+        head: HTML below the lead.
+    """
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{html}\n</section>" for name, html in sections if html)
     return PAGE.format(
         style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
         title=escape(title),
         lead=escape(lead),
+        head=head,
         body=body,
         version=latentmix.__version__,
     )
@@ -141,7 +148,8 @@ def _scores(run: Facts) -> str:
         )
     for metric, score in run.scores.items():
         rows = "".join(
-            f"<tr><th scope=row>{words(name)}</th><td>{_value(name, value, score)}</td></tr>"
+            f"<tr><th scope=row>{words(name)}</th><td>{_value(name, value, score, metric)}</td>"
+            f"<td><small>{escape(about(metric, name).sentence)}</small></td></tr>"
             for name, value in score.get("values", {}).items()
             # Those of the last epoch are left out if it is the best one too.
             if not (name.startswith("last_") and value == score["values"].get(name[5:]))
@@ -186,7 +194,7 @@ def _comparison(compared: Sequence[Facts]) -> str:
             elif not _alike(score, references[metric]):
                 cells.append("<small>other protocol</small>")
             else:
-                cells.append(_value(name, score["values"][name], score))
+                cells.append(_value(name, score["values"][name], score, metric))
         mark = " class=own" if run is compared[-1] else ""
         data = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f"<tr{mark}><th scope=row>{escape(run.label)}</th>{data}</tr>")
@@ -244,7 +252,12 @@ def _honest_row(label: str, score: Mapping[str, Any]) -> str:
     head = f"<tr><th scope=row>{escape(label)}</th>"
     if (why := collapsed(score)) is not None:
         return f"{head}<td colspan={len(HONESTY)}>collapsed: {escape(why)}</td></tr>"
-    return head + "".join(f"<td>{_number(score['values'].get(n))}</td>" for n in HONESTY) + "</tr>"
+    values = score["values"]
+    cells = "".join(
+        f"<td>{'&ndash;' if values.get(n) is None else escape(shown(n, values[n], 'honesty'))}</td>"
+        for n in HONESTY
+    )
+    return f"{head}{cells}</tr>"
 
 
 def _figures(run: Facts, baselines: Sequence[Facts]) -> str:
@@ -275,9 +288,9 @@ def figure(stem: str, content: bytes) -> str:
         return f"<h3>{escape(title)}</h3>\n<p>figures/{escape(stem)}.png is damaged; draw it again.</p>"
     data = base64.b64encode(content).decode()
     return (
-        f"<h3>{escape(title)}</h3>\n<figure><div class=wide><img src='data:image/png;base64,{data}' "
-        f"alt='{escape(title)}' width={round(width / SCALE)} height={round(height / SCALE)}></div>\n"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<h3>{escape(title)}</h3>\n<figure><figcaption>{escape(caption)}</figcaption>\n"
+        f"<div class=wide><img src='data:image/png;base64,{data}' alt='{escape(title)}' "
+        f"width={round(width / SCALE)} height={round(height / SCALE)}></div></figure>"
     )
 
 
@@ -313,17 +326,13 @@ def _meaning(metric: str) -> str:
     return re.split(r"(?<=\.)\s", " ".join((inspect.getdoc(part.make) or "").split()))[0]
 
 
-def _number(value: float | None) -> str:
-    return "&ndash;" if value is None else f"{value:.2f}"
-
-
-def _value(name: str, value: Any, score: Mapping[str, Any]) -> str:
+def _value(name: str, value: Any, score: Mapping[str, Any], metric: str = "") -> str:
     if value is None:
         return "undefined" if collapsed(score) is None else "collapsed"
     if not isinstance(value, int | float):
         return escape(str(value))
     if not name.endswith("accuracy") or not 0 <= value <= 1:
-        return f"{value:.4g}" if abs(value) >= 1e-6 else "0"
+        return escape(shown(name, value, metric))
     protocol = score.get("protocol", {})
     # Metrics with votes report accuracies too, but their standard error does not follow from this count.
     n = None if "votes" in protocol else protocol.get("n_valid" if "valid" in name else "n_test")
@@ -371,6 +380,7 @@ PAGE = """<!DOCTYPE html>
 <header>
 <h1>{title}</h1>
 <p class=lead>{lead}</p>
+{head}
 </header>
 {body}
 <footer>latentmix {version}</footer>

@@ -42,14 +42,30 @@ def waiting() -> Iterator[Callable[[str], None]]:
         finish()
 
 
-def epoch_line(epoch: int, epochs: int, values: dict[str, float]) -> str:
-    """Format validation values as ``epoch 3/10  reconstruction 0.0312  probe accuracy 91.4 %``."""
+def epoch_line(
+    epoch: int, epochs: int, values: dict[str, float], trained: dict[str, float], seconds: float
+) -> str:
+    """Format news as ``epoch 3/10  0:12  losses: critic 0.6931  validation: online probe 91.4 %``.
+
+    Arguments:
+        values: What was measured on validation images.
+        trained: Means of the last training steps, the losses of players as ``loss/PLAYER``.
+        seconds: Since the display began.
+    """
+    losses = [f"{k.removeprefix('loss/')} {v:.4g}" for k, v in trained.items() if k.startswith("loss/")]
     shown = [
-        f"{name.replace('_', ' ')} " + (f"{100 * value:.1f} %" if "accuracy" in name else f"{value:.4f}")
+        f"{_words(name)} " + (f"{100 * value:.1f} %" if "accuracy" in name else f"{value:.4f}")
         for name, value in values.items()
         if not name.startswith("test_")
     ]
-    return "  ".join([f"epoch {epoch + 1}/{epochs}", *shown])
+    parts = [f"epoch {epoch + 1}/{epochs}", duration(seconds)]
+    parts += [f"losses: {', '.join(losses)}"] if losses else []
+    return "  ".join([*parts, *([f"validation: {', '.join(shown)}"] if shown else [])])
+
+
+def _words(name: str) -> str:
+    """The probe that is trained along lags behind what the codes are worth, and is named so."""
+    return "online probe" if name == "probe_accuracy" else name.replace("_", " ")
 
 
 def duration(seconds: float) -> str:
@@ -73,12 +89,13 @@ class Plain:
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None:
         self.steps, self.first, self.batch_size = steps, done, batch_size
         self.started = self.spoke = time.monotonic()
+        self.trained: dict[str, float] = {}
         self.say(
             f"{title}: {steps} steps of {batch_size} images" + (f", continuing at {done}" if done else "")
         )
 
     def step(self, done: int, epoch: int, values: dict[str, float]) -> None:
-        now = time.monotonic()
+        now, self.trained = time.monotonic(), values
         if now - self.spoke >= self.every:
             self.spoke = now
             rate = (done - self.first) / (now - self.started)
@@ -86,7 +103,8 @@ class Plain:
             self.say(f"  step {done}/{self.steps}  {rate * self.batch_size:.0f} images/s  {eta} left")
 
     def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None:
-        self.say(f"  {epoch_line(epoch, epochs, values)}")
+        seconds = time.monotonic() - self.started
+        self.say(f"  {epoch_line(epoch, epochs, values, self.trained, seconds)}")
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -118,14 +136,17 @@ class Terminal:
 
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None:
         self.first, self.batch_size, self.started = done, batch_size, time.monotonic()
+        self.trained: dict[str, float] = {}
         self._task = self._bar.add_task(title, total=steps, completed=done, rate="", news="")
 
     def step(self, done: int, epoch: int, values: dict[str, float]) -> None:
+        self.trained = values
         rate = (done - self.first) / max(time.monotonic() - self.started, 1e-9)
         self._bar.update(self._task, completed=done, rate=f"{rate * self.batch_size:.0f} images/s")
 
     def epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None:
-        self._bar.update(self._task, news=epoch_line(epoch, epochs, values))
+        seconds = time.monotonic() - self.started
+        self._bar.update(self._task, news=epoch_line(epoch, epochs, values, self.trained, seconds))
 
     def say(self, text: str) -> None:
         self._bar.console.print(text, markup=False, highlight=False)

@@ -28,6 +28,7 @@ from latentmix.runs.atomic import write_atomically
 
 SEEDS = 5
 TESTED = 2000  # test images, evenly over the classes, and as many validation images
+LAST = 100_000  # epochs between validations: only the last weights are wanted
 METHOD = {"name": "amr", "network": {"name": "conv", "width": 16}}
 
 
@@ -90,13 +91,14 @@ def augment(
     data = dataclasses.replace(data, train=data.train.labelled())
     targets = rare(data)
     judged, words = what_is_judged(data, targets)
-    hidden = dataclasses.replace(data, test=data.valid)  # the models and the filters never see test images
+    valid = _some(data.valid.labelled())
+    hidden = dataclasses.replace(data, valid=valid, test=valid)  # models and filters never see test images
     pools: list[dict[str, Pool]] = []
     features = classifier(hidden)
     known = limits(hidden, features)
     for seed in range(seeds):
         say(f"seed {seed}: training the mixing model")
-        settings = {"method": METHOD, **({} if model is None else model), "seed": seed, "quiet": True}
+        settings = {"method": METHOD, "validate_every": LAST, **(model or {}), "seed": seed, "quiet": True}
         run = study.train(data=hidden, out=out / "models" / f"seed{seed}", **settings)
         with evaluating(run.method):
             made = mixes(run.method, hidden, targets, per_class, features, known, seed=seed)
