@@ -53,6 +53,13 @@ def test_the_defaults_on_digits(tmp_path: Path) -> None:
     assert (tmp_path / "runs/compare/tables/compare-digits-pareto.png").stat().st_size > 10_000
 
 
+def test_the_default_methods_can_be_read() -> None:
+    found = compare.Comparison(("data=digits",)).runs
+    assert len(found) == len(compare.METHODS)
+    assert found["AMR Bernoulli"].method["mixer"]["name"] == "bernoulli"
+    assert len({(run.steps, run.batch_size, run.image_size) for run in found.values()}) == 1
+
+
 def words_of(values: Values, fallen: tuple[str, ...] = ()) -> str:
     found = pairs(values)
     return " ".join(compare.verdict(values, found, front(values, found), fallen))

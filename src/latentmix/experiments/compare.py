@@ -89,7 +89,8 @@ class Comparison:
         found: dict[str, config.Run] = {}
         for method in self.methods:
             name, own = _words(method)
-            if unequal := [w for w in own if w.partition("=")[0].partition(".")[0] in (*EQUAL, *OWN)]:
+            keys = {word: word.partition("=")[0] for word in own}
+            if unequal := [w for w, key in keys.items() if key in OWN or key.partition(".")[0] in EQUAL]:
                 raise ValueError(
                     f"{name}: {unequal[0]} must be the same for all methods; give it without --methods"
                 )
