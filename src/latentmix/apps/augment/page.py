@@ -101,7 +101,7 @@ def _arms(numbers: Mapping[str, Any]) -> str:
         rows.append(
             f"<tr><th scope=row>{escape(arm)}</th><td>{100 * fmean(values):.1f} %</td>"
             f"<td>{100 * spread:.1f}</td>"
-            f"<td>{chosen}</td><td>{escape(EXPLAINED[arm])}</td></tr>"
+            f"<td>{chosen}</td><td><small>{escape(EXPLAINED[arm])}</small></td></tr>"
         )
     return "".join(rows)
 
