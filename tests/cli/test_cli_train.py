@@ -23,7 +23,7 @@ def test_the_form_of_the_readme_trains_on_a_folder_of_pictures(pictures: Path, t
     assert "run     runs/a\nreport  runs/a/report.html" in done.out
 
     folder = tmp_path / "runs" / "a"
-    assert {p.name for p in folder.iterdir() if not p.name.startswith(("events.", ".lock"))} == {
+    assert {p.name for p in folder.iterdir() if not p.name.startswith(("events.", "."))} == {
         *("config.yaml", "environment.json", "data.json", "log.jsonl", "scores.json"),
         *("checkpoints", "figures", "report.html"),
     }
