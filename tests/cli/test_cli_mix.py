@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from latentmix.runs import checkpoints
 from terminal import refusal, typed
 
 
@@ -114,10 +115,13 @@ def test_dark_drawings_on_paper_are_adapted_with_a_word_and_left_alone_when_aske
 def test_without_the_data_images_are_mixed_as_they_are(
     tiny_run: Path, tmp_path: Path, images: list[str]
 ) -> None:
-    shutil.copytree(tiny_run, tmp_path / "moved")
-    config = tmp_path / "moved" / "config.yaml"
-    lines = config.read_text().replace("name: digits", "name: folder\n  path: gone")
-    config.write_text(lines)
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "moved"))
+    for name in ("best", "last"):
+        kept = checkpoints.load(folder, (name,))
+        assert kept is not None
+        settings = {**kept.description["run"], "data": {"name": "folder", "path": str(tmp_path / "gone")}}
+        shutil.rmtree(folder / "checkpoints" / name)
+        checkpoints.save(folder, name, kept.weights, {**kept.description, "run": settings}, kept.resume)
     done = typed("mix", "moved", *images[:2], cwd=tmp_path)
     assert done.code == 0, done.err
     assert "the data of moved are not at hand" in done.err
