@@ -279,6 +279,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "factor_mixing": {"data": "turned_glyphs", "image_size": 64},
     "hidden_decoder": {},
 }
+BUILDS_ON = {"hidden_decoder": "classifier", "amr_pretrained": "autoencoder"}
 
 
 @pytest.mark.parametrize("name", catalogue.find("method"))
@@ -291,10 +292,11 @@ def test_every_method_continues_inside_an_epoch(
     source = TurnedGlyphs(images=12, test_images=12) if name == "factor_mixing" else Digits()
     data = load(source, image_size=common["image_size"], train_size=12)
     data = dataclasses.replace(data, valid=data.valid.take(slice(10)), test=data.test.take(slice(10)))
-    if name == "hidden_decoder":
-        before = config.resolve({**common, **NEEDS["classifier"], "out": str(tmp_path / "classifier")})
+    if first := BUILDS_ON.get(name):
+        out = tmp_path / "first"
+        before = config.resolve({**common, "method": first, **NEEDS.get(first, {}), "out": str(out)})
         training.Trainer(before, data, Runtime("cpu"), training.Silent()).fit()
-        common["start_from"] = str(tmp_path / "classifier")
+        common["start_from"] = str(out)
 
     take = training.step
 

@@ -81,7 +81,8 @@ class Variety:
             kept = set(free)
             values = {name: v if name in kept else math.nan for name, v in values.items()}
         own = {"variety": self.decoded, "variety_mixes": self.mixes}
-        return values | own | {"recognised": self.recognised, "distinct": self.distinct}
+        own |= {"recognised": self.recognised}
+        return values | own | ({} if math.isnan(self.distinct) else {"distinct": self.distinct})
 
     @property
     def protocol(self) -> dict[str, object]:
