@@ -41,6 +41,7 @@ def operations(run: config.Run, shape: Shape, batch: int = 2, steps: int = 10) -
     steps = -(-steps // cycle) * cycle
     x, host = torch.zeros(batch, *shape, device="meta"), torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
         method = cast(Method, config.build("method", run.method, shape=shape).to("meta"))
         optimisers = make_optimisers(method, run.lr)
         with _Counter() as counter:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from latentmix.methods.amr_classes import AMRClasses as AMRClasses
     from latentmix.methods.amr_labels import AMRLabels as AMRLabels
     from latentmix.methods.amr_learned import AMRLearned as AMRLearned
+    from latentmix.methods.amr_pretrained import AMRPretrained as AMRPretrained
     from latentmix.methods.autoencoder import Autoencoder as Autoencoder
     from latentmix.methods.classifier import Classifier as Classifier
     from latentmix.methods.denoising import Denoising as Denoising
@@ -87,6 +88,7 @@ _HOMES = {
     "methods.amr_classes": ("AMRClasses",),
     "methods.amr_labels": ("AMRLabels",),
     "methods.amr_learned": ("AMRLearned",),
+    "methods.amr_pretrained": ("AMRPretrained",),
     "methods.autoencoder": ("Autoencoder",),
     "methods.classifier": ("Classifier",),
     "methods.denoising": ("Denoising",),

@@ -98,6 +98,7 @@ class Interrupt:
         if name == {name!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.meta_path.insert(0, Interrupt())
 sys.argv = ["latentmix", "parts"]
 from latentmix.cli import main
@@ -119,6 +120,7 @@ def interrupted_metric() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     knn.accuracy = interrupted  # type: ignore[assignment]
 
 
