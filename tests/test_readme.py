@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from latentmix import config
 from latentmix.config import catalogue
@@ -22,15 +25,21 @@ def text(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
-def test_code_runs(page: Path) -> None:
+def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        Image.fromarray(draw.integers(0, 256, (20, 20), dtype=np.uint8)).save(name)
     blocks = re.findall(r"```python\n(.*?)```", text(page), re.S)
     assert blocks
-    names = {"loader": [torch.rand(4, 1, 32, 32) * 2 - 1 for _ in range(2)]}
+    names: dict[str, Any] = {"loader": [torch.rand(4, 1, 32, 32) * 2 - 1 for _ in range(2)]}
+    names["images"] = draw.integers(0, 256, (200, 16, 16), dtype=np.uint8)
+    names["labels"] = draw.integers(0, 2, 200)
     for block in blocks:
         exec(block, names)
-    assert names["mixes"].shape[1:] == (1, 32, 32)  # type: ignore[attr-defined]
-    assert torch.isfinite(names["mixes"]).all()  # type: ignore[arg-type]
+    assert names["mixes"].shape[1:] == (1, 32, 32)
+    assert torch.isfinite(names["mixes"]).all()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
