@@ -39,6 +39,7 @@ def run(out: Path, seed: int) -> Path:
         scores = runs.read_scores(folder)
         offline = scores["probe"]["values"]["offline_accuracy"]
         online = scores["training"]["values"]["test_probe_accuracy"]
-        print(f"  {runs.open_run(folder).method.label:8} offline {offline:.3f}  online {online:.3f}")
+        label = runs.open_run(folder).method.label
+        print(f"  {label:8} offline {100 * offline:.1f} %  online {100 * online:.1f} %")
     print(f"report: {page}\nmix digits in your browser: {mixing}")
     return page
