@@ -55,6 +55,7 @@ def worker() -> None:
         begun = time.perf_counter()
         step(method, batch, optimisers, average=average)
         whole.append(time.perf_counter() - begun)
+    ranks.leave()
     if ranks.first:
         numbers = sum(p.numel() for players in method.players().values() for p in players)
         cost, total = min(spent[2:]), min(whole[2:])

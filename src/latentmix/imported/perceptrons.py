@@ -59,7 +59,8 @@ def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if parts or unknown or not known.keys() <= halves:
         example = sorted(parts or unknown or known.keys() - halves)[0]
         raise ValueError(
-            f"only AE, VAE and relatives with pythae's default networks are read; {example} is none of theirs"
+            "only autoencoders with pythae's default networks, such as AE and VAE, can be imported; "
+            f"the weights of this one differ: {example}"
         )
     return {new: weights[old] for old, new in known.items()}
 

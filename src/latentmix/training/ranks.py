@@ -6,7 +6,6 @@ rank, so N ranks equal one process that mixes inside N parts of the batch. Only 
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -42,8 +41,6 @@ class Ranks:
         if self._joined:
             dist.destroy_process_group()
             self._joined = False
-            # A process that ends while threads of the connection still run is aborted now and then.
-            atexit.register(_leave)
 
     @property
     def first(self) -> bool:
@@ -94,8 +91,3 @@ class Ranks:
         """Wait until all ranks have reached this point."""
         if self.count > 1:
             dist.barrier()
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
