@@ -67,8 +67,8 @@ def measured(run: config.Run, asked: Any, seconds: float) -> float:
     """Images for each second of the processor; large networks are measured with few images in a batch."""
     settings, _ = placed(asked, "smoke", None)
     data = config.resolve({"data": settings["data"], "out": "-"}).data
-    if data["name"] == "sprites":
-        data["images"] = 4000
+    if data["name"] in ("sprites", "turned_glyphs"):
+        data["images"] = 2000
     method = {k: "measured" if k == "statistics" else v for k, v in run.method.items()}
     small = {
         "method": method,

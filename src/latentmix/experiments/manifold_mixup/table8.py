@@ -34,7 +34,6 @@ TABLE = Table(
     ),
     scales={
         "paper": Scale(
-            minutes=11,
             note="1,000 steps of 128, each image seen once; the published code draws both images of a pair "
             "anew, here they are of one batch. Published are single runs.",
         ),
