@@ -40,7 +40,7 @@ def crossing(plain: Mapping[int, float], mixed: Mapping[int, float]) -> int | No
 
 
 def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
-    """Draw mean accuracy over the epochs, a panel for each width, and where a mixed network takes the lead."""
+    """Draw mean accuracy over the epochs, a panel a width, and where a mixed network takes the lead."""
     from matplotlib.figure import Figure
 
     widths = list(dict.fromkeys(name.partition(": ")[0] for name in folders))
