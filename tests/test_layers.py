@@ -51,6 +51,7 @@ apps.refine
 apps.page.page
 apps.page.graph apps.page
 apps.own_pictures apps.traced apps.pixels
+apps.neighbours
 apps
 reports.together
 reports reports.exhibit

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from twenty_digits import twenty_digits
+from twenty_digits import nearest_class, twenty_digits
 
 import latentmix
 import terminal
 from latentmix.apps.mix_images import known_of, remarks, resynthesise
 from latentmix.apps.own_pictures import as_pixels, judge, reconstruct, suit
-from latentmix.data.sources.drawn_digits import DrawnDigits
 from latentmix.runs import at_hand
 
 pytest.importorskip("matplotlib", reason="the typed digits are in its fonts")
@@ -38,15 +37,6 @@ def twenty(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def pixels(paths: list[Path], known, size: int) -> torch.Tensor:
     made = [suit(Image.open(path), size, known.drawings)[0] for path in paths]
     return as_pixels(torch.stack([torch.tensor(list(image.getdata())).view(1, size, size) for image in made]))
-
-
-def nearest_class(x: torch.Tensor, size: int) -> list[int]:
-    """The class of each picture, by its five nearest of other drawn digits: a cheap reader."""
-    columns = DrawnDigits(images=3000, test_images=10).read(size).splits["train"]
-    others, labels = as_pixels(torch.from_numpy(columns.images)), torch.from_numpy(columns.labels)
-    blurred = [torch.nn.functional.avg_pool2d(y, 3, 1, 1).flatten(1) for y in (x, others)]
-    rows = torch.cdist(*blurred).topk(5, largest=False).indices
-    return labels[rows].mode(1).values.tolist()
 
 
 def test_it_is_small_and_says_where_it_comes_from() -> None:

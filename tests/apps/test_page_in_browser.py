@@ -14,12 +14,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from twenty_digits import nearest_class, twenty_digits
 
+import latentmix
 from latentmix.apps.explore import Explorer
 from latentmix.apps.export import export
 from latentmix.apps.mix_images import known_of, resynthesise
+from latentmix.apps.own_pictures import as_pixels, know, reconstruct, suit
+from latentmix.apps.page.page import THUMBNAILS
 from latentmix.apps.traced import code_shape
 from latentmix.metrics.honesty import exposures
+from latentmix.scoring import data_of
 
 PATIENCE = 120_000  # milliseconds; the page is ready in one second where the processor is idle
 READY = "html[data-ready=yes]"
@@ -97,7 +102,7 @@ def test_the_receipt_is_enough_to_make_the_mix_again(page, digits_run) -> None:
     content = Path(download.value.path()).read_bytes()
     assert hashlib.sha256(content).hexdigest() == found["output"]["sha256"]
     assert found["model"]["weights_sha256"] == digits_run.weights_sha256
-    assert found["mix"] == {"way": "lerp", "position": 0.3}
+    assert {k: found["mix"][k] for k in ("way", "position")} == {"way": "lerp", "position": 0.3}
     x = torch.stack([pixels(parent) for parent in found["parents"]]).reshape(2, *digits_run.shape)
     with torch.no_grad():
         h = digits_run.method.encode(x)
@@ -133,6 +138,50 @@ def test_own_pictures_are_adapted_as_the_command_line_does(page, digits_run, typ
     settle(page)
     assert receipt(page)["parents"][0]["done"] == []
     assert page.inner_text("#undo-A") == "Adapt it to the model"
+
+
+def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_path) -> None:
+    """Each is adapted and reconstructed as in Python, mostly as the digit it is; doubts are named alike."""
+    pytest.importorskip("matplotlib", reason="the typed digits are in its fonts")
+    run = latentmix.open_run("digits")
+    data, size = data_of(run), run.shape[1]
+    paths = twenty_digits(tmp_path)
+    known = know(run.method, data, remembered=THUMBNAILS // size**2)
+    made = [np.asarray(suit(Image.open(path), size, known.drawings)[0]) for path in paths]
+    x = as_pixels(torch.from_numpy(np.stack(made)))[:, None]
+    copies, votes = reconstruct(run.method, x), known.neighbours.votes(x)
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    opened = context.new_page()
+    opened.goto(export(run, "html", tmp_path / "page.html", lambda: data).as_uri())
+    opened.wait_for_selector(READY)
+    put = """async ([slot, pixels]) => {
+      await Page.put(slot, { pixels: Float32Array.from(pixels), done: [] });
+      const { slots, shown } = Page.state();
+      return [Array.from(slots[slot].copy), shown.doubt, document.getElementById("mix").ariaLabel]; }"""
+    shown, doubts = [], 0
+    for number, path in enumerate(paths):
+        opened.set_input_files("#file", path)
+        while opened.evaluate("Page.state().slots.A.title") != path.name:
+            opened.wait_for_timeout(20)
+        here = torch.tensor(opened.evaluate("Array.from(Page.state().slots.A.pixels)"))
+        assert (here - x[number].flatten()).abs().max() < 1.5 / 127.5  # one grey level
+        other = (number + 7) % 20
+        _, doubt, label = opened.evaluate(put, ["B", x[other].flatten().tolist()])
+        copy, doubt, label = opened.evaluate(put, ["A", x[number].flatten().tolist()])
+        shown.append(copy)
+        with torch.no_grad():
+            h = run.method.encode(x[[number, other]])
+            mix = known.neighbours.votes(run.method.decode(h.mean(0, keepdim=True)))[0]
+        assert doubt == known.neighbours.doubt(mix, [votes[number], votes[other]])
+        assert doubt in label
+        doubts += bool(doubt)
+    found = torch.tensor(shown).reshape(copies.shape)
+    assert (found.clamp(-1, 1) - copies).abs().max() < 1 / 255
+    read = nearest_class(found.clamp(-1, 1), size)
+    assert sum(number % 10 == digit for number, digit in enumerate(read)) >= 16, read
+    assert 0 < doubts < 20
+    context.close()
 
 
 @pytest.mark.parametrize(

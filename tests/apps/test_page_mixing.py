@@ -8,6 +8,7 @@ from importlib import resources
 import pytest
 import torch
 
+from latentmix.apps.neighbours import Neighbours
 from latentmix.apps.own_pictures import distance, nearest
 from latentmix.metrics.honesty import exposures
 from latentmix.mixing import crossover, lerp, slerp
@@ -84,6 +85,26 @@ def test_the_nearest_training_image(v8) -> None:
     found = ask(v8, "Mixing.nearest(x, images)", x=x)
     assert found["distance"] == pytest.approx(nearest(x, pixels).item(), abs=1e-5)
     assert found["index"] == int(distance(x.expand_as(pixels), pixels).argmin())
+
+
+def test_several_nearest_in_order_and_their_votes(v8) -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 256, (40, 1, 4, 4), generator=generator)
+    labels = torch.randint(0, 3, (40,), generator=generator)
+    reader = Neighbours(images.byte(), labels, ("a", "b", "c"), k=7, clear=6, right=1.0)
+    v8.eval(f"var images = Uint8Array.from({images.flatten().tolist()})")
+    v8.eval(f"var reader = {{labels: {labels.tolist()}, names: ['a', 'b', 'c'], k: 7, clear: 6}}")
+    said = set()
+    for seed in range(20):
+        x, y, z = random(3, 1, 4, 4, seed=seed).clamp(-1, 1).unbind()
+        votes = reader.votes(torch.stack([x, y, z]))
+        expression = "Mixing.votes(Mixing.nearest(x, images, 7).indices, reader)"
+        assert ask(v8, expression, x=x) == votes[0].tolist()
+        doubt = reader.doubt(votes[0], [votes[1], votes[2]])
+        given = f"{votes[0].tolist()}, [{votes[1].tolist()}, {votes[2].tolist()}], reader"
+        assert v8.eval(f"Mixing.doubt({given})") == doubt
+        said.add(doubt.split(" ")[0])
+    assert said == {"", "hard", "reads"}
 
 
 def test_the_triangle_is_read_where_it_is_drawn(v8) -> None:

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
+from latentmix.apps.neighbours import Neighbours
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.refine import refine
 from latentmix.data.decoding.images import BadImage, open_image
@@ -40,6 +41,7 @@ STILL: dict[str, tuple[str, dict[str, Any]]] = {
     ".webp": ("WEBP", {"lossless": True}),
 }
 MOST = 2000  # mixes in a picture
+TOLD = 5  # mixes in doubt that are named on the console
 FRAME, HOLD = 90, 700  # milliseconds; the film rests where it shows a parent
 FILM_LEAST = 192  # pixels of the shorter side of a film's tiles
 
@@ -83,7 +85,8 @@ def resynthesise(
 
     Returns:
         The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
-        weights (for "slerp" and "crossover", whose weights are not two numbers, the position from 0 to 1).
+        weights (for "slerp" and "crossover", whose weights are not two numbers, the position from 0 to 1);
+        where classes can be read (`neighbours`), each cell's class, and the doubt that it is a parent's.
 
     Raises:
         ValueError: Fewer than two images, an unreadable one (named), or options that do not fit together.
@@ -125,6 +128,8 @@ def resynthesise(
     if known is not None:
         for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
             parent |= {"adapted": done, **found._asdict()}
+        if known.neighbours is not None:
+            receipt |= _classes(known.neighbours, x, mixes, cells, receipt["cells"])
     if fitted is not None:
         names = ("encoded", "codes_fitted", "decoder_fitted")
         receipt["refined"] = {"steps": refined, "errors": dict(zip(names, fitted.errors))}
@@ -155,7 +160,25 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
             lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
         if parent.get("unlike"):
             lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")
+    doubted = [cell for cell in receipt["cells"] if cell.get("doubt")]
+    if doubted:
+        lines.append(f"{len(doubted)} of {len(receipt['cells'])} mixes may show no class of their parents:")
+        lines += [f"  row {c['row'] + 1}, column {c['column'] + 1}: {c['doubt']}" for c in doubted[:TOLD]]
+    if len(doubted) > TOLD:
+        lines.append(f"  and {len(doubted) - TOLD} more, which the receipt names")
     return lines
+
+
+def _classes(
+    reader: Neighbours, x: Tensor, mixes: Tensor, cells: Sequence[Cell], accounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Read the class of every mix into its account; what to say of the reader in the receipt."""
+    parents, votes = reader.votes(x), reader.votes(mixes)
+    for cell, account, found in zip(cells, accounts, votes):
+        used = [parents[i] for i, weight in cell.weights.items() if weight > 0]
+        account |= {"reads_as": reader.names[int(found.argmax())], "doubt": reader.doubt(found, used)}
+    about = {"neighbours": reader.k, "training_images": len(reader.images), "clear": reader.clear}
+    return {"classes_read_by": about | {"right_of_reconstructed_test_images": round(reader.right, 4)}}
 
 
 def _settle(

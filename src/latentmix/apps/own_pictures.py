@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from latentmix.apps.neighbours import Neighbours, read_by
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
 from latentmix.methods.roles import Autoencodes, require
@@ -63,6 +64,7 @@ class Known:
         error: Median and 99th percentile of the test images' reconstruction error.
         nearest: Median and 99th percentile of their distance to the nearest of `training`.
         drawings: What the data have in common, if they are drawings on a plain background.
+        neighbours: Reads the class of a picture, if the training images have labels and can do so.
     """
 
     training: Tensor
@@ -70,6 +72,7 @@ class Known:
     error: tuple[float, float]
     nearest: tuple[float, float]
     drawings: Drawings | None
+    neighbours: Neighbours | None
 
 
 class Likeness(NamedTuple):
@@ -79,11 +82,13 @@ class Likeness(NamedTuple):
         error: Distance from the picture to its reconstruction.
         nearest: Distance to the nearest training image.
         unlike: Why the picture is unlike what the model knows; empty where it is not.
+        reads_as: Its class by its neighbours; empty where no class is read.
     """
 
     error: float
     nearest: float
     unlike: str
+    reads_as: str
 
 
 def know(method: Any, data: Data, remembered: int | None = None) -> Known:
@@ -98,24 +103,28 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
     """
     if remembered is None:
         remembered = max(1, min(REMEMBERED, NUMBERS // math.prod(data.shape)))
-    training = _spread(data.train.images.cpu(), remembered)
-    test = _spread(data.test.images.cpu(), TESTED)
-    x = as_pixels(test)
-    errors = distance(x, reconstruct(require(method, Autoencodes, "mixing"), x))
+    kept, rows = _spread(len(data.train), remembered), _spread(len(data.test), TESTED)
+    training = data.train.images.cpu()[kept]
+    x = as_pixels(data.test.images.cpu()[rows])
+    rebuilt = reconstruct(require(method, Autoencodes, "mixing"), x)
+    labels = None if data.train.labels is None else data.train.labels.cpu()[kept]
     return Known(
         training,
         len(data.train),
-        _usual(errors),
+        _usual(distance(x, rebuilt)),
         _usual(nearest(x, as_pixels(training))),
         drawings_of(training[:1000].numpy()) if training.shape[1] == 1 else None,
+        read_by(training, labels, data, rebuilt, rows),
     )
 
 
 def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     """Compare pictures (N, C, H, W) in [-1, 1] with what is usual for the model's test images."""
-    errors = distance(x, reconstruct(method, x))
-    away = nearest(x, as_pixels(known.training))
-    return [Likeness(e, d, _unlike(e, d, known)) for e, d in zip(errors.tolist(), away.tolist(), strict=True)]
+    errors = distance(x, reconstruct(method, x)).tolist()
+    away = nearest(x, as_pixels(known.training)).tolist()
+    reader = known.neighbours
+    read = [""] * len(x) if reader is None else [reader.names[c] for c in reader.votes(x).argmax(1).tolist()]
+    return [Likeness(e, d, _unlike(e, d, known), c) for e, d, c in zip(errors, away, read, strict=True)]
 
 
 def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Image.Image, list[str]]:
@@ -245,9 +254,9 @@ def _usual(values: Tensor) -> tuple[float, float]:
     return float(values.quantile(0.5)), float(values.quantile(0.99))
 
 
-def _spread(images: Tensor, count: int) -> Tensor:
-    """At most `count` images, evenly spaced."""
-    return images if len(images) <= count else images[torch.linspace(0, len(images) - 1, count).long()]
+def _spread(images: int, count: int) -> Tensor:
+    """At most `count` of so many images, evenly spaced: their rows."""
+    return torch.arange(images) if images <= count else torch.linspace(0, images - 1, count).long()
 
 
 def _examine(pixels: NDArray[np.float64]) -> tuple[float, float] | None:

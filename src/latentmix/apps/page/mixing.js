@@ -27,16 +27,38 @@ const Mixing = (() => {
     return Math.sqrt(sum / x.length) / 2;
   }
 
-  /* The nearest of many pictures, given as bytes one behind the other. */
-  function nearest(pixels, pictures) {
+  /* The k nearest of many pictures, given as bytes one behind the other: their indices, and the first's distance. */
+  function nearest(pixels, pictures, k = 1) {
     const n = pixels.length, x = Float32Array.from(pixels, (v) => (Math.min(1, Math.max(-1, v)) + 1) * 127.5);
-    let best = Infinity, index = 0;
-    for (let k = 0; k * n < pictures.length; k++) {
+    const best = []; // [sum of squares, index], in order
+    for (let i = 0; i * n < pictures.length; i++) {
+      const bound = best.length < k ? Infinity : best[k - 1][0];
       let sum = 0;
-      for (let i = 0, j = k * n; i < n && sum < best; i++, j++) sum += (x[i] - pictures[j]) ** 2;
-      if (sum < best) { best = sum; index = k; }
+      for (let p = 0, q = i * n; p < n && sum < bound; p++, q++) sum += (x[p] - pictures[q]) ** 2;
+      if (sum >= bound) continue;
+      let place = best.length;
+      while (place && best[place - 1][0] > sum) place--;
+      best.splice(place, 0, [sum, i]);
+      best.length = Math.min(best.length, k);
     }
-    return { distance: Math.sqrt(best / n) / 255, index };
+    return { distance: Math.sqrt(best[0][0] / n) / 255, index: best[0][1], indices: best.map(([, i]) => i) };
+  }
+
+  /* Classes by the votes of the nearest training images, as neighbours.py. */
+  function votes(indices, { labels, names }) {
+    const count = new Array(names.length).fill(0);
+    indices.forEach((i) => { count[labels[i]]++; });
+    return count;
+  }
+  const winner = (count) => count.indexOf(Math.max(...count));
+
+  /* Why a mix with these votes may show none of its parents' classes; empty if it does. */
+  function doubt(count, parents, { names, k, clear }) {
+    const classes = [...new Set(parents.map(winner))].sort((a, b) => a - b), read = winner(count);
+    const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = classes.map((c) => names[c]).join(" or ");
+    if (theirs >= clear) return "";
+    if (classes.includes(read)) return `hard to read: ${theirs} of the ${k} nearest training images show ${known}`;
+    return `reads as ${names[read]}, not as ${known}: ${count[read]} of the ${k} nearest training images show ${names[read]}, and ${theirs} show ${known}`;
   }
 
   /* Ghosting and collapse of a mix of decoded parents by their shares; null where nothing was mixed. */
@@ -50,5 +72,5 @@ const Mixing = (() => {
     return { ghosting: share(distance(pixels, blend)), collapse: share(toParent) };
   }
 
-  return { lerp, slerp, crossover, weighted, distance, nearest, exposures };
+  return { lerp, slerp, crossover, weighted, distance, nearest, votes, winner, doubt, exposures };
 })();

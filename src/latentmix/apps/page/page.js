@@ -31,11 +31,18 @@ const Page = (() => {
     const code = await engine.encode(parent.pixels), copy = await engine.decode(code);
     if (mine < turn && slots[slot] && slots[slot].turn > mine) return;
     const clipped = copy.map((v) => Math.min(1, Math.max(-1, v)));
-    const error = Mixing.distance(parent.pixels, clipped), near = Mixing.nearest(parent.pixels, model.thumbnails).distance;
-    slots[slot] = { ...parent, code, copy, error, near, turn: mine, unlike: unlike(error, near) };
+    const error = Mixing.distance(parent.pixels, clipped), found = look(parent.pixels), near = found.distance;
+    slots[slot] = { ...parent, code, copy, error, near, votes: found.votes, turn: mine, unlike: unlike(error, near) };
     showParent(slot);
     await refresh();
   }
+
+  /* The nearest training images, and their votes where classes can be read. */
+  function look(pixels) {
+    const { reader } = model, near = Mixing.nearest(pixels, model.thumbnails, reader ? reader.k : 1);
+    return { ...near, votes: reader && Mixing.votes(near.indices, reader) };
+  }
+  const readAs = (votes) => (votes ? model.reader.names[Mixing.winner(votes)] : undefined);
 
   function unlike(error, near) {
     const { error: usual, nearest: away } = model.known;
@@ -57,6 +64,7 @@ const Page = (() => {
       strong.textContent = "Unlike what this model knows: ";
       state.append(strong, `${p.unlike}.`);
     } else state.append(`Reconstruction off by ${percent(p.error, 1)} of the pixel range (test images: ${percent(model.known.error[0], 1)}).`);
+    if (p.votes) state.append(` Reads as ${readAs(p.votes)}.`);
     $(`undo-${slot}`).hidden = !p.canvas || (!p.done.length && !p.plain);
     $(`undo-${slot}`).textContent = p.plain ? "Adapt it to the model" : "Use it unchanged";
   }
@@ -112,8 +120,10 @@ const Page = (() => {
 
   async function show(mix) {
     const pixels = await engine.decode(mix.code), copies = SLOTS.map((s) => slots[s].copy);
-    const honesty = Mixing.exposures(pixels, copies, mix.shares), near = Mixing.nearest(pixels, model.thumbnails);
-    shown = { pixels, mix, honesty, near };
+    const honesty = Mixing.exposures(pixels, copies, mix.shares), near = look(pixels);
+    const used = SLOTS.filter((_, k) => mix.shares[k] > 0);
+    const doubt = near.votes ? Mixing.doubt(near.votes, used.map((s) => slots[s].votes), model.reader) : "";
+    shown = { pixels, mix, honesty, near, doubt };
     paint($("mix"), pixels);
     const blend = new Float32Array(pixels.length);
     SLOTS.forEach((s, k) => slots[s].pixels.forEach((v, i) => { blend[i] += mix.shares[k] * v; }));
@@ -123,7 +133,7 @@ const Page = (() => {
     meter("ghosting", honesty.ghosting);
     meter("collapse", honesty.collapse);
     meter("nearest", near.distance, 2 * model.known.nearest[1], 1);
-    const said = word(honesty, near), parts = mix.shares.map((w, i) => `${percent(w)} ${SLOTS[i]}`).filter((_, i) => mix.shares[i] > 0);
+    const said = word(honesty, near, doubt), parts = mix.shares.map((w, i) => `${percent(w)} ${SLOTS[i]}`).filter((_, i) => mix.shares[i] > 0);
     $("mix").setAttribute("aria-label", `The mix: ${parts.join(", ")}. ${said}`);
     $("position").setAttribute("aria-valuetext", `${percent(position())} of the way from A to B`);
     clearTimeout(sayLater);
@@ -136,7 +146,8 @@ const Page = (() => {
     $(`bar-${name}`).firstElementChild.style.width = `${Math.min(100, 100 * (value || 0) / full)}%`;
   }
 
-  function word({ ghosting, collapse }, near) {
+  function word({ ghosting, collapse }, near, doubt) {
+    if (doubt) return `In doubt: ${ghosting === null ? "this reconstruction" : "this mix"} ${doubt.startsWith("hard") ? "is " : ""}${doubt}.`;
     if (ghosting === null) return "A parent’s reconstruction, unmixed.";
     const strange = SLOTS.filter((s, i) => shown.mix.shares[i] > 0 && slots[s].unlike);
     if (strange.length) return `Parent ${strange.join(" and ")} is unlike what this model knows; the mix may be too.`;
@@ -214,11 +225,11 @@ const Page = (() => {
     const parents = await Promise.all(used.map(async (slot) => {
       const p = slots[slot], raw = asBytes(p.pixels);
       const from = p.kind === "test image" ? { kind: p.kind, row: p.row } : { kind: p.kind, file: p.file, sha256: p.sha256 };
-      return { slot, ...from, done: p.done, error: p.error, nearest: p.near, unlike: p.unlike,
+      return { slot, ...from, done: p.done, error: p.error, nearest: p.near, unlike: p.unlike, reads_as: readAs(p.votes),
         pixels: btoa(String.fromCharCode(...raw)), pixels_sha256: await sha256(raw) };
     }));
     const { ghosting, collapse } = shown.honesty;
-    return { latentmix: model.version, model: model.model, shape: model.shape, parents, mix: shown.mix.how,
+    return { latentmix: model.version, model: model.model, shape: model.shape, parents, mix: { ...shown.mix.how, reads_as: readAs(shown.near.votes), doubt: shown.doubt },
       honesty: { ghosting, collapse, nearest: shown.near.distance, training_images: model.training },
       output: { file: "mix.png", sha256: await sha256(new Uint8Array(await blob.arrayBuffer())) } };
   }

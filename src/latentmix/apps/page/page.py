@@ -86,6 +86,7 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         "of": known.of,
         "bytes": content.add(known.training.numpy()),
     }
+    words["reader"] = _reader(known, content)
     page = _filled(run, known, words, content.packed(), data.name)
     if len(page.encode()) > MOST:
         raise NoPage(
@@ -197,7 +198,23 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, nam
         shape=run.shape,
         units=int(np.prod(code_shape(run.method))),
         training={"count": len(known.training), "of": known.of},
+        reader=known.neighbours if words["reader"] else None,
     )
+
+
+def _reader(known: Known, content: Content) -> dict[str, Any] | None:
+    """What the page needs to read classes: the labels of the training images that it holds."""
+    reader = known.neighbours
+    if reader is None or len(reader.names) > 256 or len(reader.labels) < len(known.training):
+        return None
+    labels = content.add(reader.labels.numpy().astype(np.uint8))
+    return {
+        "labels": labels,
+        "names": reader.names,
+        "k": reader.k,
+        "clear": reader.clear,
+        "right": reader.right,
+    }
 
 
 def _names(data: Data, rows: Tensor) -> list[str]:

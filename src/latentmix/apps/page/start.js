@@ -28,6 +28,7 @@
       decode: async (h) => Engine.run(words.decode, constants, h, [1, ...words.codeShape]) };
   words.gallery.pictures = part(words.gallery.bytes);
   words.thumbnails = part(words.training.bytes);
+  if (words.reader) words.reader.labels = part(words.reader.labels);
   words.check = new Float32Array(content, words.check.offset, words.check.length);
   words.pictureSize = words.shape.reduce((a, b) => a * b, 1);
   words.training = { count: words.training.count, of: words.training.of };

@@ -1,0 +1,138 @@
+"""Classes of mixes by the training images nearest to them: by hand, and where they cannot be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import terminal
+from latentmix.apps.mix_images import remarks, resynthesise
+from latentmix.apps.neighbours import Neighbours, read_by
+from latentmix.apps.own_pictures import as_pixels, know, reconstruct
+
+
+def grey(*levels: int) -> torch.Tensor:
+    """Images of one grey each, (N, 1, 2, 2), uint8."""
+    return torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2).contiguous()
+
+
+@pytest.fixture
+def three_greys() -> Neighbours:
+    """Class a is dark, b is middle, c is light."""
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    images = grey(0, 10, 20, 110, 120, 130, 235, 245, 255)
+    return Neighbours(images, labels, ("a", "b", "c"), k=3, clear=2, right=1.0)
+
+
+def test_the_nearest_training_images_vote(three_greys) -> None:
+    found = three_greys.votes(as_pixels(grey(12, 63, 120, 250)))
+    assert found.tolist() == [[3, 0, 0], [2, 1, 0], [0, 3, 0], [0, 0, 3]]  # 20, 110 and 10 are nearest to 63
+
+
+def test_a_mix_that_reads_as_a_third_class_is_named(three_greys) -> None:
+    dark, middle, light = three_greys.votes(as_pixels(grey(5, 122, 250)))
+    assert three_greys.doubt(middle, [dark, light]) == (
+        "reads as b, not as a or c: 3 of the 3 nearest training images show b, and 0 show a or c"
+    )
+    assert three_greys.doubt(light, [dark, light]) == ""
+    assert three_greys.doubt(middle, [dark, middle]) == ""
+    torn = torch.tensor([1, 1, 1])
+    assert three_greys.doubt(torn, [dark, dark]) == "hard to read: 1 of the 3 nearest training images show a"
+    assert three_greys.doubt(torn, [dark, light]) == ""
+
+
+def test_the_bound_is_what_three_in_four_reconstructed_test_images_reach(digits_run, digits) -> None:
+    known = know(digits_run.method, digits)
+    rows = torch.linspace(0, len(digits.test) - 1, 250).long()
+    truth, copies = digits.test.labels[rows], digits.test.pixels(rows)  # a perfect autoencoder
+    reader = read_by(known.training, digits.train.labels, digits, copies, rows)
+    votes = reader.votes(copies)
+    own = votes.gather(1, truth[:, None])[:, 0]
+    assert (own >= reader.clear).double().mean() >= 0.75
+    assert (own > reader.clear).double().mean() <= 0.75
+    assert reader.right == pytest.approx((votes.argmax(1) == truth).double().mean().item())
+
+
+def test_classes_are_not_read_where_the_neighbours_are_often_wrong(digits_run, digits) -> None:
+    rows = torch.arange(100)
+    noise = torch.rand(100, *digits.shape) * 2 - 1
+    assert read_by(digits.train.images, digits.train.labels, digits, noise, rows) is None
+    assert read_by(digits.train.images, None, digits, noise, rows) is None
+    bare = dataclasses.replace(digits, test=dataclasses.replace(digits.test, labels=None))
+    assert read_by(digits.train.images, digits.train.labels, bare, noise, rows) is None
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[int]]:
+    """Files of two test images of the model at hand whose mix reads as neither of them."""
+    import latentmix
+    from latentmix.scoring import data_of
+
+    run = latentmix.open_run("digits")
+    data = data_of(run)
+    known = know(run.method, data)
+    x = data.test.pixels(torch.arange(40))
+    with torch.no_grad():
+        h = run.method.encode(x)
+        i, j = torch.combinations(torch.arange(40)).T
+        votes = known.neighbours.votes(run.method.decode((h[i] + h[j]) / 2))
+    classes = known.neighbours.votes(x).argmax(1)
+    theirs = votes.gather(1, torch.stack([classes[i], classes[j]], 1)).sum(1)
+    worst = int(theirs.argmin())
+    rows, folder, files = [int(i[worst]), int(j[worst])], tmp_path_factory.mktemp("pair"), []
+    for row in rows:
+        files.append(folder / f"{row}.png")
+        Image.fromarray(data.test.images[row, 0].numpy()).save(files[-1])
+    return files, rows
+
+
+def test_the_command_line_and_the_receipt_name_it(pair, tmp_path: Path) -> None:
+    files, _ = pair
+    done = terminal.typed("mix", "digits", *map(str, files), "--steps", "3", "--out", "x.png", cwd=tmp_path)
+    assert done.code == 0, done.err
+    receipt = json.loads((tmp_path / "x.png.json").read_text())
+    first, middle, last = receipt["cells"]
+    assert middle["doubt"].startswith(("reads as", "hard to read"))
+    assert f"row 1, column 2: {middle['doubt']}" in done.err
+    assert "mixes may show no class of their parents:" in done.err
+    assert receipt["classes_read_by"]["neighbours"] == 20
+    assert [p["reads_as"] for p in receipt["parents"]] == [first["reads_as"], last["reads_as"]]
+
+
+def test_many_doubts_are_counted_and_not_all_printed() -> None:
+    cells = [{"row": 0, "column": c, "doubt": "hard to read"} for c in range(9)]
+    lines = remarks({"parents": [], "cells": cells})
+    assert lines[0] == "9 of 9 mixes may show no class of their parents:"
+    assert lines[-1] == "  and 4 more, which the receipt names"
+    assert len(lines) == 7
+
+
+def test_without_labels_nothing_is_said_of_classes(digits_run, digits, tmp_path: Path) -> None:
+    splits = {s: dataclasses.replace(getattr(digits, s), labels=None) for s in ("train", "valid", "test")}
+    known = know(digits_run.method, dataclasses.replace(digits, **splits, class_names=()))
+    assert known.neighbours is None
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for row, file in enumerate(files):
+        Image.fromarray(digits.test.images[row, 0].numpy()).save(file)
+    receipt = resynthesise(digits_run, files, out=tmp_path / "x.png", known=known)
+    assert "classes_read_by" not in receipt
+    assert all("doubt" not in cell for cell in receipt["cells"])
+    assert all(parent["reads_as"] == "" for parent in receipt["parents"])
+
+
+def test_unmixed_reconstructions_read_as_their_pictures(digits) -> None:
+    import latentmix
+    from latentmix.scoring import data_of
+
+    run = latentmix.open_run("digits")
+    data = data_of(run)
+    reader = know(run.method, data).neighbours
+    x = data.test.pixels(torch.arange(200))
+    pictures, copies = (reader.votes(y).argmax(1) for y in (x, reconstruct(run.method, x)))
+    assert np.mean((pictures == copies).numpy()) > 0.85
