@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from one_node_slurm import missing, one_node
 
 from latentmix import runs
 from latentmix.tables import ray_cluster, result, slurm
@@ -105,10 +106,11 @@ def test_a_node_of_ray_is_removed_and_the_training_finishes(tmp_path: Path) -> N
 @pytest.mark.timeout(1200)
 def test_a_job_of_slurm_is_requeued_and_finishes(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'latentmix[slurm]'")
-    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
-        pytest.skip("no Slurm answers here")
-    driver, task = begun(tmp_path, "main")
-    queue = ["squeue", "--noheader", "--name=latentmix", "--array", "--format=%i"]
-    (job,) = subprocess.run(queue, capture_output=True, text=True, check=True).stdout.split()
-    subprocess.run(["scontrol", "requeue", job], check=True)
-    check(driver, tmp_path, task)
+    if missing():
+        pytest.skip(f"{missing()} of Slurm is not here; Debian's packages are slurmctld and slurmd")
+    with one_node(tmp_path / "slurm"):
+        driver, task = begun(tmp_path / "out", "main")
+        queue = ["squeue", "--noheader", "--name=latentmix", "--array", "--format=%i"]
+        (job,) = subprocess.run(queue, capture_output=True, text=True, check=True).stdout.split()
+        subprocess.run(["scontrol", "requeue", job], check=True)
+        check(driver, tmp_path / "out", task)

@@ -128,12 +128,13 @@ from test_execute import slow
 from latentmix.tables import plan
 from latentmix.tables.workers import Workers
 if __name__ == "__main__":
-    sys.exit(not Workers(jobs=2).make(plan.plan(slow(), "paper"), Path(sys.argv[1])))
+    tasks = plan.plan(slow(int(sys.argv[3])), "paper")
+    sys.exit(not Workers(jobs=2).make(tasks, Path(sys.argv[1])))
 """
 
 
-def slow() -> Table:
-    """Two trainings of a second or two."""
+def slow(count: int = 2) -> Table:
+    """Trainings of a second or two."""
     settings = {
         "image_size": 16,
         "batch_size": 32,
@@ -141,49 +142,69 @@ def slow() -> Table:
         "data": "digits",
         "epochs": 4,
     }
-    cells = tuple(Cell(f"{i}", {**settings, "lr": 1e-3 * (i + 1)}) for i in range(2))
+    cells = tuple(Cell(f"{i}", {**settings, "lr": 1e-3 * (i + 1)}) for i in range(count))
     return Table("slow", "x", "x", cells, scales={"paper": Scale(seeds=1)})
 
 
-def start(out: Path, script: Path) -> subprocess.Popen[bytes]:
-    words = [sys.executable, str(script), str(out), str(Path(__file__).parent)]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def start(out: Path, script: Path, count: int = 2) -> subprocess.Popen[bytes]:
+    """The command that makes `count` trainings, in a process group of its own."""
+    words = [sys.executable, str(script), str(out), str(Path(__file__).parent), str(count)]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def steps_of(folder: Path) -> list[int]:
     return [record["step"] for record in runs.read_log(folder) if record["kind"] == "train"]
 
 
+def files(folder: Path) -> dict[str, tuple[int, int]]:
+    """{path: inode and time of the last change} of everything below a folder."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "checkpoints" / "last" / "model.safetensors").read_bytes()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_killed_at_random_moments_no_finished_cell_is_repeated_or_lost(tmp_path: Path) -> None:
-    """SIGKILL of the command alone: its workers notice, and another command continues at once."""
-    script = tmp_path / "command.py"
+def test_killed_twenty_times_no_finished_cell_is_repeated_or_lost_and_no_step_repeated(
+    tmp_path: Path,
+) -> None:
+    """SIGKILL of the command, with its workers or alone, at random moments, also while it ends or only reads.
+
+    At the end every cell has the weights, bit for bit, and the log of a table that was never stopped.
+    """
+    script, count, kills = tmp_path / "command.py", 16, 0
     script.write_text(SCRIPT)
-    out, tasks, generator = tmp_path / "out", plan(slow(), "paper"), random.Random(0)
-    finished: dict[str, int] = {}
-    for _ in range(20):
-        process = start(out, script)
+    out, tasks, generator = tmp_path / "out", plan(slow(count), "paper"), random.Random(0)
+    finished: dict[str, dict[str, tuple[int, int]]] = {}
+    while kills < 20:
+        process = start(out, script, count)
         try:
             process.wait(generator.uniform(2.0, 9.0))
         except subprocess.TimeoutExpired:
-            process.kill()
+            kills += 1
+            if generator.random() < 0.5:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
         process.wait()
+        time.sleep(2.5)  # workers that lost their command notice within a second, and end
         for task in tasks:
-            path = result.folder_of(out, task.key) / result.RESULT
+            here = result.folder_of(out, task.key)
             if result.read(out, task) is not None:
-                made = path.stat().st_mtime_ns
+                made = {name: when for name, when in files(here).items() if "lease" not in name}
                 assert finished.setdefault(task.key, made) == made, "a finished cell was made again"
             else:
                 assert task.key not in finished, "a finished cell was lost"
-        if len(finished) == len(tasks):
-            break
-    while process.returncode != 0:
-        process = start(out, script)
-        assert process.wait(800) == 0, process.stderr
+    print(f"{kills} kills, {len(finished)} of {len(tasks)} cells finished until the last one")
+    assert start(out, script, count).wait(800) == 0
+    work(tasks, tmp_path / "never stopped")
     for task in tasks:
-        steps = steps_of(result.run_of(out, task.key))
-        assert steps == sorted(set(steps)), "a step is in the log twice"
+        stopped, whole = (result.run_of(place, task.key) for place in (out, tmp_path / "never stopped"))
+        assert steps_of(stopped) == steps_of(whole), "a step is missing in the log, or in it twice"
+        assert weights(stopped) == weights(whole), "a step was repeated or left out"
 
 
 @pytest.mark.timeout(900)
