@@ -107,7 +107,8 @@ manifold.huggingface manifold.lightning manifold.timm manifold.rows
 manifold.manifold_mixup
 manifold.passes
 manifold.masks manifold.labels manifold.layers manifold.first_pass
-manifold.inspection
+manifold.inspection manifold.training_mode
+manifold.trial_run
 manifold.hooks manifold.recompute
 networks
 networks.folded_stem

@@ -344,11 +344,13 @@ def test_masks_that_pass_a_layer_by_are_said_to() -> None:
     with pytest.warns(UserWarning, match=r"'layers.0' is passed by 1 bool \(6, 7\).*masks="):
         with ManifoldMixup(model, ["layers.0"])(6) as m:
             m.loss(F.cross_entropy, model(ids, mask), y)
+    with pytest.warns(UserWarning, match=r"'layers.0' is passed by mask bool \(6, 7\), the same for these"):
+        with ManifoldMixup(model, ["layers.0"])(6) as m:
+            m.loss(F.cross_entropy, model(ids, mask=torch.ones_like(mask)), y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for m_or_equal in ({"masks": {"mask": torch.logical_or}}, {}):
-            shown = mask if m_or_equal else torch.ones_like(mask)
-            with ManifoldMixup(model, ["layers.0"], **m_or_equal)(6) as m:
+        for shown in (mask, torch.ones_like(mask)):
+            with ManifoldMixup(model, ["layers.0"], masks={"mask": torch.logical_or})(6) as m:
                 m.loss(F.cross_entropy, model(ids, mask=shown), y)
     with pytest.raises(ValueError, match="takes an argument 'padding'"):
         ManifoldMixup(model, ["layers.0"], masks={"padding": torch.logical_or})

@@ -147,7 +147,7 @@ def test_auto_refuses_a_network_whose_only_stack_is_a_branch_and_runs_a_given_ex
     x, scale = torch.randn(2, 3), torch.tensor(2.0)
     assert ManifoldMixup(Picky(), example=(x, scale)).layers == ["blocks.0", "blocks.1"]
     assert ManifoldMixup(Picky(), example={"x": x, "scale": scale}).layers == ["blocks.0", "blocks.1"]
-    with pytest.raises(TypeError, match="scale"):
+    with pytest.raises(ValueError, match=r"it fails .*scale.*: give another example, or name layers"):
         ManifoldMixup(Picky(), example=x)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 
 from latentmix.manifold.hooks import first_real
-from latentmix.manifold.inspection import INPUT, Inputs, Trial, Unfit, undisturbed
+from latentmix.manifold.inspection import Trial, Unfit
+from latentmix.manifold.training_mode import passed_in_training
+from latentmix.manifold.trial_run import INPUT, Inputs, undisturbed
 
 
 def examine(
@@ -49,7 +51,11 @@ def examine(
         return False
     try:
         with undisturbed(model):
-            conclusive, notes = _examine(Trial(model, layers, inputs, dims, rows), inputs, masks)
+            trial = Trial(model, layers, inputs, dims, rows)
+            conclusive, passed, notes = _examine(trial, inputs, masks)
+        if conclusive:
+            others = [name for name in layers if name not in passed]
+            notes += map(_in_training, passed_in_training(model, others, trial.here))
     except Unfit:
         raise
     except Exception as error:
@@ -64,10 +70,10 @@ def examine(
     return conclusive
 
 
-def _examine(trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> tuple[bool, list[str]]:
-    """Whether there was anything to see, and what to warn of."""
+def _examine(trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> tuple[bool, list[str], list[str]]:
+    """Whether there was anything to see, which layers are passed by, and what to warn of."""
     if not trial.apart > 0:
-        return False, []
+        return False, [], []
     reached = [name for name in trial.layers if name == INPUT or len(trial.held[name]) == 1]
     for name in reached:
         if name != INPUT:
@@ -88,18 +94,23 @@ def _examine(trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> tuple[bo
     # A loss that the network computes itself depends on labels, and shows nothing.
     passed = [] if trial.only_numbers else [name for name in reached if not trial.whole(name)]
     notes = [_passed_by(name, trial, inputs, masks) for name in passed]
+    if not masks and not trial.only_numbers:
+        entries = [entry for entry, _ in inputs.masks()]
+        for name in (name for name in reached if name not in passed):
+            seen = (entry for entry, (_, t) in zip(entries, trial.here.masks()) if not trial.blind(name, t))
+            notes += [_alike(name, entry) for entry in [*seen][:1]]
     if not trial.random and not trial.independent():
         notes.append(
             f"a sample's outputs depend on other samples in dimension {inputs.dim} of the input, also in "
             "evaluation mode: is that the batch? If not, give batch_dim"
         )
-    return True, [note for note in notes if note]
+    return True, passed, [note for note in notes if note]
 
 
 def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]) -> str:
     """Say what passes a layer by: an input that cannot be mixed, or another path through the network."""
     entries = [entry for entry, _ in inputs.fixed()]  # these have the shapes of the batch
-    beside = [entry for entry, (_, t) in zip(entries, trial.here.fixed()) if trial.whole(name, besides=t)]
+    beside = [entry for entry, (_, t) in zip(entries, trial.here.fixed()) if trial.whole(name, besides=[t])]
     if name == INPUT:
         rest = [entry for entry in beside or entries if entry.split()[0] not in masks]
         left = "; ".join(rest)
@@ -110,7 +121,7 @@ def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]
             )
         if not rest:
             return ""
-        return f"layer 'input' leaves {left} unmixed, and the outputs depend on it"
+        return _left(name, left)
     if not beside:
         return (
             f"layer {name!r} is passed by: with its output held, the network's outputs still change with the "
@@ -119,9 +130,33 @@ def _passed_by(name: str, trial: Trial, inputs: Inputs, masks: Mapping[str, Any]
         )
     if masks:
         return ""
+    return _left(name, beside[0])
+
+
+def _left(name: str, entry: str) -> str:
+    """Say which input stays that of the sample itself."""
+    if name == INPUT:
+        return f"layer 'input' leaves {entry} unmixed, and the outputs depend on it"
     return (
-        f"layer {name!r} is passed by {beside[0]}, which stays that of the sample itself. If it is a padding "
+        f"layer {name!r} is passed by {entry}, which stays that of the sample itself. If it is a padding "
         "mask, give masks="
+    )
+
+
+def _alike(name: str, entry: str) -> str:
+    """Say that a mask passes a layer by, which shows nothing on these samples."""
+    return (
+        f"layer {name!r} is passed by {entry}, the same for these samples. Where samples are padded "
+        "differently, each would keep its own mask: give masks="
+    )
+
+
+def _in_training(name: str) -> str:
+    """Say that something passes a layer by which evaluation mode does not have."""
+    return (
+        f"layer {name!r} is passed by in training mode: with its output held, the outputs still change with "
+        "the input, over an auxiliary head or a branch that evaluation mode leaves out. Labels are mixed as "
+        "if nothing passed. Name a layer in front of it"
     )
 
 

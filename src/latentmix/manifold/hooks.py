@@ -66,6 +66,11 @@ def refuse_wrapped(model: nn.Module) -> None:
     """Raise a ValueError if hooks must not go on this model any more: it is wrapped or compiled."""
     for name, module in model.named_modules():
         where = f" in {name!r}" if name else ""
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"the model is scripted or traced by torch.jit{where}, which takes no hooks: give the model "
+                "from before torch.jit, or use torch.compile"
+            )
         if type(module).__name__ in WRAPPERS:
             raise ValueError(
                 f"the model is wrapped already ({type(module).__name__}{where}): make ManifoldMixup first, "
@@ -120,8 +125,9 @@ def named_tensors(
         yield name, value
         return
     items = _items(value)
-    if objects and not items and not isinstance(value, nn.Module | type) and hasattr(value, "__dict__"):
-        items = list(vars(value).items())
+    if objects and not items and not isinstance(value, nn.Module | type):
+        slots = [slot for kind in type(value).__mro__ for slot in _slots(kind) if hasattr(value, slot)]
+        items = [*getattr(value, "__dict__", {}).items(), *((slot, getattr(value, slot)) for slot in slots)]
     for key, part in items if depth else ():
         place = f"{name}.{key}" if name else str(key)
         yield from named_tensors(part, place, objects=objects, depth=depth - 1)
@@ -146,6 +152,11 @@ def _with(value: Any, parts: dict[Any, Any]) -> Any:
         else:
             changed[key] = new
     return changed
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

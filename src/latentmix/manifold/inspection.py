@@ -9,28 +9,27 @@ and outputs follow the samples when these are put into another order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.hooks import (
-    first_real,
-    is_real,
-    named_tensors,
-    replace_every,
-    replace_first,
-    tensors,
+from latentmix.manifold.hooks import is_real
+from latentmix.manifold.trial_run import (
+    INPUT,
+    Inputs,
+    distance,
+    length,
+    run,
+    take,
+    undisturbed,
+    without_zeros,
 )
 
 
 class Unfit(ValueError):
     """A layer, or an input, that cannot be mixed."""
-
-
-INPUT = "input"  # the name of the network's own input, the paper's k = 0
 
 
 class Layer(NamedTuple):
@@ -47,47 +46,6 @@ class Layer(NamedTuple):
     shape: tuple[int, ...] | None = None
     whole: bool | None = None
     matters: bool | None = None
-
-
-class Inputs(NamedTuple):
-    """What a network is called with: `size` samples along dimension `dim` of its tensors of that size."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    dim: int
-    size: int
-
-    @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim: int) -> Inputs:
-        """Take the size from the first tensor that has this dimension.
-
-        Raises:
-            ValueError: There is none.
-        """
-        for t in tensors((args, dict(kwargs))):
-            if t.ndim > dim:
-                return cls(args, kwargs, dim, t.shape[dim])
-        raise ValueError(f"no input has a dimension {dim}, which is to be the batch")
-
-    def holds_batch(self, t: Tensor) -> bool:
-        return t.ndim > self.dim and t.shape[self.dim] == self.size
-
-    def rows(self, rows: Sequence[int], keep: Callable[[Tensor], bool] = lambda t: False) -> Inputs:
-        """Samples of these rows instead; `keep` says of which tensors they stay what they are."""
-
-        def take(t: Tensor) -> Tensor:
-            return _take(t, self.dim, rows) if self.holds_batch(t) and not keep(t) else t
-
-        args, kwargs = replace_every((self.args, dict(self.kwargs)), take)
-        return Inputs(args, kwargs, self.dim, len(rows))
-
-    def fixed(self) -> list[tuple[str, Tensor]]:
-        """Tensors of the batch that cannot be mixed: integers, which are tokens, indices, labels or masks."""
-        return [
-            (f"{name.partition('.')[2]} {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}", t)
-            for name, t in named_tensors((self.args, dict(self.kwargs)))
-            if self.holds_batch(t) and not is_real(t)
-        ]
 
 
 class Trial:
@@ -114,7 +72,7 @@ class Trial:
     ) -> None:
         self.model, self.layers, self.dims, self.n = model, list(layers), dims, len(rows)
         self.order = [self.n - 1, *range(self.n - 1)]
-        self._filled = _without_zeros(model)
+        self._filled = without_zeros(model)
         self.here = inputs.rows(rows)
         self.moved = self.here.rows(self.order)
         self.plain, self.held = self._run(self.here)
@@ -126,10 +84,11 @@ class Trial:
         self._seen = [i for i, pair in enumerate(pairs) if self._in_order(*pair)]
         self.only_numbers = all(t.ndim == 0 for t in self.plain)
         self.follows = bool(self._seen) or self.only_numbers
-        self.apart = _distance(self._answers(self.plain), self._answers(shifted))
+        self.apart = distance(self._answers(self.plain), self._answers(shifted))
         again, _ = self._run(self.here, seed=1)
         # A network that draws numbers in evaluation mode too shows nothing by a difference between orders.
-        self.random = _distance(self.plain, again) > self.tolerance * max(self.apart, 1e-12)
+        self.jitter = distance(self.plain, again)
+        self.random = self.jitter > self.tolerance * max(self.apart, 1e-12)
 
     def state(self, name: str) -> Tensor:
         """What the layer held, one tensor of real numbers.
@@ -147,32 +106,60 @@ class Trial:
         """
         dim = self.dims.get(name, 0)
         h, moved, other = (_only(name, held[name]) for held in (self.held, self.held_moved, self.held_other))
-        if not (_length(h, dim) == _length(moved, dim) == self.n and _length(other, dim) == self.other_size):
+        if not (length(h, dim) == length(moved, dim) == self.n and length(other, dim) == self.other_size):
             raise Unfit(
                 f"layer {name!r} holds {tuple(h.shape)} for {self.n} samples: its dimension {dim} is not the "
                 f"batch. {_advice(h, self.n, dim)}"
             )
-        expected = _take(h, dim, self.order)
-        if _distance([expected], [moved]) > self.tolerance * _distance([h], [moved]) and not self.random:
+        expected = take(h, dim, self.order)
+        if distance([expected], [moved]) > self.tolerance * distance([h], [moved]) and not self.random:
             raise Unfit(
                 f"layer {name!r} holds {tuple(h.shape)}, and its dimension {dim} does not follow the samples "
                 f"when they are put into another order, so it is not the batch. {_advice(h, self.n, dim)}"
             )
 
-    def whole(self, name: str, besides: Tensor | None = None) -> bool | None:
+    def whole(self, name: str, besides: Sequence[Tensor] = ()) -> bool | None:
         """Whether the outputs depend on the input through this layer only; None if nothing can be seen.
 
         Arguments:
-            besides: One of the inputs `here`, which may reach the outputs in another way.
+            besides: Inputs of `here` that may reach the outputs in another way.
         """
         if not self.apart > 0:
             return None
+
+        def among(t: Tensor) -> bool:
+            return any(t is each for each in besides)
+
         if name == INPUT:  # what can be mixed is held, and only the rest moves
-            outputs, _ = self._run(self.here.rows(self.order, keep=lambda t: is_real(t) or t is besides))
+            outputs, _ = self._run(self.here.rows(self.order, keep=lambda t: is_real(t) or among(t)))
         else:
-            moved = self.here.rows(self.order, keep=lambda t: t is besides)
+            moved = self.here.rows(self.order, keep=among)
             outputs, _ = self._run(moved, name, self.state(name))
-        return _distance(self._answers(self.plain), self._answers(outputs)) <= self.tolerance * self.apart
+        return self._same(outputs)
+
+    def blind(self, name: str, mask: Tensor) -> bool:
+        """Whether the outputs stay the same when a mask, one of the inputs `here`, hides the last place.
+
+        The layer is held. What fails with such a mask shows nothing.
+        """
+        hidden = mask.clone()
+        hidden[..., -1] = ~mask[..., -1] if mask.dtype == torch.bool else (mask[..., -1] == 0).to(mask.dtype)
+        try:
+            inputs = self.here.replaced(mask, hidden)
+            outputs, _ = self._run(inputs, *(() if name == INPUT else (name, self.state(name))))
+        except Exception:
+            return True
+        return not all(bool(t.isfinite().all()) for t in outputs) or self._same(outputs)
+
+    def _same(self, outputs: list[Tensor]) -> bool:
+        """Whether outputs are those of the plain run: the same kernels ran on the same numbers.
+
+        A leak may be small beside what the samples differ by, so only rounding is allowed.
+        """
+        plain, eps = self._answers(self.plain), max(torch.finfo(t.dtype).eps for t in self.plain)
+        scale = max((float(t.abs().max()) for t in plain if t.numel()), default=0.0)
+        allowed = min(self.tolerance * self.apart, max(1e-5 * self.apart, 4 * eps * scale, 4 * self.jitter))
+        return distance(plain, self._answers(outputs)) <= allowed
 
     def matters(self, name: str) -> bool | None:
         """Whether other samples' states in this layer change the outputs at all."""
@@ -180,17 +167,17 @@ class Trial:
             return None
         if name == INPUT:
             return True
-        outputs, _ = self._run(self.here, name, _take(self.state(name), self.dims.get(name, 0), self.order))
-        return _distance(self._answers(self.plain), self._answers(outputs)) > 0
+        outputs, _ = self._run(self.here, name, take(self.state(name), self.dims.get(name, 0), self.order))
+        return distance(self._answers(self.plain), self._answers(outputs)) > 0
 
     def independent(self) -> bool:
         """Whether outputs of a sample stay the same when another sample is replaced."""
         outputs, _ = self._run(self.here.rows([*range(self.n - 1), 0]))
         for i in self._seen:
             for dim in {0, self.here.dim}:
-                if _length(self.plain[i], dim) == self.n == _length(outputs[i], dim):
+                if length(self.plain[i], dim) == self.n == length(outputs[i], dim):
                     first, second = (t.narrow(dim, 0, self.n - 1) for t in (self.plain[i], outputs[i]))
-                    if _distance([first], [second]) > self.tolerance * self.apart:
+                    if distance([first], [second]) > self.tolerance * self.apart:
                         return False
         return True
 
@@ -200,54 +187,26 @@ class Trial:
 
     def _in_order(self, a: Tensor, b: Tensor) -> bool:
         """Whether b is a in the other order: along the batch, or a dimension into which it was flattened."""
-        if a.shape != b.shape or not _distance([a], [b]) > 0:
+        if a.shape != b.shape or not distance([a], [b]) > 0:
             return False
-        allowed = self.tolerance * _distance([a], [b])
+        allowed = self.tolerance * distance([a], [b])
         every = a  # where all samples are compared with all, two dimensions are the batch
         for dim in (d for d in range(a.ndim) if a.shape[d] == self.n):
-            every = _take(every, dim, self.order)
-        if every is not a and _distance([every], [b]) <= allowed:
+            every = take(every, dim, self.order)
+        if every is not a and distance([every], [b]) <= allowed:
             return True
         for dim in {0, self.here.dim}:
-            if _length(a, dim) and a.shape[dim] % self.n == 0:
+            if length(a, dim) and a.shape[dim] % self.n == 0:
                 for sizes, at in (((self.n, -1), dim), ((-1, self.n), dim + 1)):
-                    expected = _take(a.unflatten(dim, sizes), at, self.order)
-                    if _distance([expected], [b.unflatten(dim, sizes)]) <= allowed:
+                    expected = take(a.unflatten(dim, sizes), at, self.order)
+                    if distance([expected], [b.unflatten(dim, sizes)]) <= allowed:
                         return True
         return False
 
     def _run(
         self, inputs: Inputs, forced: str | None = None, state: Tensor | None = None, seed: int = 0
     ) -> tuple[list[Tensor], dict[str, list[Tensor | None]]]:
-        """Outputs of real numbers, and what layers held at each call; `forced` is held at `state`."""
-        torch.manual_seed(seed)
-        held: dict[str, list[Tensor | None]] = {name: [] for name in self.layers}
-
-        def look(name: str, value: Any) -> Any:
-            h = first_real(value)
-            held[name].append(None if h is None else h.clone())
-            if name != forced or state is None:
-                return None
-            return replace_first(value, lambda h: state.to(h).clone())
-
-        handles = []
-        for name in self.layers:
-            if name == INPUT:
-                hook = self.model.register_forward_pre_hook
-                handles.append(hook(lambda m, args, kwargs: look(INPUT, (args, kwargs)), with_kwargs=True))
-            else:
-                after = self.model.get_submodule(name).register_forward_hook
-                handles.append(after(lambda m, args, output, name=name: look(name, output)))
-        try:
-            output = torch.func.functional_call(self.model, self._filled, inputs.args, dict(inputs.kwargs))
-        finally:
-            for handle in handles:
-                handle.remove()
-        # A model with a loss and hidden states besides has its answer under this name.
-        answer = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
-        # Nor are the caches of a language model answers: of objects only what there is nothing else than.
-        real = [t for _, t in named_tensors(answer, objects=False) if t.is_floating_point()]
-        return real or [t for t in tensors(answer) if t.is_floating_point()], held
+        return run(self.model, self.layers, self._filled, inputs, forced, state, seed)
 
 
 def inspect_layers(
@@ -272,43 +231,6 @@ def inspect_layers(
         ]
 
 
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, and afterwards every module and generator as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
-    try:
-        for module, _ in modes:  # not by .eval(), which some modules take as a sign to change their weights
-            module.training = False
-        torch.backends.mha.set_fastpath_enabled(False)  # it would pass hooks by
-        with torch.no_grad(), torch.random.fork_rng([d for d in devices if d is not None]):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in modes:
-            module.training = mode
-
-
-def _without_zeros(model: nn.Module) -> dict[str, Tensor]:
-    """Values for weights that are all zero, as those of a last layer or of a branch often are at the start.
-
-    With them nothing could be seen: the network would give one answer for all samples.
-    """
-    generator = torch.Generator("cpu").manual_seed(0)
-    filled = {}
-    for name, p in model.named_parameters():
-        if p.is_floating_point() and not name.endswith("bias") and p.numel() and not p.any():
-            scale = p[0].numel() ** -0.5 if p.ndim > 1 else 1.0
-            values = (
-                torch.randn(p.shape, generator=generator, device="cpu")
-                if p.ndim > 1
-                else torch.ones(p.shape, device="cpu")
-            )
-            filled[name] = (scale * values).to(p)
-    return filled
-
-
 def _only(name: str, held: list[Tensor | None]) -> Tensor:
     if len(held) != 1:
         raise Unfit(f"the forward pass reaches layer {name!r} {len(held)} times, not once")
@@ -322,18 +244,3 @@ def _advice(h: Tensor, n: int, dim: int) -> str:
     if others:
         return f"If dimension {others[0]} is, give batch_dim={others[0]}; otherwise name another layer"
     return "Give its batch_dim, or name another layer"
-
-
-def _take(t: Tensor, dim: int, rows: Sequence[int]) -> Tensor:
-    return t.index_select(dim, torch.tensor(rows, device=t.device))
-
-
-def _length(t: Tensor, dim: int) -> int:
-    return t.shape[dim] if t.ndim > dim else 0
-
-
-def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """The largest difference between tensors; infinite where their shapes differ."""
-    if len(a) != len(b) or any(s.shape != t.shape for s, t in zip(a, b)):
-        return float("inf")
-    return max((float((s.double() - t.double()).abs().max()) for s, t in zip(a, b) if s.numel()), default=0.0)

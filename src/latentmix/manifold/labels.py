@@ -23,6 +23,12 @@ def take(y: Any, rows: Tensor) -> Any:
         return {key: take(value, rows) for key, value in y.items()}
     if isinstance(y, tuple) and hasattr(y, "_fields"):
         return type(y)(*(take(value, rows) for value in y))
+    if isinstance(y, list) and any(isinstance(value, Mapping) for value in y):
+        raise ValueError(
+            "labels are a list of dictionaries, which looks like one for each sample, as of objects in an "
+            "image: give one dictionary of tensors with the batch in front, or mix labels by `m.perm` and "
+            "`m.lam`"
+        )
     if isinstance(y, tuple | list):
         return type(y)(take(value, rows) for value in y)
     if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(rows):

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.inspection import INPUT as INPUT
-from latentmix.manifold.inspection import Inputs, Trial, undisturbed
+from latentmix.manifold.inspection import Trial
+from latentmix.manifold.training_mode import passed_in_training
+from latentmix.manifold.trial_run import INPUT as INPUT
+from latentmix.manifold.trial_run import Inputs, undisturbed
 
 
 def find_layers(
@@ -75,9 +77,13 @@ def _whole_blocks(model: nn.Module, example: Any, dim: int) -> list[str]:
             try:
                 watched = [name for stack in stacks for name in stack]
                 trial = Trial(model, watched, inputs, dict.fromkeys(watched, dim), list(range(inputs.size)))
-            except Exception:  # an input of our own guess that does not fit
+            except Exception as error:  # an input of our own guess that does not fit
                 if example is not None:
-                    raise
+                    raise ValueError(
+                        "layers='auto' runs the network on samples of the example, in another order and "
+                        f"number, and it fails ({type(error).__name__}: {error}): give another example, or "
+                        "name layers"
+                    ) from error
                 continue
             if not trial.apart > 0:
                 raise ValueError(
@@ -91,6 +97,8 @@ def _whole_blocks(model: nn.Module, example: Any, dim: int) -> list[str]:
                 )
             for stack in stacks:
                 whole = [name for name in stack if _can_be_mixed(trial, name)]
+                beside = passed_in_training(model, whole, inputs) if len(whole) > 1 else []
+                whole = [name for name in whole if name not in beside]
                 if len(whole) > 1:
                     return whole[:-1]
         raise ValueError(
@@ -105,7 +113,8 @@ def _can_be_mixed(trial: Trial, name: str) -> bool:
         trial.check_batch(name)
     except ValueError:
         return False
-    return bool(trial.whole(name) and trial.matters(name))
+    masks = [t for _, t in trial.here.masks()]  # these are merged by `masks`, or the first pass warns of them
+    return bool(trial.whole(name, besides=masks) and trial.matters(name))
 
 
 def _stacks(model: nn.Module) -> list[list[str]]:

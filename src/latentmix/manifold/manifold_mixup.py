@@ -26,13 +26,22 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.manifold.first_pass import examine
-from latentmix.manifold.hooks import InputHook, OutputHook, drop_inert, in_backward, refuse_wrapped, tensors
-from latentmix.manifold.inspection import INPUT, Inputs, Layer, inspect_layers
+from latentmix.manifold.hooks import (
+    InputHook,
+    OutputHook,
+    drop_inert,
+    in_backward,
+    named_tensors,
+    refuse_wrapped,
+    tensors,
+)
+from latentmix.manifold.inspection import Layer, inspect_layers
 from latentmix.manifold.layers import find_layers, inputs_of, probabilities
 from latentmix.manifold.masks import Merge, attach
 from latentmix.manifold.passes import PLAIN
 from latentmix.manifold.passes import MixedPass as MixedPass
 from latentmix.manifold.recompute import Journal
+from latentmix.manifold.trial_run import INPUT, Inputs
 from latentmix.mixing import Mix, Mixup
 
 _LIVING: weakref.WeakSet[ManifoldMixup] = weakref.WeakSet()
@@ -135,8 +144,11 @@ class ManifoldMixup:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._journal: Journal[MixedPass] = Journal()
         self._attach()
+        self._shown: set[str] | None = None  # names of the example's inputs, until the first mixed pass
         if example is not None and check:
-            self._examine(inputs_of(example, input_dim), most=None)
+            inputs = inputs_of(example, input_dim)
+            self._examine(inputs, most=None)
+            self._shown = {name for name, _ in named_tensors((inputs.args, dict(inputs.kwargs)))}
 
     def __call__(
         self,
@@ -270,9 +282,15 @@ class ManifoldMixup:
         m = self._active
         if torch.compiler.is_compiling() or m is None:
             pass
-        elif self._attempts < ATTEMPTS and m._drawn and not in_backward():
+        elif m._drawn and not in_backward():
             args, kwargs = value
-            self._examine(Inputs(args, kwargs, self._input_dim, m._size), most=4)
+            if (
+                self._shown is not None
+            ):  # an input that the example lacked, such as a mask, may pass layers by
+                more = {name for name, _ in named_tensors((args, kwargs))} - self._shown
+                self._attempts, self._shown = 0 if more else self._attempts, None
+            if self._attempts < ATTEMPTS:
+                self._examine(Inputs(args, kwargs, self._input_dim, m._size), most=4)
         return self._apply(self.layers.index(INPUT), value) if INPUT in self.layers else None
 
     def _apply(self, index: int, value: Any) -> Any:
@@ -298,7 +316,11 @@ class ManifoldMixup:
 
     def _examine(self, inputs: Inputs, most: int | None) -> None:
         dims = dict(zip(self.layers, self.batch_dims))
-        conclusive = examine(self.model, self.layers, inputs, dims, most, self._masks)
+        active, self._active = self._active, None  # the network also runs in training mode, and is not mixed
+        try:
+            conclusive = examine(self.model, self.layers, inputs, dims, most, self._masks)
+        finally:
+            self._active = active
         self._attempts = ATTEMPTS if conclusive else self._attempts + 1
         self._examined = True
         if not conclusive and self._attempts == ATTEMPTS:

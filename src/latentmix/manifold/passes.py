@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.manifold.hooks import in_backward, replace_every, replace_first, tensors
-from latentmix.manifold.inspection import INPUT
 from latentmix.manifold.labels import Criterion, accuracy, mixed_loss
 from latentmix.manifold.masks import Merge
+from latentmix.manifold.trial_run import INPUT
 from latentmix.mixing.draws import Mix, combine, pair
 
 PLAIN = object()  # marks the output of a forward pass that was not mixed

@@ -1,0 +1,178 @@
+"""One run of a network on a few samples: what it is called with, what its layers held, what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentmix.manifold.hooks import (
+    first_real,
+    is_real,
+    named_tensors,
+    replace_every,
+    replace_first,
+    tensors,
+)
+
+INPUT = "input"  # the name of the network's own input, the paper's k = 0
+
+
+class Inputs(NamedTuple):
+    """What a network is called with: `size` samples along dimension `dim` of its tensors of that size."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    dim: int
+    size: int
+
+    @classmethod
+    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], dim: int) -> Inputs:
+        """Take the size from the first tensor that has this dimension.
+
+        Raises:
+            ValueError: There is none.
+        """
+        for t in tensors((args, dict(kwargs))):
+            if t.ndim > dim:
+                return cls(args, kwargs, dim, t.shape[dim])
+        raise ValueError(f"no input has a dimension {dim}, which is to be the batch")
+
+    def holds_batch(self, t: Tensor) -> bool:
+        return t.ndim > self.dim and t.shape[self.dim] == self.size
+
+    def rows(self, rows: Sequence[int], keep: Callable[[Tensor], bool] = lambda t: False) -> Inputs:
+        """Samples of these rows instead; `keep` says of which tensors they stay what they are."""
+
+        def moved(t: Tensor) -> Tensor:
+            return take(t, self.dim, rows) if self.holds_batch(t) and not keep(t) else t
+
+        args, kwargs = replace_every((self.args, dict(self.kwargs)), moved)
+        return Inputs(args, kwargs, self.dim, len(rows))
+
+    def replaced(self, old: Tensor, new: Tensor) -> Inputs:
+        """The same with one tensor in the place of another."""
+        args, kwargs = replace_every((self.args, dict(self.kwargs)), lambda t: new if t is old else t)
+        return Inputs(args, kwargs, self.dim, self.size)
+
+    def named(self) -> list[tuple[str, Tensor]]:
+        """All tensors that have the batch's length, such as ("attention_mask int64 (4, 7)", ...)."""
+        return [
+            (f"{name.partition('.')[2]} {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}", t)
+            for name, t in named_tensors((self.args, dict(self.kwargs)))
+            if self.holds_batch(t)
+        ]
+
+    def fixed(self) -> list[tuple[str, Tensor]]:
+        """Of these the ones that cannot be mixed: integers, which are tokens, indices, labels or masks."""
+        return [(name, t) for name, t in self.named() if not is_real(t)]
+
+    def masks(self) -> list[tuple[str, Tensor]]:
+        """Of the named ones those that look like padding masks: by their name, or sequences of booleans."""
+        return [
+            (name, t)
+            for name, t in self.named()
+            if ("mask" in name.lower() or t.dtype == torch.bool) and t.ndim > self.dim + 1
+        ]
+
+
+def run(
+    model: nn.Module,
+    layers: Sequence[str],
+    values: dict[str, Tensor],
+    inputs: Inputs,
+    forced: str | None = None,
+    state: Tensor | None = None,
+    seed: int = 0,
+) -> tuple[list[Tensor], dict[str, list[Tensor | None]]]:
+    """Outputs of real numbers, and what layers held at each call; `forced` is held at `state`.
+
+    Arguments:
+        values: Weights and buffers in the place of the model's own.
+    """
+    torch.manual_seed(seed)
+    held: dict[str, list[Tensor | None]] = {name: [] for name in layers}
+
+    def look(name: str, value: Any) -> Any:
+        h = first_real(value)
+        held[name].append(None if h is None else h.clone())
+        if name != forced or state is None:
+            return None
+        return replace_first(value, lambda h: state.to(h).clone())
+
+    handles = []
+    for name in layers:
+        if name == INPUT:
+            hook = model.register_forward_pre_hook
+            handles.append(hook(lambda m, args, kwargs: look(INPUT, (args, kwargs)), with_kwargs=True))
+        else:
+            after = model.get_submodule(name).register_forward_hook
+            handles.append(after(lambda m, args, output, name=name: look(name, output)))
+    try:
+        output = torch.func.functional_call(model, values, inputs.args, dict(inputs.kwargs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    # A model with a loss and hidden states besides has its answer under this name.
+    answer = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
+    # Nor are the caches of a language model answers: of objects only what there is nothing else than.
+    real = [t for _, t in named_tensors(answer, objects=False) if t.is_floating_point()]
+    return real or [t for t in tensors(answer) if t.is_floating_point()], held
+
+
+@contextmanager
+def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
+    """No gradients, evaluation or training mode, and afterwards every module and generator as it was.
+
+    A network that is in training mode already stays as it is: some of its modules may be frozen.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
+    try:
+        for module, _ in modes if not (training and model.training) else ():
+            module.training = training  # not by .eval(), which some modules take as a sign to change weights
+        torch.backends.mha.set_fastpath_enabled(False)  # it would pass hooks by
+        with torch.no_grad(), torch.random.fork_rng([d for d in devices if d is not None]):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, mode in modes:
+            module.training = mode
+
+
+def without_zeros(model: nn.Module) -> dict[str, Tensor]:
+    """Values for weights that are all zero, as those of a last layer or of a branch often are at the start.
+
+    With them nothing could be seen: the network would give one answer for all samples.
+    """
+    generator = torch.Generator("cpu").manual_seed(0)
+    filled = {}
+    for name, p in model.named_parameters():
+        if p.is_floating_point() and not name.endswith("bias") and p.numel() and not p.any():
+            scale = p[0].numel() ** -0.5 if p.ndim > 1 else 1.0
+            values = (
+                torch.randn(p.shape, generator=generator, device="cpu")
+                if p.ndim > 1
+                else torch.ones(p.shape, device="cpu")
+            )
+            filled[name] = (scale * values).to(p)
+    return filled
+
+
+def take(t: Tensor, dim: int, rows: Sequence[int]) -> Tensor:
+    return t.index_select(dim, torch.tensor(rows, device=t.device))
+
+
+def length(t: Tensor, dim: int) -> int:
+    return t.shape[dim] if t.ndim > dim else 0
+
+
+def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """The largest difference between tensors; infinite where their shapes differ."""
+    if len(a) != len(b) or any(s.shape != t.shape for s, t in zip(a, b)):
+        return float("inf")
+    return max((float((s.double() - t.double()).abs().max()) for s, t in zip(a, b) if s.numel()), default=0.0)
