@@ -95,6 +95,7 @@ metrics.frechet metrics.few_labels metrics.knn metrics.clusters metrics.deep_pro
 metrics.disentanglement metrics.lines metrics.probe metrics.reconstruction
 metrics.interpolation metrics.robustness
 metrics.classification
+metrics.features.given
 metrics.walks.mixes metrics.features.inception
 metrics.features
 metrics.walks metrics.factors metrics.fit metrics.features.kept
@@ -137,6 +138,7 @@ data.found
 mixing
 mixing.mixers mixing.other_libraries mixing.paths
 mixing.draws
+outside
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -133,7 +133,7 @@ def evaluate(
             identity = {"weights_sha256": run.weights_sha256, "options": json.loads(json.dumps(options))}
             kept = runs.read_scores(folder).get(key) if keeps else None
             same_data = data is None or (kept or {}).get("protocol", {}).get("data") == data.fingerprint
-            if kept and same_data and {k: kept.get(k) for k in identity} == identity:
+            if kept and same_data and {k: kept.get(k) for k in identity} == identity and lasting(options):
                 scores[key] = kept
                 _warn(key, kept, say)
                 continue
@@ -156,6 +156,11 @@ def evaluate(
                     say(f"{key} cannot be kept: {error}")
             _warn(key, scores[key], say)
     return scores, failures
+
+
+def lasting(options: Mapping[str, Any]) -> bool:
+    """Whether options say all that decides a score: the place of a user's network does not."""
+    return options.get("features", "classifier") in ("classifier", "inception")
 
 
 def _warn(key: str, score: Mapping[str, Any], say: Callable[[str], None]) -> None:

@@ -15,24 +15,23 @@ module in the current folder: only installed packages and PYTHONPATH are searche
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import os
 import pkgutil
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
 from latentmix.config.bounds import bounded
 from latentmix.data.names import name_of
+from latentmix.outside import PartError as PartError
+from latentmix.outside import module as module
+from latentmix.outside import trust as trust
+from latentmix.outside import trusted as trusted
 
 CONTEXT = ("shape", "num_classes", "num_attributes", "start")
 FOLDERS = {
@@ -45,11 +44,6 @@ FOLDERS = {
 BUILDS = ("autoencoder", "critic", "classifier", "generator")  # methods of networks, named by what they build
 GROUP = "latentmix.parts"
 OUTSIDE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
-_trusted: set[Path] = set()
-
-
-class PartError(ValueError):
-    """A name leads to nothing, or to something that is not a part; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +73,13 @@ def find(kind: str) -> dict[str, Part]:
         ValueError: Two parts have the same name.
     """
     found: dict[str, Part] = {}
-    for module in _modules(kind):
-        for name, make in _candidates(kind, module):
-            if name in found and not module.__name__.startswith("latentmix."):
+    for listed in _modules(kind):
+        for name, make in _candidates(kind, listed):
+            if name in found and not listed.__name__.startswith("latentmix."):
                 continue  # somebody else's part of the same name: module:Name leads to it
             if name in found:
-                raise ValueError(f"two {kind} parts are named {name!r}: one is in {module.__name__}")
-            found[name] = _part(kind, name, make, module)
+                raise ValueError(f"two {kind} parts are named {name!r}: one is in {listed.__name__}")
+            found[name] = _part(kind, name, make, listed)
     return dict(sorted(found.items()))
 
 
@@ -109,32 +103,6 @@ def get(kind: str, name: str) -> Part | None:
     elif not isinstance(thing, type) or not _is(kind, thing):
         raise PartError(f"{name} is no {kind}: {WANTED[kind]}")
     return _part(kind, name, thing, thing)
-
-
-def module(place: str, name: str) -> ModuleType:
-    """Return the installed module, or the file that the user named, in which something is to be found.
-
-    Arguments:
-        place: "my_package.my_module" or "./my_file.py".
-        name: What is wanted of it, for the message.
-
-    Raises:
-        PartError: It is missing or fails, or is a file that the command line does not name.
-    """
-    return _file(place) if place.endswith(".py") else _importable(place, name)
-
-
-def trust(arguments: Iterable[str]) -> None:
-    """Allow the files that are named on the command line, as in ``method=./mine.py:Mine``, to be executed."""
-    for argument in arguments:
-        match = re.fullmatch(r"(?:[\w.]+=)?(.+\.py)(?::.*)?", argument)
-        if match is not None:
-            _trusted.add(Path(match[1]).expanduser().resolve())
-
-
-def trusted() -> tuple[str, ...]:
-    """The files that may be executed, for `trust` in another process."""
-    return tuple(map(str, sorted(_trusted)))
 
 
 def spelled(cls: type, kind: str) -> str:
@@ -214,53 +182,6 @@ def _below_method(cls: type) -> Iterator[type]:
         if c.__module__ == "latentmix.methods" and c.__name__ == "Method":
             return
         yield c
-
-
-def _importable(place: str, name: str) -> ModuleType:
-    """Import a module of an installed package or from PYTHONPATH, but not from the current folder."""
-    wanted = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    here, path = Path.cwd(), list(sys.path)
-    kept = {Path(entry).resolve() for entry in wanted}
-    try:
-        sys.path[:] = [e for e in path if Path(e or ".").resolve() != here or here in kept]
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        missing = error.name or place
-        if place != missing and not place.startswith(missing + "."):
-            raise PartError(f"{name}: importing {place} needs {missing}, which is not installed") from error
-        raise PartError(
-            f"{name}: no module {missing} is installed or on PYTHONPATH; for a file write ./FILE.py:NAME"
-        ) from error
-    except Exception as error:
-        raise PartError(f"{name}: importing {place} fails with {type(error).__name__}: {error}") from error
-    finally:
-        sys.path[:] = path
-
-
-def _file(place: str) -> ModuleType:
-    """Execute a trusted file, once, and return it as a module."""
-    path = Path(place).expanduser().resolve()
-    if path not in _trusted:
-        raise PartError(
-            f"{path} would have to be run, and files are run only if this command names them; "
-            f"add --allow {place}"
-        )
-    module_name = f"latentmix_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    if not path.is_file():
-        raise PartError(f"{place}: no such file")
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise PartError(f"{place} fails with {type(error).__name__}: {error}") from error
-    return module
 
 
 def _options(make: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

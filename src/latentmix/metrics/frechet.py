@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from latentmix.data import Data
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, device_of, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
-from latentmix.metrics.features.inception import inception
+from latentmix.metrics.features.given import network
 from latentmix.metrics.walks.mixes import Mixing, mix, mixer_of
 from latentmix.metrics.walks.variety import IMAGES, distances, measure
 
@@ -32,7 +32,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    features: Literal["classifier", "inception"] = "classifier",
+    features: str = "classifier",
     mixing: Mixing = "own",
     n: Count = 10_000,
     draws: Annotated[int, Field(ge=2)] = 3,
@@ -46,25 +46,26 @@ def evaluate(
     are given for reconstructions and for the test images.
 
     Arguments:
-        features: Those of a small classifier trained on the same data, or of Inception v3.
+        features: "classifier", a small one that is trained on the same data; "inception", Inception v3; or a
+            network of the user's: NET.onnx, a folder in transformers' format, or module:function.
         mixing: The mixing function: the method's own (mixup where it has none), "mixup" or "bernoulli".
         n: How many images of each side, at most.
         draws: Independent draws of mixes for the 95 % interval, 2 or more; draw i is judged by the classifier
-            trained with `seed + i`, or by Inception.
+            trained with `seed + i`, or by the other network.
 
     Returns:
         Means over the draws: `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage`, `class_score`
         of mixes, all NaN if the model is collapsed; `frechet_low`, `frechet_high`; `frechet_reconstruction`,
         `kernel_reconstruction`; `frechet_real`, `kernel_real`, `class_score_real`; and the variety, see
-        `walks.variety`.
+        `walks.variety`. A network of the user's tells no classes, so that the class score is left out.
 
     Raises:
         ValueError: Too few images (2 for each feature, which Inception has 2,048 of), data without labels for
-            the classifier, no Inception at hand, or draws out of range.
+            the classifier, no such network at hand, or draws out of range.
     """
     if draws < 2:
         raise ValueError(f"draws={draws}: an interval takes 2 or more")
-    own = inception(device_of(method)) if features == "inception" else None
+    own = network(features, device_of(method), data.shape[1])
     g = torch.Generator().manual_seed(seed)
     train = torch.randperm(len(data.train), generator=g)[:n]
     test = torch.randperm(len(data.test), generator=g)[:n]
@@ -89,6 +90,8 @@ def evaluate(
         found.append(values | precision_recall(real, fake) | {"class_score": class_score(p_fake)} | fixed)
     some = test[:IMAGES].to(data.test.images.device)
     variety = measure(data.test.pixels(some).cpu(), rebuilt[:IMAGES], mixes)
+    if not nets[0].classes:
+        found = [{k: v for k, v in values.items() if not k.startswith("class_score")} for values in found]
     scores = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
     low, high = interval([v["frechet"] for v in found])
     scores |= {"frechet_low": low, "frechet_high": high}

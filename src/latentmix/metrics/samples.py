@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from latentmix.data import Data
 from latentmix.methods.roles import Samples, require
 from latentmix.metrics import Count, Score, device_of, folder_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
-from latentmix.metrics.features.inception import inception
+from latentmix.metrics.features.given import network
 from latentmix.metrics.features.statistics import Statistics, of_real, statistics
 from latentmix.metrics.frechet import frechet_gaussian, interval, precision_recall, radii
 
@@ -22,6 +22,7 @@ LEAST = 0.5  # of each measure of variety, where real images have 1
 # Repeating one good image, or one of each class, wins these; the distances notice that variety is missing.
 FOOLED = ("class_score", "class_score_deviation", "precision", "density")
 VARIETY = ("variety", "variety_nearest", "variety_classes")
+OF_CLASSES = ("class_score", "class_score_deviation", "class_score_real", "variety_classes")
 
 
 @metric
@@ -30,7 +31,7 @@ def evaluate(
     data: Data,
     *,
     seed: int = 0,
-    features: Literal["classifier", "inception"] = "classifier",
+    features: str = "classifier",
     n: Count = 10_000,
     splits: Annotated[int, Field(ge=2)] = 10,
     draws: Count = 3,
@@ -42,11 +43,12 @@ def evaluate(
     256 levels of a file first.
 
     Arguments:
-        features: Those of a small classifier trained on the same data, or of Inception v3.
+        features: "classifier", a small one that is trained on the same data; "inception", Inception v3; or a
+            network of the user's: NET.onnx, a folder in transformers' format, or module:function.
         n: How many images to generate, and to compare with at most of the training and of the test images.
         splits: Parts of the samples over which the class score is averaged, as published.
         draws: Independent draws of samples; draw i is judged by the classifier trained with `seed + i`, or by
-            Inception.
+            the other network.
 
     Returns:
         Means over the draws. `frechet_train`, `frechet_test`: distance of samples to each split.
@@ -55,16 +57,17 @@ def evaluate(
         `variety_nearest`, `variety_classes`: see `variety`. If the samples are collapsed, the class score,
         precision and density are NaN, because repeated images win them. For scale, of test images in the
         place of samples: `frechet_real`, `class_score_real`, `coverage_real`. With two draws or more,
-        `frechet_test_low` and `frechet_test_high`, the 95 % interval.
+        `frechet_test_low` and `frechet_test_high`, the 95 % interval. A network of the user's tells no
+        classes, so that the class score and `variety_classes` are left out.
 
     Raises:
         ValueError: A method that draws no samples, too few images (2 for each feature), samples that are not
-            finite, data without labels for the classifier, or no Inception at hand.
+            finite, data without labels for the classifier, or no such network at hand.
     """
     method = require(method, Samples, "samples")
     if n < splits:
         raise ValueError(f"n={n} samples make no {splits} splits")
-    own = inception(device_of(method)) if features == "inception" else None
+    own = network(features, device_of(method), data.shape[1])
     g = torch.Generator().manual_seed(seed)
     rows = {"train": torch.randperm(len(data.train), generator=g)[:n]}
     rows["test"] = torch.randperm(len(data.test), generator=g)[:n]
@@ -95,7 +98,8 @@ def evaluate(
                 **fixed,
             }
         )
-    values = {name: float(np.mean([v[name] for v in found])) for name in found[0]}
+    told = [name for name in found[0] if nets[0].classes or name not in OF_CLASSES]
+    values = {name: float(np.mean([v[name] for v in found])) for name in told}
     by_draw = [v["frechet_test"] for v in found]
     if draws > 1:
         values |= dict(zip(("frechet_test_low", "frechet_test_high"), interval(by_draw)))
@@ -112,9 +116,9 @@ def evaluate(
         "k": [3, 5],
         "seed": seed,
     }
-    collapsed = collapse({name: values[name] for name in VARIETY})
+    collapsed = collapse({name: values[name] for name in VARIETY if name in values})
     if collapsed["collapsed"]:
-        values |= dict.fromkeys(FOOLED, math.nan)
+        values |= {name: math.nan for name in FOOLED if name in values}
     return Score(values, protocol | collapsed)
 
 

@@ -214,7 +214,7 @@ const Pictures = (() => {
     const { width, height } = bitmap;
     if (width * height > MOST_PIXELS) {
       bitmap.close();
-      throw new Error(`${file.name} has ${width} x ${height} pixels, which is too large.`);
+      throw new Error(`${file.name} has ${width} x ${height} pixels, which is too large; reduce it to 89 million or fewer.`);
     }
     const ratio = Math.min(1, CANVAS / Math.max(width, height));
     const canvas = document.createElement("canvas");

@@ -233,7 +233,8 @@ def _decoded(raw: bytes) -> Picture:
     image = Image.open(io.BytesIO(raw), formats=_formats())
     width, height = image.size
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise BadImage(f"{width} x {height} pixels, too large")
+        most = f"{MAX_PIXELS // 1_000_000} million in all and {MAX_SIDE:,} a side"
+        raise BadImage(f"{width} x {height} pixels, too large; at most {most}")
     if not width * height:
         raise BadImage(f"{width} x {height} pixels")
     frames = getattr(image, "n_frames", 1)

@@ -69,6 +69,7 @@ class Features(NamedTuple):
         fingerprint: SHA-256 of its weights, first 16 digits.
         accuracy: On the validation images, so that a reader knows how much the features know; None where
             there are none with labels, or its classes are others than the data's.
+        classes: Whether it tells classes; one that does not has a head of a single class.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Features(NamedTuple):
     head: nn.Module
     fingerprint: str
     accuracy: float | None
+    classes: bool = True
 
     @property
     def protocol(self) -> dict[str, object]:
