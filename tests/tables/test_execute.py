@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -118,6 +119,43 @@ def test_a_damaged_result_is_made_again(table: Table, tmp_path: Path) -> None:
     assert result.state(tmp_path, task) == "interrupted"
     work([task], tmp_path)
     assert result.read(tmp_path, task) is not None
+
+
+def test_the_table_says_which_version_and_device_made_a_training(table: Table, tmp_path: Path) -> None:
+    tasks = plan(table, "smoke")
+    work(tasks, tmp_path)
+    path = result.folder_of(tmp_path, tasks[0].key) / result.RESULT
+    kept = json.loads(path.read_text())
+    assert kept["device"].startswith("cpu (")
+    path.write_text(json.dumps(kept | {"version": "0.0.1", "device": "another"}))
+    text = output.markdown(rows.read(table, "smoke", tasks, tmp_path))
+    assert "- made by latentmix 0.0.1: 1 of 2\n- trained on another: 1 of 2\n- trained on cpu (" in text
+    path.write_text(json.dumps({k: v for k, v in kept.items() if k != "device"}))  # as older versions kept it
+    text = output.markdown(rows.read(table, "smoke", tasks, tmp_path))
+    assert "trained on a device that was not noted: 1 of 2" in text
+    assert "made by" not in text
+
+
+def test_where_there_is_no_space_the_reason_says_so_and_the_others_go_on(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, full = execute._make, [True]
+
+    def no_space_once(task: Task, out: Path, device: str) -> None:
+        if full.pop() if full else False:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+        make(task, out, device)
+
+    monkeypatch.setattr(execute, "_make", no_space_once)
+    tasks = plan(table, "smoke")
+    work(tasks, tmp_path)
+    assert [result.state(tmp_path, task) for task in tasks] == ["failed", "finished"]
+    reason = result.reason(tmp_path, tasks[0].key)
+    assert reason is not None
+    assert reason.endswith(f"; make room where {tmp_path} lies, and the same command continues")
+    result.forgive(tmp_path, tasks)
+    work(tasks, tmp_path)
+    assert result.state(tmp_path, tasks[0]) == "finished"
 
 
 SCRIPT = """

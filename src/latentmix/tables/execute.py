@@ -7,6 +7,7 @@ finished is read, what was interrupted continues, what fails keeps its reason wh
 from __future__ import annotations
 
 import dataclasses
+import errno
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -127,7 +128,10 @@ def make_one(task: Task, out: Path, device: str, trusted: Sequence[str] = ()) ->
 
 def _work(tasks: Sequence[Task], out: Path, device: str, parent: int, trusted: Sequence[str]) -> None:
     catalogue.trust(trusted)
-    work(tasks, out, device, parent)
+    try:
+        work(tasks, out, device, parent)
+    except OSError as error:  # not even the reason of a failure can be written
+        sys.exit(f"a process ends: {error}")
 
 
 def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | None = None) -> None:
@@ -180,6 +184,8 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
             reason = str(error) if isinstance(error, ValueError | OSError | ArithmeticError) else repr(error)
             if isinstance(error, FileNotFoundError):
                 reason += f"; `--data DIR` names a folder with the data in DIR/{task.data}"
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                reason += f"; make room where {out} lies, and the same command continues"
             say(f"{task.name}: failed: {reason}")
             result.fail(out, task, reason)
         else:
@@ -210,6 +216,15 @@ def _make(task: Task, out: Path, device: str) -> None:
     scores = runs.read_scores(folder)
     seconds = scores.get("training", {}).get("seconds")
     measured = tuple(dict.fromkeys((*kept, *task.metrics)))
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    found = Result(folder, scores, settings, measured, seconds, latentmix.__version__, task.checkpoint, today)
+    found = Result(
+        folder,
+        scores,
+        settings,
+        measured,
+        seconds,
+        latentmix.__version__,
+        task.checkpoint,
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        device=runs.read_environment(folder).get("device", ""),
+    )
     result.write(out, task, found, settings)

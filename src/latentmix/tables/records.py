@@ -81,7 +81,8 @@ def write(tasks: Sequence[Task], out: Path, path: Path) -> int:
     return len(new)
 
 
-_KEYS = ("cell", "seed", "files", "settings", "scores", "metrics", "seconds", "version", "checkpoint", "date")
+_OF_RESULT = ("seconds", "version", "checkpoint", "date", "device")
+_KEYS = ("cell", "seed", "files", "settings", "scores", "metrics", *_OF_RESULT)
 
 
 def _record(task: Task, out: Path) -> Record | None:
@@ -93,7 +94,7 @@ def _record(task: Task, out: Path) -> Record | None:
         "seed": task.run.seed,
         "files": _files(task),
         "settings": task.portable.as_dict(),
-        **{name: getattr(made, name) for name in ("seconds", "version", "checkpoint", "date")},
+        **{name: getattr(made, name) for name in _OF_RESULT},
         "scores": dict(made.scores),
         "metrics": list(made.metrics),
     }

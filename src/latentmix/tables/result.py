@@ -32,6 +32,7 @@ class Result:
         checkpoint: Which weights the metrics judge, as it was asked for.
         date: Day on which it was finished, such as 2026-11-25.
         recorded: Whether it was made elsewhere, so that its run is not at hand.
+        device: What it was trained on, such as "NVIDIA H100" or "cpu (x86_64)"; "" where that was not kept.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Result:
     checkpoint: str | None = None
     date: str = ""
     recorded: bool = False
+    device: str = ""
 
 
 def folder_of(out: Path, key: str) -> Path:
@@ -93,6 +95,7 @@ def _parsed(folder: Path, kept: Mapping[str, Any], date: str, recorded: bool) ->
         kept["checkpoint"],
         kept.get("date", date),
         recorded,
+        kept.get("device") or "",
     )
 
 
@@ -113,6 +116,7 @@ def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) ->
         "version": result.version,
         "checkpoint": result.checkpoint,
         "date": result.date,
+        "device": result.device,
     }
     folder = folder_of(out, task.key)
     write_atomically(folder / RESULT, json.dumps(content, indent=1) + "\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+import latentmix
 from latentmix.config import protocol
 from latentmix.metrics import collapsed
 from latentmix.tables import result
@@ -136,8 +138,19 @@ def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
     failed = {task.name: why for task in tasks if (why := result.reason(out, task.key)) is not None}
     remarks = [f"failed: {name}: {why}" for name, why in failed.items()]
     remarks += [f"{cell}: {note}" for cell, note in {row.cell: row.note for row in found if row.note}.items()]
-    remarks += [*_changes(table, scale), *_deviations(tasks)]
+    remarks += [*_made(results), *_changes(table, scale), *_deviations(tasks)]
     return Outcome(table, scale, tasks, out, results, judged, _orders(table, found), remarks)
+
+
+def _made(results: Sequence[Result | None]) -> list[str]:
+    """By which other versions of latentmix, and on which devices, trainings were made."""
+    found = [made for made in results if made is not None]
+    other = Counter(made.version for made in found if made.version != latentmix.__version__)
+    lines = [f"made by latentmix {version}: {count} of {len(found)}" for version, count in other.items()]
+    devices = Counter(made.device or "a device that was not noted" for made in found)
+    if set(devices) - {"a device that was not noted"}:
+        lines += [f"trained on {device}: {count} of {len(found)}" for device, count in devices.items()]
+    return lines
 
 
 def _judged(found: Sequence[Row]) -> list[Row]:
