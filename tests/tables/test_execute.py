@@ -158,6 +158,20 @@ def test_where_there_is_no_space_the_reason_says_so_and_the_others_go_on(
     assert result.state(tmp_path, tasks[0]) == "finished"
 
 
+def test_a_run_that_lost_its_settings_keeps_its_weights_and_says_what_to_do(
+    table: Table, tmp_path: Path
+) -> None:
+    task = plan(table, "smoke")[0]
+    work([task], tmp_path)
+    folder = result.run_of(tmp_path, task.key)
+    (folder / "config.yaml").unlink()
+    (folder.parent / result.RESULT).unlink()
+    before = weights(folder)
+    work([task], tmp_path)
+    assert f"or delete {folder}, and it is trained anew" in str(result.reason(tmp_path, task.key))
+    assert weights(folder) == before
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -184,6 +184,8 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
             reason = str(error) if isinstance(error, ValueError | OSError | ArithmeticError) else repr(error)
             if isinstance(error, FileNotFoundError):
                 reason += f"; `--data DIR` names a folder with the data in DIR/{task.data}"
+            if isinstance(error, runs.RunError):
+                reason += f"; or delete {result.run_of(out, task.key)}, and it is trained anew"
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 reason += f"; make room where {out} lies, and the same command continues"
             say(f"{task.name}: failed: {reason}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from latentmix.runs import checkpoints
 from latentmix.runs.atomic import write_atomically
 from latentmix.tables import lease
 from latentmix.tables.plan import Task
@@ -162,5 +163,5 @@ def state(out: Path, task: Task) -> State:
 def remove_empty(out: Path, key: str) -> None:
     """Remove what a killed process left in a run's folder before it was a run."""
     folder = run_of(out, key)
-    if folder.is_dir() and not (folder / "config.yaml").exists():
+    if folder.is_dir() and not (folder / "config.yaml").exists() and not checkpoints.exist(folder):
         shutil.rmtree(folder)
