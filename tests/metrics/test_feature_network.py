@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentmix.data import Split, load
+from latentmix.data import Split, load, store
 from latentmix.data.sources.digits import Digits
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.metrics import evaluating, frechet
@@ -169,6 +169,23 @@ def test_a_damaged_file_is_named_and_made_again(toy_data, fresh_cache, damage):
         assert features.classifier(toy_data).fingerprint == mark
     assert file.read_bytes() == content
     assert [f.name for f in fresh_cache.iterdir()] == [file.name]
+
+
+def test_what_killed_processes_left_in_a_run_is_removed_and_what_is_being_written_stays(
+    toy_data, fresh_cache, tmp_path
+):
+    run = tmp_path / "run"
+    features.classifier(toy_data, folder=run)
+    (whole,) = run.iterdir()
+    (run / "left over.tmp").write_bytes(b"half of something")
+    with store.replacing(run / "other.safetensors") as stream:
+        stream.write(b"first half")
+        features.classifier(toy_data, folder=run)  # nothing to write: the network is there
+        (written,) = run.glob("*.tmp")
+        stream.write(b", second half")
+    assert {file.name for file in run.iterdir()} == {whole.name, "other.safetensors"}
+    assert (run / "other.safetensors").read_bytes() == b"first half, second half"
+    assert not written.exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ MAGIC = b"latmixd1"
 LARGE = 1 << 30  # bytes; larger sets stay on disk, and the system reads the pages that are asked for
 SPILL = 1 << 28  # bytes; larger arrays are filled on disk
 CHUNK = 1 << 24  # bytes copied at a time
+UNFINISHED = ".tmp"  # the end of the names of files that are being written
 
 Rows = NDArray[np.int64]
 
@@ -75,34 +77,46 @@ def write(
     Raises:
         OSError: There is no room, or the folder refuses.
     """
+    with replacing(file) as stream:
+        described = {}
+        for name, (array, rows) in arrays.items():
+            stream.write(bytes(-stream.tell() % 64))
+            offset, total = stream.tell(), hashlib.sha256()
+            for part in _parts(array, rows):
+                raw = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+                total.update(raw)
+                stream.write(raw)
+            count = len(array) if rows is None else len(rows)
+            described[name] = {
+                "dtype": array.dtype.str,
+                "shape": [count, *array.shape[1:]],
+                "offset": offset,
+                "sha256": total.hexdigest(),
+            }
+        end = json.dumps({"arrays": described, "meta": dict(meta)}).encode()
+        stream.write(end + hashlib.sha256(end).digest() + len(end).to_bytes(8, "little") + MAGIC)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes `file` at the end, complete or not at all.
+
+    What killed processes had begun to write in the same folder is removed.
+
+    Raises:
+        OSError: There is no room, or the folder refuses.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(file.parent)
-    handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
+    tidy(file.parent)
+    handle, temporary = _begin(file)
     try:
         with os.fdopen(handle, "wb") as stream:
-            _claim(stream.fileno())
-            described = {}
-            for name, (array, rows) in arrays.items():
-                stream.write(bytes(-stream.tell() % 64))
-                offset, total = stream.tell(), hashlib.sha256()
-                for part in _parts(array, rows):
-                    raw = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
-                    total.update(raw)
-                    stream.write(raw)
-                count = len(array) if rows is None else len(rows)
-                described[name] = {
-                    "dtype": array.dtype.str,
-                    "shape": [count, *array.shape[1:]],
-                    "offset": offset,
-                    "sha256": total.hexdigest(),
-                }
-            end = json.dumps({"arrays": described, "meta": dict(meta)}).encode()
-            stream.write(end + hashlib.sha256(end).digest() + len(end).to_bytes(8, "little") + MAGIC)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(file)
+        temporary.replace(file)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -169,12 +183,22 @@ def _claim(handle: int) -> bool:
     return True
 
 
-def _remove_leftovers(where: Path) -> None:
-    """Remove what killed processes had begun to write."""
-    for left in where.glob("*.tmp"):
+def tidy(where: Path) -> None:
+    """Remove what killed processes had begun to write in a folder; files that are being written stay."""
+    for left in where.glob(f"*{UNFINISHED}"):
         try:
             with left.open("rb") as stream:
                 if _claim(stream.fileno()):
                     left.unlink()
         except OSError:
             continue
+
+
+def _begin(file: Path) -> tuple[int, Path]:
+    """Make a file to be renamed later, and claim it before another process takes it for left over."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=file.stem, suffix=UNFINISHED, dir=file.parent)
+        _claim(handle)
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)

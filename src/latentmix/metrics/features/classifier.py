@@ -130,6 +130,8 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
         net = Classifier(split.images.shape[1], outputs, split.images.shape[2] if places else None)
     files = [f / name for f in (folder, store.folder() / "features") if f is not None]
+    for file in files:
+        store.tidy(file.parent)
     found = next((i for i, file in enumerate(files) if file.is_file() and _read(file, net)), len(files))
     net.to(split.images.device).eval()
     if found == len(files):

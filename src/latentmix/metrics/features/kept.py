@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from latentmix.data import store
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -48,16 +48,9 @@ def write(file: Path, state: Mapping[str, Tensor], what: str) -> None:
         what: What they are, for the warning.
     """
     state = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
-    temporary: str | None = None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".tmp", dir=file.parent)
-        with os.fdopen(handle, "wb") as out:
-            out.write(save(state, {"fingerprint": digest(state.values())}))
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).replace(file)
+        with store.replacing(file) as stream:
+            stream.write(save(state, {"fingerprint": digest(state.values())}))
+        file.chmod(0o644)  # a run's folder may be shared
     except OSError as error:
         warnings.warn(f"{what} is not kept, {file.parent} refuses: {error}", stacklevel=4)
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
