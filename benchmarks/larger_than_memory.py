@@ -29,6 +29,8 @@ def child(file: str, limit: float, batches: int, mapped: bool) -> None:
     import torch
 
     from latentmix.data import from_path, load, store
+    from latentmix.training.loop import AHEAD
+    from latentmix.training.streams import Stream
 
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)
@@ -39,14 +41,15 @@ def child(file: str, limit: float, batches: int, mapped: bool) -> None:
     start = time.perf_counter()
     data = load(from_path(file), image_size=SIDE)
     loaded = time.perf_counter() - start
-    generator = torch.Generator().manual_seed(0)
+    stream = Stream(torch.arange(len(data.train)), BATCH, seed=0)
     net = torch.nn.Conv2d(3, 8, 3, stride=2)
     best, rounds = float("inf"), 5
-    for _ in range(rounds):
+    for i in range(rounds):
         start = time.perf_counter()
-        for _ in range(batches // rounds):
-            rows = torch.randint(len(data.train), (BATCH,), generator=generator)
-            net(data.train.pixels(rows)).mean().backward()
+        for step in range(i * (batches // rounds), (i + 1) * (batches // rounds)):
+            if data.train.is_large:  # as the training loop does
+                data.train.soon(stream(step + AHEAD))
+            net(data.train.pixels(stream(step))).mean().backward()
         best = min(best, time.perf_counter() - start)
     speed = batches // rounds / best
     print(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmix.data import store
 from latentmix.data.found import Found
 
 if TYPE_CHECKING:
@@ -49,13 +50,23 @@ class Split:
         return self._each(lambda t: t.to(device))
 
     def take(self, index: Tensor | slice) -> Split:
-        """Some of the rows, in the order of `index`."""
-        return self._each(lambda t: t[index])
+        """Some of the rows, in the order of `index`; many of a large set are copied on disk, not in memory."""
+        return self._each(lambda t: _rows(t, index))
 
     def labelled(self) -> Split:
         """The rows whose label is known: all but those of label -1; all where there are no labels."""
         known = None if self.labels is None else self.labels != UNLABELLED
         return self if known is None or bool(known.all()) else self.take(known)
+
+    def soon(self, index: Tensor) -> None:
+        """Let the system read rows that are asked for next, where the images are a large file on disk."""
+        if self.is_large:
+            store.read_ahead(self.images.numpy(), index.tolist())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the images are so many that they may be a view of a file."""
+        return _is_large(self.images)
 
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
         """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).
@@ -70,6 +81,19 @@ class Split:
     def _each(self, f: Callable[[Tensor], Tensor]) -> Split:
         columns = (self.labels, self.attributes, self.factors)
         return Split(f(self.images), *(None if column is None else f(column) for column in columns))
+
+
+def _is_large(t: Tensor) -> bool:
+    return t.device.type == "cpu" and t.nbytes >= store.LARGE
+
+
+def _rows(t: Tensor, index: Tensor | slice) -> Tensor:
+    if isinstance(index, slice) or not _is_large(t):
+        return t[index]
+    import torch
+
+    rows = index.nonzero().flatten() if index.dtype == torch.bool else index
+    return torch.from_numpy(store.gather(t.numpy(), rows.cpu().numpy()))
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -154,6 +157,32 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         return None
 
 
+def read_ahead(array: NDArray[Any], rows: Iterable[int]) -> None:
+    """Let the system read rows of a mapped file meanwhile: they will be asked for soon.
+
+    Without it a row is read from the disk only when it is touched, and the system reads up to megabytes around
+    it that nobody wants.
+    """
+    advise = _advise()
+    if advise is None:
+        return
+    each, start = array.strides[0], array.ctypes.data
+    for row in rows:
+        first = (start + row * each) // mmap.PAGESIZE * mmap.PAGESIZE
+        advise(first, start + (row + 1) * each - first, mmap.MADV_WILLNEED)
+
+
+@cache
+def _advise() -> Callable[[int, int, int], int] | None:
+    """The system's `madvise`, where there is one."""
+    try:
+        call = ctypes.CDLL(None).madvise
+    except (OSError, TypeError, AttributeError):  # Windows
+        return None
+    call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    return call
+
+
 def checksum(array: NDArray[Any]) -> str:
     """SHA-256 of the values of an array, in hexadecimal."""
     total = hashlib.sha256()
@@ -167,6 +196,8 @@ def _parts(array: NDArray[Any], rows: Rows | None) -> Iterator[NDArray[Any]]:
     each = max(1, array.itemsize * math.prod(array.shape[1:]))
     step = max(1, CHUNK // each)
     for start in range(0, count, step):
+        if rows is not None and array.nbytes >= SPILL:  # it may be a file
+            read_ahead(array, rows[start : start + step].tolist())
         yield array[start : start + step] if rows is None else array[rows[start : start + step]]
 
 

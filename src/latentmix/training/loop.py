@@ -39,6 +39,7 @@ from latentmix.training.streams import Stream, check_batch_size, host_generator
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
 VALIDATION_BATCH = 500
+AHEAD = 2  # batches that are read from the disk beforehand, where the data lie there
 
 
 class Interrupted(KeyboardInterrupt):
@@ -290,6 +291,9 @@ class Trainer:
         """The images of a step, with the generators that draw for it."""
         split, ranks = self.data.train, self.ranks
         host = host_generator(self.run.seed, number, ranks.rank)
+        if split.is_large:
+            for stream in self.streams:
+                split.soon(ranks.part(stream(number + AHEAD)))
         rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
         unlabelled = None
         if len(self.streams) > 1:
