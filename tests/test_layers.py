@@ -127,9 +127,10 @@ data.cache
 data.decoding.tables data.decoding.files data.decoding.arrays
 data.decoding.lists data.decoding.damage
 data.decoding
-data.decoding.images
-data.decoding.layout data.decoding.labels data.decoding.walk data.decoding.grey
-data.decoding.metadata data.decoding.progress
+data.decoding.images data.decoding.text_lists data.decoding.image_index
+data.decoding.layout data.decoding.labels data.decoding.grey
+data.decoding.walk
+data.decoding.foreign data.decoding.metadata data.decoding.progress
 data.cuts
 data.split
 data.store data.identity

@@ -88,7 +88,7 @@ class TestFound:
         save(tmp_path / "cats" / "@eaDir" / "thumb.jpg")
         (tmp_path / "newts").mkdir()
         for i in range(3):
-            (tmp_path / "newts" / f"{i}.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+            (tmp_path / "newts" / f"{i}.mov").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(20))
         (tmp_path / ".DS_Store").write_bytes(b"x")
         save(tmp_path / "cats" / "no extension", 9, "PNG")
         data = load(Folder(str(tmp_path)), image_size=4)
@@ -100,7 +100,7 @@ class TestFound:
         for part in (
             "6 links that lead nowhere: dogs/gone0.jpg",
             "what other programs left: cats/@eaDir",
-            "3 files that are no images (.heic 3): newts/0.heic",
+            "3 files that are no images (.mov 3): newts/0.mov",
             "folder newts/, which holds no image",
             "1 hidden files",
             "files JPEG 12, PNG 7, 6x6 pixels",

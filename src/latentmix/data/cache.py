@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from latentmix.data.cuts import Rows, count_classes, gaps, plan
 from latentmix.data.found import Found
 from latentmix.data.split import SPLITS, Columns, Decoded, Source
 
-FORMAT = 5  # raise when decoding changes, so that nobody keeps pixels of the older kind
+FORMAT = 6  # raise when decoding changes, so that nobody keeps pixels of the older kind
 PARTS = tuple(f.name for f in dataclasses.fields(Columns))
 NAMES = ("class_names", "attribute_names", "factor_names")
 
@@ -82,7 +83,8 @@ def _entry(source: Source, image_size: int, content: str) -> Path:
     names = [f.name for f in dataclasses.fields(source) if f.compare and f.name != "path"]  # type: ignore[arg-type]
     options = {name: getattr(source, name) for name in names}
     kind = type(source)
-    key = f"{FORMAT} {pillow} {kind.__module__}.{kind.__qualname__} {options} {image_size} {content}"
+    heic = find_spec("pillow_heif") is not None
+    key = f"{FORMAT} {pillow} {heic} {kind.__module__}.{kind.__qualname__} {options} {image_size} {content}"
     return store.folder() / f"{kind.__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.bytes"
 
 

@@ -50,7 +50,7 @@ class Split:
         return self._each(lambda t: t.to(device))
 
     def take(self, index: Tensor | slice) -> Split:
-        """Some of the rows, in the order of `index`; many of a large set are copied on disk, not in memory."""
+        """Some of the rows, in the order of `index`; many of a large set are copied on the disk."""
         return self._each(lambda t: _rows(t, index))
 
     def labelled(self) -> Split:

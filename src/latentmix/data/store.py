@@ -160,8 +160,8 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
 def read_ahead(array: NDArray[Any], rows: Iterable[int]) -> None:
     """Let the system read rows of a mapped file meanwhile: they will be asked for soon.
 
-    Without it a row is read from the disk only when it is touched, and the system reads up to megabytes around
-    it that nobody wants.
+    Without it a row is read from the disk only when it is touched, and the system reads up to megabytes
+    around it that nobody wants.
     """
     advise = _advise()
     if advise is None:

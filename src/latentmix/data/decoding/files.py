@@ -47,6 +47,7 @@ def decode_files(
         rows = read_paths(names)
         said = read_lists(lists, names) if said is None else said
         left = [*left_out, *_spare(names, rows), *said.left_out]
+        _check_unclear(said, rows, left)
         rows = _as_listed(rows, said, names, left) if said.names else rows
     except ValueError as error:
         raise ValueError(f"{where} {error}") from None
@@ -87,6 +88,18 @@ def decode_files(
     return Decoded(splits, classes, tuple(said.attributes), found=found)
 
 
+def _check_unclear(said: Listed, rows: Sequence[Row | None], left: list[str]) -> None:
+    """Refuse lists that seem to divide the images and are not understood, unless others divide them."""
+    if not said.unclear:
+        return
+    if not said.splits and {row.split for row in rows if row is not None} == {"train"}:
+        raise ValueError(
+            f"has {said.unclear[0]}, which looks like a list of splits and is not understood; write "
+            f"train.txt, valid.txt and test.txt with the name of an image in each line, or move it elsewhere"
+        )
+    left.append(f"lists that are not understood: {listed(said.unclear, 3)}")
+
+
 def _spare(names: Sequence[str], rows: Sequence[Row | None]) -> list[str]:
     spare = Counter(name.split("/")[0] for name, row in zip(names, rows) if row is None)
     return [f"{count:,} images of {name}/, which is no split to train on" for name, count in spare.items()]
@@ -99,11 +112,12 @@ def _as_listed(
     found: list[Row | None] = []
     given = {row.split for row in rows if row is not None}
     unnamed = []
+    divided = "train" in said.splits.values()  # else all that are not named are training images
     for i, row in enumerate(rows):
         split = said.splits.get(i)
         if row is not None and split is not None and len(given) > 1 and split != row.split:
             raise ValueError(f"has {names[i]} in {row.split}/, and its list says {split}")
-        if row is not None and split is None and said.splits and len(given) == 1:
+        if row is not None and split is None and divided and len(given) == 1:
             unnamed.append(names[i])
             row = None
         if row is not None and split is not None:
@@ -134,6 +148,8 @@ def _labels(
 ) -> Mapping[int, str | int] | None:
     """The class of every member; splits whose images have none, though training images do, are left out."""
     if said.labels is not None:
+        if not any(i in said.labels for i in members["train"]):
+            raise ValueError(f"{where}: {', '.join(said.names)} name the class of no training image")
         for split in [s for s, found in members.items() if not any(i in said.labels for i in found)]:
             left.append(f"{len(members.pop(split)):,} {split} images, which have no label")
         return said.labels

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from latentmix.data.decoding import metadata
+from latentmix.data.decoding import foreign, metadata
 from latentmix.data.decoding.grey import BadImage as BadImage
 from latentmix.data.decoding.grey import plain
 from latentmix.data.decoding.progress import Progress
@@ -28,6 +29,7 @@ MAX_SIDE = 20_000  # pixels
 MAX_PIXELS = 89_478_485  # Pillow's own limit: more than that is taken for a decompression bomb
 Content = bytes | Path | BadImage  # the last where there is a reason why there are no bytes
 SMALL = 4096  # bytes; files below that are decoded sooner than threads could take turns
+SUBFILE = 254  # the tag of TIFF that says what a picture is to the others of its file
 GROUP = 16  # images that a thread decodes at a time
 # Needs another program, describes other files only, or is a film.
 REFUSED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
@@ -60,21 +62,25 @@ class Picture:
     format: str
 
 
-def open_image(content: bytes | Path) -> Image.Image:
+def open_image(content: bytes | Path, name: str = "") -> Image.Image:
     """Decode one image to mode L (grey) or RGB, upright.
 
     Grey levels are scaled as the file says; transparency lies on white; CMYK, palettes and the like become
     RGB; the rotation that a camera noted is applied. Other metadata are never a reason to refuse an image. Of
     the pictures that a phone stores in one file (MPO) the first is taken.
 
+    Arguments:
+        name: The file's name, whose ending tells formats that are not read; that of a path is known.
+
     Raises:
-        BadImage: Empty, truncated or damaged; animated, or of several pages; more than `MAX_SIDE` pixels wide
-            or high, or `MAX_PIXELS` in all; or of levels without a defined range.
+        BadImage: Of a format that is not read; empty, truncated or damaged; animated, or of several pages;
+            more than `MAX_SIDE` pixels wide or high, or `MAX_PIXELS` in all; or of levels without a defined
+            range.
         OSError: The file cannot be opened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on damage that is refused, or on sizes with a stricter limit here
-        return _open(content).image
+        return _open(content, name).image
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -162,14 +168,14 @@ def _results(
     """Names and pixels, format and size, or the reason why there are none, in the order of the items."""
 
     def work(group: list[tuple[str, Content]]) -> list:
-        return [(name, _square(content, size)) for name, content in group]
+        return [(name, _square(name, content, size)) for name, content in group]
 
     groups = iter(items)
     first = list(itertools.islice(groups, GROUP))
     groups = itertools.chain(first, groups)
     if cores() == 1 or sum(_length(content) for _, content in first) < SMALL * len(first):
         for name, content in groups:
-            yield name, _square(content, size)
+            yield name, _square(name, content, size)
         return
     waiting: deque[Future[list]] = deque()
     with ThreadPoolExecutor(cores()) as pool:
@@ -191,9 +197,9 @@ def _length(content: Content) -> int:
         return 0
 
 
-def _square(content: Content, size: int) -> tuple[NDArray[np.uint8], str, tuple[int, int]] | str:
+def _square(name: str, content: Content, size: int) -> tuple[NDArray[np.uint8], str, tuple[int, int]] | str:
     try:
-        picture = _open(content)
+        picture = _open(content, name)
         return np.asarray(fit(picture.image, size)), picture.format, picture.image.size
     except (BadImage, OSError) as error:
         return str(error)
@@ -201,9 +207,12 @@ def _square(content: Content, size: int) -> tuple[NDArray[np.uint8], str, tuple[
         return "too large for the memory"
 
 
-def _open(content: Content) -> Picture:
+def _open(content: Content, name: str = "") -> Picture:
     if isinstance(content, BadImage):
         raise content
+    name = name or (content.name if isinstance(content, Path) else "")
+    if (reason := foreign.by_name(name, "HEIF" in _formats())) is not None:
+        raise BadImage(reason)
     raw = content if isinstance(content, bytes) else content.read_bytes()
     if not raw:
         raise BadImage("empty file")
@@ -223,7 +232,9 @@ def _open(content: Content) -> Picture:
             except Exception:
                 pass
         if isinstance(error, UnidentifiedImageError):
-            raise BadImage("no image that Pillow knows") from None
+            raise BadImage(
+                foreign.by_content(raw, "HEIF" in _formats()) or "no image that Pillow knows"
+            ) from None
         if isinstance(error, Image.DecompressionBombError):
             raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
         raise BadImage(" ".join(str(error).split())[:200] or type(error).__name__) from error
@@ -238,8 +249,10 @@ def _decoded(raw: bytes) -> Picture:
     if not width * height:
         raise BadImage(f"{width} x {height} pixels")
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format == "TIFF":
+    if frames > 1 and image.format in ("TIFF", "HEIF"):
         raise BadImage(f"{frames} pages, not one picture")
+    if image.format == "TIFF" and int(image.tag_v2.get(SUBFILE, 0)) & 1:  # type: ignore[attr-defined]
+        raise BadImage("a preview of another picture, such as a camera's raw data; save that as PNG or JPEG")
     if frames > 1 and image.format != "MPO":  # there the others are depth, or the same view once more
         raise BadImage(f"animated, {frames} frames")
     kind, rawmode = image.format or "", _rawmode(image)
@@ -258,8 +271,12 @@ def _rawmode(image: Image.Image) -> str:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """The formats that are opened, the usual ones first."""
+    """The formats that are opened, the usual ones first; HEIC where its reader is installed."""
     Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in Image.ID if name not in REFUSED)
 
 

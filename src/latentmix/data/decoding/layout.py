@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from latentmix.data.decoding.walk import is_packed
 from latentmix.data.found import listed
 
 WORDS = {
@@ -23,6 +24,7 @@ _FILLING |= {"photos", "files", "shard", "part", "of", "partial"}
 _HOLDERS = {"images", "image", "imgs", "img", "data", "dataset", "jpegimages"}
 ANNOTATIONS = {"masks", "mask", "labels", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "usage")
+_LISTS = {"list", "lists", "names", "filenames", "paths", "ids", "index", "indices", "labels", "label"}
 _FOLD = re.compile(r"(cv|k)?[-_ ]?(fold|split|partition)s?[-_ ]?\d+", re.IGNORECASE)
 _FLAG = {"is", "in", "image", "img"}  # words around a split in the name of a column of ones and zeros
 _TRUE, _FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
@@ -98,6 +100,33 @@ def column_splits(name: str, values: Iterable[str]) -> dict[str, str]:
             f"{listed(values, 8)}; call them train, valid and test, or rename the column"
         )
     return {}
+
+
+def split_of_list(path: str) -> str:
+    """The split whose images a list names by its own name, as in test.txt or validation_list.txt; else ""."""
+    word, rest = read_name(path.rpartition("/")[2].rpartition(".")[0])
+    return word if word in ("train", "valid", "test") and set(rest) <= _LISTS else ""
+
+
+def is_list_of_splits(path: str) -> bool:
+    """Whether a file's name says that it divides images: splits.json, train_test_split.txt, trainval.txt."""
+    name = path.rpartition("/")[2].rpartition(".")[0]
+    word, rest = read_name(name)
+    return set(rest) <= _LISTS and (word == "unclear" or (not word and name.lower() in ("split", "splits")))
+
+
+def check_packed(where: str, others: Iterable[str]) -> None:
+    """Refuse an archive beside images that seems to hold a split of them.
+
+    Raises:
+        ValueError: Names it.
+    """
+    for path in others:
+        if is_packed(path) and split_of_list(path):
+            raise ValueError(
+                f"{where} holds {path} beside its images, which looks like a split of them; unpack it, or "
+                f"move it elsewhere"
+            )
 
 
 def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/") -> dict[str, str]:

@@ -6,18 +6,20 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmix.data.decoding import text_lists
+from latentmix.data.decoding.image_index import ImageIndex
 from latentmix.data.decoding.labels import may_be_classes, usual
-from latentmix.data.decoding.layout import column_splits, read_name
-from latentmix.data.decoding.walk import is_image
+from latentmix.data.decoding.layout import column_splits, is_list_of_splits, split_of_list
+from latentmix.data.decoding.walk import is_image, others
 
-KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 LONGEST = 1 << 30  # bytes
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # 1 and 1.0, as tables of numbers are often written
 
@@ -33,6 +35,7 @@ class Listed:
         names: Lists that are used.
         left_out: What was not used, and why.
         notes: How the lists were understood.
+        unclear: Lists that seem to divide the images, and are not understood.
     """
 
     labels: dict[int, str | int] | None = None
@@ -41,34 +44,48 @@ class Listed:
     names: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+
+
+def find_lists(files: Iterable[str], images: Sequence[str]) -> list[str]:
+    """The files, by their paths, that may be lists of images."""
+    files = list(files)
+    return [f for f in files if f.lower().endswith(TABLES)] + text_lists.worth_reading(files, images)
 
 
 def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) -> Listed:
     """Read every list that names images.
 
     Arguments:
-        lists: {path below the data's folder: how to read it}, of the suffixes `KINDS`.
+        lists: {path below the data's folder: how to read it}, as `find_lists` finds them.
         images: Paths of all images, below the same folder.
 
     Raises:
         ValueError: A list cannot be read, or two name one image differently.
     """
-    index = _Index(images)
+    index = ImageIndex(images)
     said: dict[int, dict[str, str]] = {}
     found = Listed()
+    strange: list[str] = []
     for path, content in lists.items():
         if "submission" in path.lower():  # Kaggle's example of an answer: its labels are made up
             found.left_out.append(f"{path}, an example of what to hand in")
             continue
         raw = content()
+        text = path.lower().endswith(text_lists.KINDS)
         try:
-            rows = _rows(path, raw)
+            rows = text_lists.rows(path, raw, partial(index.finds, path)) if text else _rows(path, raw)
         except ValueError as error:
             if index.named_in(raw):
                 raise
             found.left_out.append(str(error))  # somebody's notes, but nothing about these images
             continue
-        named = index.column(path, rows)
+        if text and not _is_understood(path, rows):
+            divides = split_of_list(path) or is_list_of_splits(path)
+            about_images = index.named_in(raw) or not path.lower().endswith(".json")
+            (found.unclear if divides and about_images else strange).append(path)
+            continue
+        named = text_lists.NAME if text else index.column(path, rows)
         if named is None:
             found.left_out.append(f"{path}, no column of which names the images")
             continue
@@ -78,8 +95,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
             found.left_out.append(f"{path}, which has several rows for one image")
             continue
         found.names.append(path)
-        split = read_name(path.rpartition("/")[2].rpartition(".")[0])
-        by_name = split.word if split.word in ("train", "valid", "test") and not split.rest else None
+        by_name = split_of_list(path)
         missing = 0
         for row, image in zip(rows, images_of_rows):
             if image is None:
@@ -93,13 +109,25 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
             said.setdefault(image, {}).update(values)
         if missing:
             found.left_out.append(f"{missing:,} rows of {path} that name no image")
+    found.left_out += others(strange)
     return _understood(found, said) if said else found
+
+
+def _is_understood(path: str, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a text lists images and, if its name says that it divides them, also how."""
+    if not rows or not is_list_of_splits(path):
+        return bool(rows)
+    return any(column_splits(name, {row[name] for row in rows}) for name in rows[0])
 
 
 def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
     names = list(dict.fromkeys(name for values in said.values() for name in values if name != "\0split"))
     columns = {n: {i: v[n] for i, v in said.items() if v.get(n, "") != ""} for n in names}
     found.splits = {i: v["\0split"] for i, v in said.items() if "\0split" in v}
+    if found.splits:
+        found.notes.append(f"splits are those of {', '.join(n for n in found.names if split_of_list(n))}")
+        if "train" not in found.splits.values():
+            found.notes.append("images that no list names are training images")
     for name in names:
         if splits := column_splits(name, columns[name].values()):
             found.splits = {image: splits[value] for image, value in columns[name].items()}
@@ -129,66 +157,6 @@ def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
     if unused := [n for n in names if n not in binary]:
         found.left_out.append(f"columns {', '.join(unused)} of {', '.join(found.names)}")
     return found
-
-
-class _Index:
-    """Finds images by what a list calls them: a path, a name, or a name without its extension."""
-
-    def __init__(self, images: Sequence[str]) -> None:
-        self.paths = {path: i for i, path in enumerate(images)}
-        self.names = self._unique(path.rpartition("/")[2] for path in images)
-        self.stems = self._unique(path.rpartition("/")[2].rpartition(".")[0] for path in images)
-        self.bare = self._unique(path.rpartition(".")[0] for path in images)
-
-    def column(self, path: str, rows: Sequence[Mapping[str, str]]) -> str | None:
-        """The column that names most images, if it does so in half of the rows."""
-        if not rows:
-            return None
-        counts = Counter({n: sum(i is not None for i in self.rows(path, rows, n)) for n in rows[0]})
-        best, count = counts.most_common(1)[0]
-        return best if 2 * count >= len(rows) and count else None
-
-    def named_in(self, raw: bytes) -> bool:
-        """Whether some text names one of the first images."""
-        return any(name.encode() in raw for name in [*self.names, *self.paths][:1000])
-
-    def rows(self, path: str, rows: Sequence[Mapping[str, str]], column: str) -> list[int | None]:
-        """The image of each row."""
-        below = path.rpartition("/")[0]
-        return [self._find(below, row.get(column, "")) for row in rows]
-
-    def _find(self, below: str, value: str) -> int | None:
-        value = value.strip().replace("\\", "/").removeprefix("./")
-        if not value:
-            return None
-        if value.startswith(("/", "~")) or value[1:3] == ":/":  # where the list was made
-            return self._ending(value.split("/")[1:])
-        for name in (f"{below}/{value}", value) if below else (value,):
-            if name in self.paths:
-                return self.paths[name]
-            if name in self.bare:
-                return self.bare[name]
-        if "/" in value:
-            return None
-        return self.names.get(value, self.stems.get(value))
-
-    def _ending(self, parts: Sequence[str]) -> int | None:
-        """The image whose whole path is the end of an absolute one; a bare name must be in no split."""
-        for start in range(len(parts)):
-            name = "/".join(parts[start:])
-            if (found := self.paths.get(name, self.bare.get(name))) is not None:
-                bare = start == len(parts) - 1
-                return None if bare and any(read_name(part).word for part in parts[:-1]) else found
-        return None
-
-    @staticmethod
-    def _unique(names: Iterable[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        several = set()
-        for i, name in enumerate(names):
-            if found.setdefault(name, i) != i:
-                several.add(name)
-        return {name: i for name, i in found.items() if name not in several}
 
 
 def _rows(path: str, raw: bytes) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from latentmix.data.decoding.foreign import FOREIGN, ending_of, is_heif
 from latentmix.data.found import listed
 from latentmix.data.names import printable
 
@@ -24,6 +25,7 @@ EXTENSIONS = frozenset(
 # How images begin that people keep without a usual extension.
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 # What other programs leave in folders: thumbnails of network drives, resource forks, recycle bins.
+PACKED = {".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".7z", ".rar"}
 STRANGERS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db"}
 
 
@@ -36,12 +38,14 @@ class Listing:
         hidden: Number of hidden files and folders.
         broken: Links that lead to nothing, or to themselves.
         strangers: Folders and files that other programs left.
+        bare: Folders with nothing in them.
     """
 
     files: list[Path] = field(default_factory=list)
     hidden: int = 0
     broken: list[Path] = field(default_factory=list)
     strangers: list[Path] = field(default_factory=list)
+    bare: list[Path] = field(default_factory=list)
 
     def left_out(self, root: Path) -> list[str]:
         """One sentence for each kind of thing that was passed over."""
@@ -71,15 +75,18 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def is_image(name: str, head: bytes = b"") -> bool:
-    """Whether a file is an image, by its extension or, if it has no known one, by its first 12 bytes."""
-    if os.path.splitext(name)[1].lower() in EXTENSIONS:  # noqa: PTH122, names inside archives too
+    """Whether a file is an image, by its extension or, if it has no known one, by its first 12 bytes.
+
+    Pictures of formats that are not read are images too, so that decoding refuses them by name.
+    """
+    if (ending := ending_of(name)) in EXTENSIONS or ending in FOREIGN or is_heif(head):
         return True
     return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def is_image_file(file: Path) -> bool:
     """As `is_image`, for a file on disk."""
-    if file.suffix.lower() in EXTENSIONS:
+    if is_image(file.name):
         return True
     try:
         with file.open("rb", buffering=0) as stream:
@@ -93,9 +100,20 @@ def others(names: Iterable[str]) -> list[str]:
     names = list(names)
     if not names:
         return []
-    kinds = Counter(os.path.splitext(name)[1].lower() or "no extension" for name in names)  # noqa: PTH122
+    packed = [name for name in names if is_packed(name)]
+    rest = [name for name in names if not is_packed(name)]
+    kinds = Counter(ending_of(name) or "no extension" for name in rest)
     counts = listed(f"{kind} {count:,}" for kind, count in kinds.most_common())
-    return [f"{len(names):,} files that are no images ({counts}): {listed(map(printable, names), 3)}"]
+    lines = [f"{len(rest):,} files that are no images ({counts}): {listed(map(printable, rest), 3)}"]
+    if packed:
+        text = f"{len(packed):,} archives, which are not opened here: {listed(map(printable, packed), 3)}"
+        return [*(lines if rest else []), text]
+    return lines
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file is an archive, by its ending."""
+    return ending_of(name) in PACKED
 
 
 def _walk(folder: Path, above: frozenset[Path], found: Listing) -> None:
@@ -104,6 +122,8 @@ def _walk(folder: Path, above: frozenset[Path], found: Listing) -> None:
         return
     with os.scandir(folder) as entries:
         shown = sorted(entries, key=lambda entry: entry.name)
+    if not shown and above:
+        found.bare.append(folder)
     for entry in shown:
         path = folder / entry.name
         if entry.name.startswith("."):

@@ -19,9 +19,10 @@ from latentmix.data.decoding.damage import check_zip, guarded
 from latentmix.data.decoding.files import decode_files
 from latentmix.data.decoding.grey import BadImage
 from latentmix.data.decoding.labels import usual
-from latentmix.data.decoding.layout import read_splits, stem, without_wrapper
-from latentmix.data.decoding.lists import KINDS, Listed
-from latentmix.data.decoding.walk import STRANGERS, files_below, is_image, others
+from latentmix.data.decoding.layout import check_packed, read_splits, stem, without_wrapper
+from latentmix.data.decoding.lists import Listed, find_lists
+from latentmix.data.decoding.walk import STRANGERS, files_below, is_image, is_packed, others
+from latentmix.data.found import listed
 from latentmix.data.identity import stamp
 from latentmix.data.names import printable
 from latentmix.data.split import Decoded
@@ -91,15 +92,16 @@ class Archive:
             found.add(_opened(file, stack), split)
         images = [i for i, name in enumerate(found.names) if is_image(name)]
         if not images:
-            raise ValueError("it holds no images")
+            inner = [name for name in found.names if is_packed(name)]
+            more = f", only archives: {listed(inner, 3)}; unpack it, and give the folder" if inner else ""
+            raise ValueError(f"it holds no images{more}")
         rest = sorted(set(range(len(found.names))) - set(images))
         names = [found.names[i] for i in images]
         said = _sidecars(found, images, rest)
-        lists = {
-            found.names[i]: partial(found.content, i)
-            for i in rest
-            if found.names[i].lower().endswith(KINDS) and said is None
-        }
+        others_of = {found.names[i]: i for i in rest}
+        check_packed("it", others_of)
+        named = find_lists(others_of, names) if said is None else []
+        lists = {name: partial(found.content, others_of[name]) for name in named}
         used = set(lists) | (set(said.names) if said else set())
         left_out = [*others(found.names[i] for i in rest if found.names[i] not in used), *found.left_out()]
 

@@ -1,0 +1,62 @@
+"""Text files that list images, one a line, perhaps with its class: train.txt and test.txt, or labels.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+
+from latentmix.data.decoding.layout import is_list_of_splits, read_name, split_of_list
+
+TEXTS = (".txt", ".lst")
+KINDS = (*TEXTS, ".json")
+NAME, LABEL = "file", "label"  # what the columns of such a list are called
+
+
+def worth_reading(files: Iterable[str], images: Sequence[str]) -> list[str]:
+    """Text files that may list images: all but those that lie beside an image and say something about it.
+
+    Arguments:
+        files: Paths of all files.
+        images: Paths of the images.
+    """
+    stems = {PurePosixPath(image).stem for image in images}
+    texts = [file for file in files if file.lower().endswith(KINDS)]
+    return [file for file in texts if PurePosixPath(file).stem not in stems and _may_be_a_list(file)]
+
+
+def rows(path: str, raw: bytes, finds: Callable[[str], bool]) -> list[dict[str, str]]:
+    """The rows of a text of which most lines name an image; [] for other texts.
+
+    Arguments:
+        finds: Whether a word is the name of an image.
+    """
+    if not path.lower().endswith(TEXTS):
+        return []
+    try:
+        lines = raw.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        return []
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if _most(lines, finds):  # names may have spaces in them
+        return [{NAME: line} for line in lines]
+    for separator in (None, ",", ";", "\t"):
+        pairs = [line.rsplit(separator, 1) for line in lines]
+        if all(len(pair) == 2 for pair in pairs) and _most([name for name, _ in pairs], finds):
+            return [{NAME: name.strip(" \"'"), LABEL: label.strip(" \"'")} for name, label in pairs]
+        columns = list(zip(*(line.split(separator) for line in lines)))
+        named = next((i for i, column in enumerate(columns) if _most(column, finds)), None)
+        if named is not None and len({len(line.split(separator)) for line in lines}) == 1:
+            names = [NAME if i == named else str(i + 1) for i in range(len(columns))]
+            return [dict(zip(names, values)) for values in zip(*columns)]
+    return []
+
+
+def _may_be_a_list(file: str) -> bool:
+    """No list of one class of a split, such as cat_train.txt, and only JSON that is called as a split is."""
+    divides = bool(split_of_list(file)) or is_list_of_splits(file)
+    word = read_name(PurePosixPath(file).stem).word
+    return divides or not (word or file.lower().endswith(".json"))
+
+
+def _most(names: Sequence[str], finds: Callable[[str], bool]) -> bool:
+    return bool(names) and 2 * sum(map(finds, names)) >= len(names)
