@@ -52,15 +52,15 @@ def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> 
             device=device,
         )
     except (config.ConfigError, FileNotFoundError) as error:
-        where = "" if path else "; if they have moved, `latentmix evaluate RUN --data PATH` names their place"
+        where = "" if path else "; if they have moved, --data PATH says where they are"
         raise FileNotFoundError(f"the data of {run.folder} cannot be opened: {error}{where}") from error
     if data.shape != run.shape:
         raise ValueError(f"{run.folder} was trained on images {run.shape}, its data now are {data.shape}")
     if path is None and not is_of(data, run):
         raise ValueError(
             f"the data {data.name} have changed since {run.folder} was trained on them (fingerprint "
-            f"{data.fingerprint[:12]} instead of {run.description['data'][:12]}); `latentmix evaluate RUN "
-            f"--data PATH` names where they are now, or scores the run on other images"
+            f"{data.fingerprint[:12]} instead of {run.description['data'][:12]}); --data PATH says where "
+            f"they are now, or names other images to use"
         )
     return data
 

@@ -181,14 +181,19 @@ def test_a_run_never_makes_a_file_run(files: Path) -> None:
     for command in (
         ("evaluate", "run", "knn.k=5"),
         ("mix", "run", "a.png", "b.png"),
+        ("export", "run"),
+        ("report", "run"),
+        ("explore", "run"),
         ("train", "run/config.yaml"),
     ):
         refused = script(*command, cwd=files)
         assert refused.code == 2
         assert "this file was run" not in refused.out + refused.err
         assert "files are run only if this command names them; add --allow" in refused.err
-    allowed = script("evaluate", "run", "knn.k=5", "--allow", "./good.py", cwd=files)
-    assert allowed.code == 0, allowed.err
+    for command in (("evaluate", "run", "knn.k=5"), ("export", "run"), ("report", "run")):
+        allowed = script(*command, "--allow", "./good.py", cwd=files)
+        assert allowed.code == 0, allowed.err
+    assert script("train", "run/config.yaml", "--allow", "./good.py", cwd=files).code == 0
 
 
 def test_a_metric_of_a_file_is_a_function(tiny_run: Path, tmp_path: Path) -> None:

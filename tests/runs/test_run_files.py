@@ -336,7 +336,7 @@ def test_data_that_have_moved_are_named_and_other_data_are_told(run: Path, tmp_p
     scores, _ = evaluate(run, ["knn"], say=quiet)
     (tmp_path / "a.npz").rename(tmp_path / "moved.npz")
     _, failures = evaluate(run, ["knn.k=3"], say=quiet)
-    assert "if they have moved, `latentmix evaluate RUN --data PATH`" in str(failures["knn.k=3"])
+    assert "if they have moved, --data PATH says where they are" in str(failures["knn.k=3"])
     again, _ = evaluate(run, ["knn"], say=quiet, path=str(tmp_path / "moved.npz"))
     assert again["knn"] == scores["knn"]
 

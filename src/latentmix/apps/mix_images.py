@@ -143,8 +143,17 @@ def resynthesise(
     return receipt
 
 
-def known_of(run: OpenRun) -> Known | None:
-    """What is usual for a run's model, measured on its data; None where these are not at hand."""
+def known_of(run: OpenRun, path: str | None = None) -> Known | None:
+    """What is usual for a run's model, measured on its data; None where these are not at hand.
+
+    Arguments:
+        path: Where the data are now, if they have moved.
+
+    Raises:
+        FileNotFoundError, ValueError: The data are not at `path`, or do not fit the run.
+    """
+    if path is not None:
+        return know(run.method, data_of(run, path=path))
     try:
         return know(run.method, data_of(run))
     except (ValueError, OSError):

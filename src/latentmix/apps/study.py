@@ -25,18 +25,25 @@ from latentmix.training.device import find_device
 Where = str | Path | OpenRun  # a run, by its folder or opened
 
 
-def load(folder: Where, *, device: str = "cpu", checkpoint: Literal["best", "last"] | None = None) -> Trained:
+def load(
+    folder: Where,
+    *,
+    device: str = "cpu",
+    checkpoint: Literal["best", "last"] | None = None,
+    data: str | Path | None = None,
+) -> Trained:
     """Open a trained run.
 
     Arguments:
         folder: The run's folder.
         checkpoint: Which weights; by default those of the best epoch, as the method defines it.
+        data: Where its data are now, if they have moved; they are read when they are asked for.
 
     Raises:
         RunError: The folder is not a run, or has no complete checkpoint.
     """
     opened = runs.open_run(_folder(folder), str(find_device(device)), checkpoint, _tell)
-    return Trained.of(opened)
+    return Trained.of(opened, None if data is None else str(data))
 
 
 def train(

@@ -38,17 +38,23 @@ PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True, repr=False)
 class Trained(OpenRun):
-    """A trained run: `OpenRun` with what people do with one in a notebook or a program."""
+    """A trained run: `OpenRun` with what people do with one in a notebook or a program.
+
+    Arguments:
+        place: Where its data are now, if they have moved.
+    """
+
+    place: str | None = None
 
     @classmethod
-    def of(cls, run: OpenRun) -> Trained:
+    def of(cls, run: OpenRun, place: str | None = None) -> Trained:
         """The same run."""
-        return cls(**{field.name: getattr(run, field.name) for field in dataclasses.fields(run)})
+        return cls(**{field.name: getattr(run, field.name) for field in dataclasses.fields(run)}, place=place)
 
     @cached_property
     def data(self) -> Data:
         """The data that it was trained on, in the same splits, with all labels."""
-        return data_of(self)
+        return data_of(self, path=self.place)
 
     @property
     def scores(self) -> Scores:

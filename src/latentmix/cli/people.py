@@ -21,6 +21,7 @@ def mix(
     checkpoint: Literal["best", "last"] | None = None,
     as_is: Annotated[bool, Parameter(negative=())] = False,
     refine: Whole = 0,
+    data: str | None = None,
     device: str = "auto",
     allow: tuple[str, ...] = (),
 ) -> None:
@@ -48,6 +49,8 @@ def mix(
     refine
         Number of steps by which the model is first fitted to the images, so that it reproduces images of
         another kind.
+    data
+        Where the run's data are now, if they have moved.
     device
         auto, cpu, cuda, ...
     allow
@@ -59,7 +62,7 @@ def mix(
 
     catalogue.trust(allow)
     opened = runs.open_run(run, device_of(device), checkpoint, note)
-    known = mix_images.known_of(opened)
+    known = mix_images.known_of(opened, data)
     receipt = mix_images.resynthesise(
         opened,
         images,
@@ -72,7 +75,10 @@ def mix(
         refined=refine,
     )
     if known is None:
-        note(f"the data of {run} are not at hand: pictures were neither adapted nor judged")
+        note(
+            f"the data of {run} are not at hand, and pictures were neither adapted nor judged; "
+            f"--data PATH says where the data are"
+        )
     for line in mix_images.remarks(receipt):
         note(line)
     print(f"{out}\n{out}.json")
@@ -85,6 +91,8 @@ def export(
     to: Literal["html", "onnx", "pt2", "hub"] = "html",
     out: Place | None = None,
     checkpoint: Literal["best", "last"] | None = None,
+    data: str | None = None,
+    allow: tuple[str, ...] = (),
 ) -> None:
     """Export a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
 
@@ -99,11 +107,17 @@ def export(
         File or folder to write; by default named after the run.
     checkpoint
         Which weights to use; by default those of the best epoch, as the method defines it.
+    data
+        Where the run's data are now, if they have moved.
+    allow
+        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps.export import export as write
+    from latentmix.config import catalogue
     from latentmix.scoring import data_of
 
+    catalogue.trust(allow)
     opened = runs.open_run(run, checkpoint=checkpoint, warn=note)
     name = run.resolve().name
     print(
@@ -111,13 +125,20 @@ def export(
             opened,
             to,
             out or Path(f"{name}.html" if to == "html" else f"{name}-{to}"),
-            lambda: data_of(opened),
+            lambda: data_of(opened, path=data),
         )
     )
 
 
 @app.command
-def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
+def explore(
+    run: Place,
+    *,
+    port: Port = 0,
+    data: str | None = None,
+    device: str = "auto",
+    allow: tuple[str, ...] = (),
+) -> None:
     """Mix live in the browser; the page is served to this computer only, until interrupted.
 
     Parameters
@@ -127,15 +148,22 @@ def explore(run: Place, *, port: Port = 0, device: str = "auto") -> None:
         with latentmix.
     port
         Port on 127.0.0.1; 0 for any free port.
+    data
+        Where the run's data are now, if they have moved.
     device
         auto, cpu, cuda, ...
+    allow
+        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps import explore as live
+    from latentmix.config import catalogue
     from latentmix.scoring import data_of
 
+    catalogue.trust(allow)
     opened = runs.open_run(run, device_of(device), warn=note)
-    live.explore(opened, data_of(opened), port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
+    shown = data_of(opened, path=data)
+    live.explore(opened, shown, port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
 
 
 @app.command(name="import")

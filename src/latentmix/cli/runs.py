@@ -27,7 +27,7 @@ def demo(*, out: Place = Path("runs/demo"), seed: Seed = 0) -> None:
 
 
 @app.command
-def train(*arguments: str) -> None:
+def train(*arguments: str, allow: tuple[str, ...] = ()) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
     Keys are method, data, protocol, image_size, classes, train_size, subset, labelled, attributes, hold_out,
@@ -42,6 +42,8 @@ def train(*arguments: str) -> None:
     ----------
     arguments
         YAML files and key=value settings; later ones override earlier ones.
+    allow
+        A Python file with parts that a YAML file names, such as ./my_file.py; it will be executed.
     """
     from latentmix import config, training
     from latentmix.config import catalogue
@@ -50,13 +52,13 @@ def train(*arguments: str) -> None:
     from latentmix.training import progress
     from latentmix.training.ranks import Ranks
 
-    catalogue.trust(arguments)
+    catalogue.trust([*arguments, *allow])
     run = config.load(arguments)
     try:
         with progress.progress() as shown:
             folder = training.train(run, shown)
     except training.Interrupted:
-        again = shlex.join(["latentmix", "train", *arguments])
+        again = shlex.join(["latentmix", "train", *arguments, *(f"--allow={file}" for file in allow)])
         print(f"stopped; {run.out} is saved. To continue:\n  {again}", file=sys.stderr)
         sys.exit(130)
     if not Ranks().first:  # another rank writes the report
@@ -157,7 +159,14 @@ def evaluate(
 
 
 @app.command
-def report(*folders: Place, out: Place = Path("report"), seed: Seed = 0, device: str = "auto") -> None:
+def report(
+    *folders: Place,
+    out: Place = Path("report"),
+    seed: Seed = 0,
+    data: str | None = None,
+    device: str = "auto",
+    allow: tuple[str, ...] = (),
+) -> None:
     """Compare trained runs on one page: the same pairs mixed by all, scores over seeds, what differs.
 
     Runs that differ by their seed alone count as one system, whose scores have a mean and a deviation. OUT
@@ -172,15 +181,21 @@ def report(*folders: Place, out: Place = Path("report"), seed: Seed = 0, device:
         Folder for the page.
     seed
         Seed that chooses the test images that are mixed.
+    data
+        Where the data of the runs are now, if they have moved.
     device
         auto, cpu, cuda, ...
+    allow
+        A Python file with parts that the runs were trained with, such as ./my_file.py; it will be executed.
     """
+    from latentmix.config import catalogue
     from latentmix.reports import exhibit, together
 
+    catalogue.trust(allow)
     runs = list(dict.fromkeys(folder.resolve() for folder in folders))
     if not runs:
         fail("name the folders of one run or more: latentmix report RUN RUN ...")
     if len(runs) == 1:
-        print(exhibit.exhibit(runs[0], device=device_of(device), seed=seed))
+        print(exhibit.exhibit(runs[0], device=device_of(device), seed=seed, path=data))
     else:
-        print(together.exhibit(runs, out, device=device_of(device), seed=seed))
+        print(together.exhibit(runs, out, device=device_of(device), seed=seed, path=data))

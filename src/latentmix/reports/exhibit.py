@@ -28,12 +28,20 @@ UNITS = 10  # of a VAE, in the picture of traversals
 FRAME = 200  # duration of a GIF frame in milliseconds
 
 
-def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", seed: int = 0) -> Path:
+def exhibit(
+    folder: Path,
+    others: Sequence[Path] = (),
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    path: str | None = None,
+) -> Path:
     """Draw a run's figures into its folder and write its report.
 
     Arguments:
         others: Baselines: runs on the same data that are shown above this one, in this order.
         seed: Seed that chooses the test images that are shown.
+        path: Where the data are now, if they have moved.
 
     Returns:
         The path of report.html.
@@ -44,7 +52,7 @@ def exhibit(folder: Path, others: Sequence[Path] = (), *, device: str = "cpu", s
     drawn.mkdir(exist_ok=True)
     draw("learning_curves", opened, None, seed, drawn)
     if run.shape[1] > 1 and isinstance(run.method, Autoencodes):  # not points
-        data = data_of(run, device)
+        data = data_of(run, device, path)
         for name in MIXES:
             draw(name, opened, data, seed, drawn)
         if isinstance(run.method, VAE) and run.shape[0] in (1, 3):

@@ -29,13 +29,16 @@ from latentmix.scoring import data_of
 PICTURES = ("interpolations", "bernoulli", "reconstructions", "learning_curves")
 
 
-def exhibit(folders: Sequence[Path], out: Path, *, device: str = "cpu", seed: int = 0) -> Path:
+def exhibit(
+    folders: Sequence[Path], out: Path, *, device: str = "cpu", seed: int = 0, path: str | None = None
+) -> Path:
     """Compare runs on the same data: pictures, scores.csv, scores.tex and report.html in one folder.
 
     Arguments:
         folders: Runs. Those that differ by their seed alone are one system, whose numbers have a mean.
         out: The folder, which is made.
         seed: Seed that chooses the test images that are mixed, the same for all.
+        path: Where the data are now, if they have moved.
 
     Returns:
         The path of report.html.
@@ -48,7 +51,7 @@ def exhibit(folders: Sequence[Path], out: Path, *, device: str = "cpu", seed: in
         raise RunError(f"{out} is the folder of a run; choose another --out FOLDER")
     several = systems(folders)
     opened = [runs.open_run(system.runs[0].folder, device) for system in several]
-    data = _data(opened, several, device)
+    data = _data(opened, several, device, path)
     drawn = out / "figures"
     drawn.mkdir(parents=True, exist_ok=True)
     for stem in PICTURES:
@@ -66,10 +69,10 @@ def exhibit(folders: Sequence[Path], out: Path, *, device: str = "cpu", seed: in
     return out / "report.html"
 
 
-def _data(opened: Sequence[runs.OpenRun], several: Sequence[System], device: str) -> Data:
+def _data(opened: Sequence[runs.OpenRun], several: Sequence[System], device: str, path: str | None) -> Data:
     """The data of all runs, which must be the same images in the same splits."""
     settings = ("data", "image_size", "classes")
-    first = data_of(opened[0], device)
+    first = data_of(opened[0], device, path)
     seen = [[opened[0].config[key] for key in settings]]
     for system in several:
         for run in system.runs:
@@ -77,7 +80,7 @@ def _data(opened: Sequence[runs.OpenRun], several: Sequence[System], device: str
             if asked in seen:
                 continue
             seen.append(asked)
-            here = data_of(runs.open_run(run.folder, device), device)
+            here = data_of(runs.open_run(run.folder, device), device, path)
             if here.shape != first.shape:
                 raise RunError(
                     f"runs of unlike images cannot stand side by side: {opened[0].folder} has {first.shape}, "

@@ -160,7 +160,7 @@ def read_config(folder: Path, warn: Callable[[str], None] | None = None) -> dict
     say = warn or (lambda text: print(text, file=sys.stderr))
     say(
         f"{fault}. Used is what the checkpoint was trained with; for other settings train with another "
-        f"out=FOLDER, and for data that have moved use evaluate --data PATH"
+        f"out=FOLDER, and for data that have moved add --data PATH"
     )
     return known
 
