@@ -130,6 +130,12 @@ def test_every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() -> 
         ("method.mixer.k=1", "method.mixer.k=1: a mix needs at least 2 parents"),
         ("method.mixer.k=2.5", "method.mixer.k: Input should be a valid integer"),
         ("method.network.d_h=40", "method.network.d_h=40: must be a multiple of 16"),
+        (
+            "method={name: vae, network: {name: mlp, depth: 1000000}}",
+            "method.network.depth: Input should be less than or equal to 1000; got 1000000",
+        ),
+        ("out=a\0b", "out: no name of a file can hold a null character"),
+        ("start_from=\ud800", "start_from: '\\ud800' cannot be the name of a file"),
         ("epochs=0", "epochs: Input should be greater than or equal to 1; got 0"),
         ("epochs=true", "got 'true'"),
         (

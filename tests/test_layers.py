@@ -20,7 +20,7 @@ __main__
 cli
 cli.dispatch
 cli.runs cli.people cli.tables
-cli.app cli.memory cli.streams
+cli.app cli.streams
 latentmix
 experiments.demo experiments.reproduce experiments.compare experiments.evidence experiments.states
 experiments.__init__
@@ -69,7 +69,7 @@ training.loop
 training.record
 training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
-training.precision training.schedule training.eager training.signals training.doubts
+training.precision training.schedule training.eager training.signals training.doubts training.room
 runs
 runs.opened
 runs.folder
@@ -139,7 +139,7 @@ data.found
 mixing
 mixing.mixers mixing.other_libraries mixing.paths
 mixing.draws
-outside
+outside memory
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import errno
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, Parameter, Token, validators
 
 import latentmix
+from latentmix.outside import is_ours
 
 LESS_MEMORY = "a smaller batch_size, image_size, network or number of images needs less"
 NO_MEMORY = re.compile(
@@ -85,11 +87,25 @@ def mistake(error: Exception) -> str | None:
         return f"there is not enough memory{size}; {LESS_MEMORY}"
     if isinstance(error, RuntimeError) and text.startswith("Symlink loop"):
         return f"{text}: a link that leads to itself"
-    if not isinstance(error, (ValueError, OSError)):
+    if not isinstance(error, (ValueError, OSError)) or not (isinstance(error, OSError) or _is_refusal(error)):
         return None
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         return f"{text}: free some room and repeat the command"
     return text or name
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a `raise` statement of latentmix, or of a part of the user's, refused something by this error.
+
+    Others come from inside a library, or from an expression, such as an unpacking: they are faults.
+    """
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:  # made and never raised, as the reason why a metric does not apply
+        return True
+    statement = dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]]
+    return statement == "RAISE_VARARGS" and is_ours(place.tb_frame.f_globals.get("__name__", ""))
 
 
 def device_of(name: str) -> str:

@@ -12,9 +12,10 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 import latentmix
-from latentmix.cli import memory, streams
+from latentmix import memory
 from latentmix.cli import people as people
 from latentmix.cli import runs as runs
+from latentmix.cli import streams
 from latentmix.cli import tables as tables
 from latentmix.cli.app import app, fail, mistake
 

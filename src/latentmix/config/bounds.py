@@ -13,6 +13,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import Field
 
 LARGEST = 1_000_000
+DEEPEST = (
+    1000  # layers or blocks: each is an object of its own, and a million of them would take hours to make
+)
 SEEDS = 2**31
 EXACT = 2**53  # up to here whole numbers are exact as floating-point numbers
 SMALLEST = 1e-30  # smaller numbers vanish or overflow in float32
@@ -25,7 +28,7 @@ def bounded(annotation: Any, name: str, default: Any, outside: bool) -> Any:
     outside this package may need other numbers and get wide bounds.
 
     Arguments:
-        name: The option's name; a seed may be any whole number below 2^31.
+        name: The option's name; a seed may be any whole number below 2^31, a depth at most 1,000.
         default: Its default.
         outside: Whether the part is not of this package.
     """
@@ -39,7 +42,8 @@ def bounded(annotation: Any, name: str, default: Any, outside: bool) -> Any:
     if name == "seed":
         return Annotated[int, Field(ge=0, lt=SEEDS)]
     positive = annotation is int and isinstance(default, int) and default >= 1
-    return Annotated[annotation, Field(ge=1 if positive else 0, le=LARGEST)]
+    largest = DEEPEST if name in ("depth", "blocks") else LARGEST
+    return Annotated[annotation, Field(ge=1 if positive else 0, le=largest)]
 
 
 def not_a_number(value: Any) -> str:

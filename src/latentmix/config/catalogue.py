@@ -29,6 +29,7 @@ from typing import Any, get_type_hints
 from latentmix.config.bounds import bounded
 from latentmix.data.names import name_of
 from latentmix.outside import PartError as PartError
+from latentmix.outside import announced
 from latentmix.outside import module as module
 from latentmix.outside import trust as trust
 from latentmix.outside import trusted as trusted
@@ -146,7 +147,7 @@ def _modules(kind: str) -> Iterator[ModuleType]:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         yield importlib.import_module(f"{package.__name__}.{info.name}")
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        module = importlib.import_module(point.module)
+        module = announced(point.module)
         if any(True for _ in _candidates(kind, module)):
             yield module
 

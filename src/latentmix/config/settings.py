@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -71,11 +72,9 @@ def resolve(settings: Mapping[str, Any]) -> Run:
             values[key] = _plain(hints[key], value, key, errors)
         else:
             errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
-    if isinstance(out := values.get("out"), str) and out.startswith("~"):
-        try:
-            values["out"] = str(Path(out).expanduser())
-        except RuntimeError as error:
-            errors.append(f"out: {error}; ./{out} is the folder of this name here")
+    for key in ("out", "start_from"):
+        if isinstance(place := values.get(key), str):
+            values[key] = _place(place, key, errors)
     if values.get("steps") and values.get("epochs"):
         errors.append("steps, epochs: give one of them")
     if values.get("schedule") == "step":
@@ -90,7 +89,7 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     if not values.get("steps"):
         values["epochs"] = values.get("epochs") or EPOCHS
     if values.get("start_from"):
-        values["start_from"] = str(Path(values["start_from"]).expanduser().resolve())
+        values["start_from"] = str(Path(values["start_from"]).resolve())
     if not values.get("out"):
         from latentmix.data import name_of_path
 
@@ -288,6 +287,21 @@ def what_is_wrong_with(mixer: Any) -> str:
     if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
         return f"draws weights that sum to {total.mean():.3g}; they must sum to one"
     return ""
+
+
+def _place(place: str, path: str, errors: list[str]) -> str:
+    """A path with the home folder in the place of ~; mistakes are added to `errors`."""
+    try:
+        if b"\0" in os.fsencode(place):
+            errors.append(
+                f"{path}: no name of a file can hold a null character; got {reading.shorten(place)}"
+            )
+        return str(Path(place).expanduser()) if place.startswith("~") else place
+    except UnicodeEncodeError:
+        errors.append(f"{path}: {reading.shorten(place)} cannot be the name of a file")
+    except RuntimeError as error:  # there is no user of this name
+        errors.append(f"{path}: {error}; ./{place} is the folder of this name here")
+    return place
 
 
 def _spec_of(part: Any, kind: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "valid", "test")
+VALUES = 1 << 25  # of images that are computed at a time; 500 RGB images of 128 pixels have fewer
 UNLABELLED = -1  # the label of a training image that has none
 
 
@@ -67,6 +68,11 @@ class Split:
     def is_large(self) -> bool:
         """Whether the images are so many that they may be a view of a file."""
         return _is_large(self.images)
+
+    @property
+    def at_once(self) -> int:
+        """How many images are computed at a time where no gradient is needed: 500, or fewer large ones."""
+        return max(2, min(500, VALUES // max(1, self.images[:1].numel())))
 
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
         """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).

@@ -199,17 +199,20 @@ def folder_of(method: object) -> Path | None:
 
 
 @torch.no_grad()
-def encode(method: Encodes, split: Split, index: Tensor | None = None, *, batch_size: int = 500) -> Tensor:
+def encode(
+    method: Encodes, split: Split, index: Tensor | None = None, *, batch_size: int | None = None
+) -> Tensor:
     """Encode images of a split in batches: flat codes, shape (N, d_h), float32, on the CPU.
 
     Arguments:
         index: Which images, shape (N,); all of them if None.
-        batch_size: Images encoded at a time; it decides memory, not the codes.
+        batch_size: Images encoded at a time, `Split.at_once` by default; it decides memory, not the codes.
 
     Raises:
         ValueError: Codes that are not finite, or no images.
     """
     kept = vars(method).get("_kept")
+    batch_size = batch_size or split.at_once
     if index is None and kept is not None:
         if split.images not in kept.codes:
             kept.codes[split.images] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)

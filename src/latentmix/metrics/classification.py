@@ -80,7 +80,7 @@ def predictions(method: Classifies, split: Split) -> tuple[Tensor, Tensor]:
     """Logits (N, K) and labels (N,) of a split with labels, on the CPU."""
     assert split.labels is not None
     device = device_of(method)
-    rows = torch.arange(len(split), device=split.images.device).split(500)
+    rows = torch.arange(len(split), device=split.images.device).split(split.at_once)
     logits = torch.cat([method.classify(split.pixels(i).to(device)).float().cpu() for i in rows])
     return logits, split.labels.cpu()
 

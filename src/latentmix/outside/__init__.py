@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+FILE = "latentmix_file_"  # how the modules begin that are made of files
 _trusted: set[Path] = set()
+_packages: set[str] = set()  # that were asked for
 
 
 class PartError(ValueError):
@@ -45,9 +47,21 @@ def trusted() -> tuple[str, ...]:
     return tuple(map(str, sorted(_trusted)))
 
 
+def announced(place: str) -> ModuleType:
+    """Return a module that an installed package announces."""
+    _packages.add(place.partition(".")[0])
+    return importlib.import_module(place)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a module is of this package, or of other people's code that was asked for."""
+    return name.startswith(FILE) or name.partition(".")[0] in {"latentmix", "__main__", *_packages}
+
+
 def _importable(place: str, name: str) -> ModuleType:
     """Import a module of an installed package or from PYTHONPATH, but not from the current folder."""
     wanted = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    _packages.add(place.partition(".")[0])
     here, path = Path.cwd(), list(sys.path)
     kept = {Path(entry).resolve() for entry in wanted}
     try:
@@ -74,7 +88,7 @@ def _file(place: str) -> ModuleType:
             f"{path} would have to be run, and files are run only if this command names them; "
             f"add --allow {place}"
         )
-    module_name = f"latentmix_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    module_name = f"{FILE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     if not path.is_file():

@@ -30,6 +30,7 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
+from latentmix.training.room import check_memory
 from latentmix.training.samples import keep_samples
 from latentmix.training.schedule import long_validation, pace
 from latentmix.training.signals import stop_on_signal
@@ -38,7 +39,6 @@ from latentmix.training.streams import Stream, check_batch_size, host_generator
 
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
-VALIDATION_BATCH = 500
 AHEAD = 2  # batches that are read from the disk beforehand, where the data lie there
 
 
@@ -94,6 +94,7 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         progress.say(text)
     data = load(run, runtime)
     trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
+    check_memory(trainer.method, data.train, run.batch_size // ranks.count, run.seed)
     try:
         with stop_on_signal() as stop:
             return trainer.fit(stop)
@@ -348,7 +349,7 @@ class Trainer:
         """Return the values that the method measures on a split, averaged over its images."""
         self.method.eval()
         sums: dict[str, Tensor] = {}
-        for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
+        for rows in torch.arange(len(split), device=self.runtime.device).split(split.at_once):
             x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
             columns = (split.labels, split.attributes, split.factors)
             y, attributes, factors = (None if c is None else c[rows] for c in columns)

@@ -93,7 +93,7 @@ class Features(NamedTuple):
         device = next(self.head.parameters()).device
         bodies, classes = [], []
         with torch.no_grad():
-            for part in images.split(500):
+            for part in images.split(Split(images).at_once):
                 body = self.body(part.to(device))
                 bodies.append(body.cpu())
                 classes.append(self.head(body).softmax(1).cpu())
@@ -101,7 +101,7 @@ class Features(NamedTuple):
 
     def describe_split(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
         """As `describe`, for rows of a split."""
-        parts = [self.describe(split.pixels(i)) for i in index.to(split.images.device).split(500)]
+        parts = [self.describe(split.pixels(i)) for i in index.to(split.images.device).split(split.at_once)]
         return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
 
 
