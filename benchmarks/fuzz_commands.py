@@ -19,8 +19,7 @@ from PIL import Image
 
 from fuzz import SLOW
 from fuzz_runs import trained
-from latentmix import cli
-from latentmix import memory
+from latentmix import cli, memory
 from latentmix.config import catalogue
 from latentmix.training import loop
 

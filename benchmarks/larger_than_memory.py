@@ -33,8 +33,7 @@ def child(file: str, limit: float, mapped: bool) -> None:
     import torch
 
     from latentmix.data import from_path, load, store
-    from latentmix.training.loop import AHEAD
-    from latentmix.training.streams import Stream
+    from latentmix.training.streams import AHEAD, Stream
 
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)

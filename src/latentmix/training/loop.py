@@ -30,7 +30,6 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
-from latentmix.training.room import check_memory
 from latentmix.training.samples import keep_samples
 from latentmix.training.schedule import long_validation, pace
 from latentmix.training.signals import stop_on_signal
@@ -39,7 +38,7 @@ from latentmix.training.streams import Stream, check_batch_size, host_generator
 
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
-AHEAD = 2  # batches that are read from the disk beforehand, where the data lie there
+VALIDATION_BATCH = 500
 
 
 class Interrupted(KeyboardInterrupt):
@@ -94,7 +93,6 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         progress.say(text)
     data = load(run, runtime)
     trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
-    check_memory(trainer.method, data.train, run.batch_size // ranks.count, run.seed)
     try:
         with stop_on_signal() as stop:
             return trainer.fit(stop)
@@ -292,9 +290,6 @@ class Trainer:
         """The images of a step, with the generators that draw for it."""
         split, ranks = self.data.train, self.ranks
         host = host_generator(self.run.seed, number, ranks.rank)
-        if split.is_large:
-            for stream in self.streams:
-                split.soon(ranks.part(stream(number + AHEAD)))
         rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
         unlabelled = None
         if len(self.streams) > 1:
@@ -349,7 +344,7 @@ class Trainer:
         """Return the values that the method measures on a split, averaged over its images."""
         self.method.eval()
         sums: dict[str, Tensor] = {}
-        for rows in torch.arange(len(split), device=self.runtime.device).split(split.at_once):
+        for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
             x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
             columns = (split.labels, split.attributes, split.factors)
             y, attributes, factors = (None if c is None else c[rows] for c in columns)

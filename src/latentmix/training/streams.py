@@ -9,6 +9,7 @@ from latentmix import config
 from latentmix.methods import Method
 
 PASSES = 1_000_003  # the order of pass p of a run is seeded by seed * PASSES + p
+AHEAD = 2  # batches that are read from the disk beforehand, where the data lie there
 SIDE = 2**48  # offset between the seeds of the first stream, the second stream, and draws on the host
 
 
