@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from latentmix.experiments.compare import Comparison, verdict
-from latentmix.tables import execute, result
-from latentmix.tables.pairs import Values, front, pairs
-from latentmix.tables.rows import value
+from latentmix.tables import execute
+from latentmix.tables.pairs import front, pairs
 
 SMALL = ("data=digits", "image_size=16", "batch_size=32", "steps=150", "lr=3e-3")
 
@@ -36,22 +36,21 @@ def main() -> None:
     asked = Comparison(options.settings, (f"it: {options.method}",), 2 * half * count, out=options.out)
     tasks = asked.tasks()
     execute.work(tasks, options.out, "cpu", os.getpid(), lambda text: None)
-    found = [result.read(options.out, task) for task in tasks]
     noise = 0
     for number in range(count):
-        mine = found[2 * half * number :][: 2 * half]
-        values: Values = {
-            column.title: {
-                name: [None if r is None else value(r, column) for r in of]
-                for name, of in (("one", mine[:half]), ("two", mine[half:]))
-            }
-            for column in asked.columns
-        }
+        mine = [
+            replace(task, cell=replace(task.cell, name="one" if i < half else "two"))
+            for i, task in enumerate(tasks[2 * half * number :][: 2 * half])
+        ]
+        values, fallen, partly = asked.values(mine)
         judged = pairs(values)
-        assert len(judged) == len(values), "a training failed or collapsed"
-        said = verdict(values, judged, front(values, judged), ())[0]
+        said = verdict(values, judged, front(values, judged), fallen, partly=partly)[0]
         noise += said.startswith("Verdict: noise")
-        print(f"{number + 1:3}  " + "  ".join(f"{pair.measure}: p = {pair.p:.2f}" for pair in judged), said)
+        print(
+            f"{number + 1:3}  " + "  ".join(f"{pair.measure}: p = {pair.p:.2f}" for pair in judged),
+            partly,
+            said,
+        )
     print(f"noise in {noise} of {count} repetitions of {half} seeds")
 
 

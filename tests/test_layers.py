@@ -24,7 +24,8 @@ cli.app cli.streams
 latentmix
 experiments.demo experiments.reproduce experiments.compare experiments.evidence experiments.states
 experiments.__init__
-experiments.amr.table2_cifar10 experiments.manifold_mixup.curves
+experiments.amr.table2_cifar10 experiments.amr.reproduction_figure2 experiments.manifold_mixup.curves
+experiments.amr.figure1
 experiments.amr.figure6 experiments.manifold_mixup.table3 experiments.manifold_mixup.figure6
 experiments
 experiments.amr.walks experiments.manifold_mixup.figure1

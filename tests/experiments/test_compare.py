@@ -10,6 +10,7 @@ import pytest
 
 import terminal
 from latentmix.experiments import compare
+from latentmix.tables import result
 from latentmix.tables.pairs import Values, front, pairs
 
 SMALL = ("image_size=16", "train_size=128", "batch_size=16", "method.network.width=4")
@@ -75,6 +76,43 @@ def test_verdicts_in_words() -> None:
     assert "for all 2 comparisons" in text
     assert words_of({"x": equal, "y": equal}).startswith("Verdict: noise.")
     assert "Collapsed, so that they cannot lead: c." in words_of({"x": equal}, ("c",))
+
+
+@pytest.mark.parametrize(("fallen_of_two", "named"), [(1, False), (2, True), (3, True)])
+def test_a_method_is_collapsed_if_most_of_its_trainings_are(
+    tmp_path: Path, fallen_of_two: int, named: bool
+) -> None:
+    """With one of three its numbers are compared, the lacking one as the worst of all."""
+    methods = ("one: autoencoder", "two: autoencoder lr=1e-4")
+    asked = compare.Comparison(("data=digits",), methods, seeds=3, out=tmp_path)
+    tasks = asked.tasks()
+    for task in tasks:
+        fallen = task.cell.name == "two" and task.run.seed < fallen_of_two
+        scores = {
+            "reconstruction": {"values": {"psnr": 20.0 + task.run.seed}, "protocol": {}},
+            "probe": {"values": {"offline_accuracy": 0.9}, "protocol": {}},
+            "honesty": {
+                "values": {"density": None if fallen else 0.25 + task.run.seed / 8},
+                "protocol": {"collapsed": True, "collapsed_because": "all alike"} if fallen else {},
+            },
+        }
+        folder = result.run_of(tmp_path, task.key)
+        folder.mkdir(parents=True)
+        made = result.Result(folder, scores, {}, task.metrics, 1.0, "1", task.checkpoint)
+        result.write(tmp_path, task, made, {})
+    values, fallen_methods, partly = asked.values(tasks)
+    assert fallen_methods == (["two"] if named else [])
+    assert partly == ({} if named else {"two": "1 of 3"})
+    assert values["realism of mixes"]["one"] == [0.25, 0.375, 0.5]
+    if not named:
+        assert values["realism of mixes"]["two"] == [0.25, 0.375, 0.5]  # the first is lacking
+        assert values["PSNR (dB)"]["two"] == [20.0, 21.0, 22.0]
+        found = pairs(values)
+        text = " ".join(compare.verdict(values, found, front(values, found), fallen_methods, (), partly))
+        assert text.startswith("Verdict: noise.")
+        assert (
+            "two: 1 of 3 trainings collapsed; where nothing can be measured of one, it counts as the" in text
+        )
 
 
 @pytest.mark.parametrize(

@@ -196,39 +196,52 @@ class Comparison:
         table, tasks, into = self.table(), self.tasks(), self.out / "tables"
         into.mkdir(parents=True, exist_ok=True)
         stem = into / f"compare-{self.name}"
-        values, fallen = self.values(tasks)
+        values, fallen, partly = self.values(tasks)
         found = pairs(values)
         ahead = front(values, found)
         pictures = []
         if any(seeds for by_method in values.values() for seeds in by_method.values()):
             pictures = [stem.with_name(f"{stem.name}-pareto.png")]
             pareto.draw(values, ahead, pictures[0])
-        lead = verdict(values, found, ahead, fallen, same_trainings(tasks))
+        lead = verdict(values, found, ahead, fallen, same_trainings(tasks), partly)
         paths = output.write(table, self.name, tasks, self.out, into, lead, pictures)
         paths.append(stem.with_name(f"{stem.name}-pairs.csv"))
         write_atomically(paths[-1], _table_of(found))
         return paths
 
-    def values(self, tasks: Sequence[Task]) -> tuple[Values, list[str]]:
-        """{measure: {method: values by seed}} of methods that are not collapsed, and the names of others."""
+    def values(self, tasks: Sequence[Task]) -> tuple[Values, list[str], dict[str, str]]:
+        """What is compared, the names of collapsed methods, and how many trainings of others collapsed.
+
+        A method of which more than half of the trainings collapsed is collapsed, and has no values. Of others
+        a collapsed training keeps what can be measured of it, and takes the worst value of all where nothing
+        can: left out, it would flatter its method, and one bad seed is no difference beyond chance.
+
+        Returns:
+            {measure: {method: values by seed}}, the collapsed, and {method: "1 of 5"}.
+        """
         done: dict[str, list[result.Result | None]] = {}
         for task in tasks:
             done.setdefault(task.cell.name, []).append(result.read(self.out, task))
-        fallen = [
-            name
-            for name, results in done.items()
-            if any(
-                collapsed(score) is not None for r in results if r is not None for score in r.scores.values()
-            )
-        ]
-        standing = {name: results for name, results in done.items() if name not in fallen}
-        values = {
-            column.title: {
-                n: [None if r is None else value(r, column) for r in of] for n, of in standing.items()
+        counts = {name: sum(r is not None and _collapsed(r) for r in of) for name, of in done.items()}
+        fallen = [name for name, of in done.items() if 2 * counts[name] > len(of)]
+        standing = {name: of for name, of in done.items() if name not in fallen}
+        values: dict[str, dict[str, list[float | None]]] = {}
+        for column in self.columns:
+            known = {n: [None if r is None else value(r, column) for r in of] for n, of in standing.items()}
+            worst = min((v for of in known.values() for v in of if v is not None), default=None)
+            values[column.title] = {
+                name: [
+                    worst if v is None and r is not None and _collapsed(r) else v
+                    for v, r in zip(of, standing[name])
+                ]
+                for name, of in known.items()
             }
-            for column in self.columns
-        }
-        return values, fallen
+        partly = {n: f"{counts[n]} of {len(of)}" for n, of in standing.items() if counts[n]}
+        return values, fallen, partly
+
+
+def _collapsed(found: result.Result) -> bool:
+    return any(collapsed(score) is not None for score in found.scores.values())
 
 
 def verdict(
@@ -237,6 +250,7 @@ def verdict(
     ahead: Sequence[str],
     fallen: Sequence[str],
     same: Sequence[tuple[str, str]] = (),
+    partly: Mapping[str, str] = {},
 ) -> list[str]:
     """The verdict in sentences.
 
@@ -244,6 +258,7 @@ def verdict(
         ahead: Methods on Pareto's front.
         fallen: Collapsed methods.
         same: Pairs of names of the same training.
+        partly: {method: how many of its trainings collapsed}.
     """
     lines: list[str] = []
     beyond = [pair for pair in found if not pair.noise]
@@ -267,6 +282,10 @@ def verdict(
         )
     if fallen:
         lines.append(f"Collapsed, so that they cannot lead: {_listed(fallen, 'and')}.")
+    lines += [
+        f"{name}: {count} trainings collapsed; where nothing can be measured of one, it counts as the worst."
+        for name, count in partly.items()
+    ]
     lines += [f"{a} and {b} are the same training under two names." for a, b in same]
     seeds = max((pair.seeds for pair in found), default=0)
     if found:
