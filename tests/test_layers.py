@@ -51,7 +51,7 @@ apps.card apps.mix_images apps.trained
 apps.refine
 apps.page.page
 apps.page.graph apps.page
-apps.own_pictures apps.traced apps.pixels
+apps.own_pictures apps.traced apps.pixels apps.paths
 apps.neighbours
 apps
 reports.together

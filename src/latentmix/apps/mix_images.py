@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,22 +18,18 @@ from torch import Tensor
 import latentmix
 from latentmix.apps.neighbours import Neighbours
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
+from latentmix.apps.paths import Walk, walk
 from latentmix.apps.refine import refine
 from latentmix.data.decoding.images import BadImage, open_image
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode, device_of
-from latentmix.mixing import crossover, lerp, simplex_grid, slerp
+from latentmix.mixing import simplex_grid
 from latentmix.pictures.figures import evaluating, interpolations, triangle
 from latentmix.pictures.tiles import Label, Tile, sheet
 from latentmix.runs import OpenRun, write_together
 from latentmix.scoring import data_of
 
 LAYOUTS = ("strip", "triangle", "grid", "gif")
-PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "lerp": lerp,
-    "slerp": slerp,
-    "crossover": crossover,
-}
 STILL: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -76,7 +72,8 @@ def resynthesise(
         steps: Cells from one parent to the next, both ends counted; the cells of a triangle's side.
         layout: "strip" (a row from each image to the next), "triangle" (three images), "grid" (midpoints of
             all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
-        path: How codes are walked between: "lerp", "slerp", or "crossover" of feature maps.
+        path: How codes are walked between: "lerp", "slerp", "crossover" of feature maps, or "learned", by the
+            method's own mixing function, whose ends are nearly, not exactly, the parents.
         out: .png, .jpg or .webp; .gif for the animation.
         known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
             how, and how far each image is from what the model knows.
@@ -85,7 +82,7 @@ def resynthesise(
 
     Returns:
         The receipt: parents and output with their SHA-256, the model, and each cell's parents with their
-        weights (for "slerp" and "crossover", whose weights are not two numbers, the position from 0 to 1);
+        weights (for other paths than "lerp", whose weights are not two numbers, the position from 0 to 1);
         where classes can be read (`neighbours`), each cell's class, and the doubt that it is a parent's.
 
     Raises:
@@ -106,7 +103,8 @@ def resynthesise(
         method = require(fitted.method, Autoencodes, "mixing")
     with evaluating(method):
         h = method.encode(x.to(device_of(method))) if fitted is None else fitted.codes
-        mixes = decode(method, torch.stack([_mix(h, cell.weights, path) for cell in cells]))
+        way = walk(method, path)
+        mixes = decode(method, torch.stack([_mix(h, cell.weights, way) for cell in cells]))
 
     receipt: dict[str, Any] = {
         "latentmix": latentmix.__version__,
@@ -205,8 +203,7 @@ def _settle(
         layout = "gif" if suffix == ".gif" else "triangle" if len(images) == 3 and path == "lerp" else "strip"
     if layout not in LAYOUTS:
         raise ValueError(f"no layout is called {layout!r}; there are {', '.join(LAYOUTS)}")
-    if path not in PATHS:
-        raise ValueError(f"no path is called {path!r}; there are {', '.join(PATHS)}")
+    walk(require(run.method, Autoencodes, "mixing"), path)
     if len(images) < 2:
         raise ValueError(f"mixing takes at least 2 images, got {len(images)}")
     if steps < 2:
@@ -220,10 +217,6 @@ def _settle(
         raise ValueError(f"a triangle mixes three codes at once and {path} walks between two; choose lerp")
     if not 0 <= refined <= 100_000:
         raise ValueError(f"refine={refined}: a number of steps from 0 to 100,000")
-    if path == "crossover" and require(run.method, Autoencodes, "mixing").code_shape[0] < 2:
-        raise ValueError(
-            "this run's code is a single feature map, which has nothing to cross over; choose lerp"
-        )
     if run.shape[0] not in (1, 3):
         raise ValueError(f"images have 1 or 3 channels, and this run was trained on {run.shape[0]}")
     if layout == "gif" and suffix != ".gif":
@@ -275,11 +268,11 @@ def _pairs(n: int, steps: int) -> list[Cell]:
     return [Cell(i, j, {i: 0.5, j: 0.5} if i != j else {i: 1.0}) for i in range(n) for j in range(n)]
 
 
-def _mix(h: Tensor, weights: dict[int, float], path: str) -> Tensor:
+def _mix(h: Tensor, weights: dict[int, float], way: Walk) -> Tensor:
     parents, shares = list(weights), torch.tensor(list(weights.values()))
     if len(parents) == 2:
         first, second = (h[i : i + 1] for i in parents)
-        return PATHS[path](first, second, shares[1:])[0, 0]
+        return way(first, second, shares[1:])[0, 0]
     return torch.einsum("k,k...->...", shares.to(h), h[parents])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -17,23 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
+from latentmix.apps.paths import walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.data import Data, Split
 from latentmix.methods.roles import Autoencodes, Decodes, Encodes, require
 from latentmix.metrics import decode, encode, evaluating
-from latentmix.mixing import crossover, lerp, slerp
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import picture
 from latentmix.reports.exhibit import draw
 from latentmix.reports.scores import Scores
 from latentmix.runs import OpenRun
 from latentmix.scoring import data_of
-
-PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "lerp": lerp,
-    "slerp": slerp,
-    "crossover": crossover,
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +99,7 @@ class Trained(OpenRun):
         images: Any,
         *,
         steps: int = 9,
-        path: Literal["lerp", "slerp", "crossover"] = "lerp",
+        path: Literal["lerp", "slerp", "crossover", "learned"] = "lerp",
         values: tuple[float, float] | None = None,
     ) -> Image.Image:
         """Draw the walk from each image to the next, or, of three images, the triangle of their mixes.
@@ -113,15 +107,14 @@ class Trained(OpenRun):
         Arguments:
             images: Two images or more, as for `encode`.
             steps: Number of mixes from one image to the next, both ends included.
-            path: Straight line, great circle, or crossover of feature maps; of three images only a straight
-                line makes a triangle.
+            path: Straight line, great circle, crossover of feature maps, or the method's learned mixing
+                function; of three images only a straight line makes a triangle.
 
         Raises:
             ValueError: Fewer than two images, an unknown path, fewer than two steps, or as for `encode`.
         """
         method = require(self.method, Autoencodes, "mixing")
-        if path not in PATHS:
-            raise ValueError(f"no path is called {path!r}; there are {', '.join(PATHS)}")
+        way = walk(method, path)
         if steps < 2:
             raise ValueError(f"steps={steps}: a path has at least its two ends, 2")
         x = as_pixels(images, self.shape, values)
@@ -130,7 +123,8 @@ class Trained(OpenRun):
         if len(x) == 3 and path == "lerp":
             return figures.triangle(figures.simplex_mixes(method, x, steps), x)
         h = self.encode(x, values=(-1, 1))
-        walks = PATHS[path](h[:-1], h[1:], torch.linspace(0, 1, steps))
+        with evaluating(self.method):
+            walks = way(h[:-1], h[1:], torch.linspace(0, 1, steps))
         mixes = self.decode(walks.flatten(0, 1)).unflatten(0, (len(x) - 1, steps))
         return figures.interpolations({self.method.label: mixes}, ends=torch.stack([x[:-1], x[1:]], 1))
 

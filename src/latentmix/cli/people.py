@@ -17,7 +17,7 @@ def mix(
     steps: Whole = 9,
     out: Place = Path("mix.png"),
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
-    path: Literal["lerp", "slerp", "crossover"] = "lerp",
+    path: Literal["lerp", "slerp", "crossover", "learned"] = "lerp",
     checkpoint: Literal["best", "last"] | None = None,
     as_is: Annotated[bool, Parameter(negative=())] = False,
     refine: Whole = 0,
@@ -40,7 +40,8 @@ def mix(
     layout
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path
-        Straight line, great circle, or crossover of feature maps.
+        Straight line, great circle, crossover of feature maps, or the mixing function that amr_learned and
+        amr_pretrained train.
     checkpoint
         Which weights to use; by default those of the best epoch, as the method defines it.
     as_is
