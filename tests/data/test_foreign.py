@@ -21,6 +21,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(80)  # a beginning without 
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_formats", lambda: ("PNG", "JPEG", "TIFF", "BMP"))
+    monkeypatch.setattr(images, "_reads_heic", lambda: False)
 
 
 def classes(folder: Path, *names: str) -> None:

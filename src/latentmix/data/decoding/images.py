@@ -211,7 +211,7 @@ def _open(content: Content, name: str = "") -> Picture:
     if isinstance(content, BadImage):
         raise content
     name = name or (content.name if isinstance(content, Path) else "")
-    if (reason := foreign.by_name(name, "HEIF" in _formats())) is not None:
+    if (reason := foreign.by_name(name, _reads_heic())) is not None:
         raise BadImage(reason)
     raw = content if isinstance(content, bytes) else content.read_bytes()
     if not raw:
@@ -233,7 +233,7 @@ def _open(content: Content, name: str = "") -> Picture:
                 pass
         if isinstance(error, UnidentifiedImageError):
             raise BadImage(
-                foreign.by_content(raw, "HEIF" in _formats()) or "no image that Pillow knows"
+                foreign.by_content(raw, _reads_heic()) or "no image that Pillow knows"
             ) from None
         if isinstance(error, Image.DecompressionBombError):
             raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
@@ -267,6 +267,11 @@ def _rawmode(image: Image.Image) -> str:
     arguments = tile[0][3] if tile else ""
     mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return mode if isinstance(mode, str) else ""
+
+
+@cache
+def _reads_heic() -> bool:
+    return "HEIF" in _formats()
 
 
 @cache
