@@ -136,6 +136,7 @@ def test_without_the_data_images_are_mixed_as_they_are(
         (["my images/one.jpg", "my images"], "my images is a folder; name image files"),
         (["my images/one.jpg", "bad.png"], "bad.png cannot be used as an image"),
         (["my images/one.jpg", "wide.png"], "40000 x 2 pixels, too large"),
+        (["my images/one.jpg", "raw.NEF"], "raw.NEF cannot be used as an image: a camera's raw data"),
         (["my images/one.jpg", "my images/two.PNG", "--steps", "1"], "steps=1"),
         (["my images/one.jpg", "my images/two.PNG", "--out", "a.xyz"], "unknown kind of picture '.xyz'"),
         (
@@ -154,6 +155,7 @@ def test_mistakes(
 ) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nand then nothing")
     Image.new("1", (40_000, 2)).save(tmp_path / "wide.png")
+    Image.new("L", (16, 12)).save(tmp_path / "raw.NEF", "TIFF")  # the preview that such files begin with
     before = sorted(tmp_path.rglob("*"))
     assert words in refusal(typed("mix", tiny_run, *arguments, cwd=tmp_path))
     assert sorted(tmp_path.rglob("*")) == before

@@ -244,7 +244,7 @@ def _pixels(
 ) -> tuple[Tensor, list[str]]:
     """Decode, adapt, resize: (C, H, W) in [-1, 1], like the data of a training; and what was adapted."""
     try:
-        image, done = suit(open_image(content), shape[1], drawings)
+        image, done = suit(open_image(content, name.name), shape[1], drawings)
     except BadImage as error:
         raise ValueError(f"{name} cannot be used as an image: {error}") from error
     pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"), dtype=np.float32)
