@@ -14,6 +14,7 @@ import yaml
 
 from latentmix import config, runs
 from latentmix.runs import atomic, checkpoints
+from latentmix.runs.files import write_yaml
 from latentmix.scoring import data_of, evaluate
 from latentmix.training.device import commit_of
 from terminal import _SERVER as SERVER
@@ -190,6 +191,13 @@ def test_settings_of_a_stranger_are_refused_by_name(run: Path, name: str, value:
     (run / "config.yaml").write_text(yaml.safe_dump({**settings, name: value}))
     with pytest.raises(runs.RunError, match=words):
         runs.read_config(run)
+
+
+def test_settings_of_a_later_version_are_no_damage(run: Path) -> None:
+    write_yaml(run / "config.yaml", {**runs.read_config(run), "tomorrow": 1})
+    with pytest.raises(runs.RunError, match="written by another version of latentmix: this version") as error:
+        runs.read_config(run)
+    assert "does not know tomorrow; open it with the version that environment.json there names" in str(error)
 
 
 def test_the_only_good_checkpoint_is_never_removed(run: Path) -> None:

@@ -8,6 +8,7 @@ from latentmix.config.settings import difference as difference
 from latentmix.config.settings import load as load
 from latentmix.config.settings import metrics as metrics
 from latentmix.config.settings import resolve as resolve
+from latentmix.config.stored import UnknownSettings as UnknownSettings
 from latentmix.config.stored import changed as changed
 from latentmix.config.stored import moved as moved
 from latentmix.config.stored import stored as stored

@@ -14,6 +14,10 @@ OUTSIDE = ("out", "device")  # a run's folder may be moved, and it may go on on 
 LENGTHS = ("epochs", "steps")  # a run may be trained for longer
 
 
+class UnknownSettings(ConfigError):
+    """Settings of a later version."""
+
+
 def stored(found: Mapping[str, Any]) -> dict[str, Any]:
     """Check the names and types of a run's settings, and fill in those that earlier versions did not have.
 
@@ -21,7 +25,8 @@ def stored(found: Mapping[str, Any]) -> dict[str, Any]:
     whose method is not installed.
 
     Raises:
-        ConfigError: Settings are missing, unknown or of the wrong kind; the message names all of them.
+        UnknownSettings: Settings that this version does not have.
+        ConfigError: Settings are missing or of the wrong kind; the message names all of them.
     """
     fields = {field.name: field for field in dataclasses.fields(Run)}
     younger = {name: fields[name].default for name in YOUNGER} | {"every": {}}
@@ -29,7 +34,7 @@ def stored(found: Mapping[str, Any]) -> dict[str, Any]:
     if missing := [name for name in fields if name not in found]:
         raise ConfigError(f"it lacks {', '.join(missing)}")
     if unknown := [key for key in found if key not in fields]:
-        raise ConfigError(f"this version of latentmix does not know {', '.join(map(str, unknown))}")
+        raise UnknownSettings(f"this version of latentmix does not know {', '.join(map(str, unknown))}")
     errors = [
         f"{kind} has no name"
         for kind in ("method", "data")

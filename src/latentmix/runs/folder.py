@@ -143,6 +143,13 @@ def read_config(folder: Path, warn: Callable[[str], None] | None = None) -> dict
         settings = config.stored(settings)
     except RunError as error:
         fault = str(error)
+    except config.UnknownSettings as error:
+        if whole:
+            raise RunError(
+                f"{path} was written by another version of latentmix: {error}; open it with the version that "
+                f"{ENVIRONMENT} there names"
+            ) from error
+        fault = f"{path} is damaged: {error}"
     except config.ConfigError as error:
         fault = f"{path} is damaged: {error}"
     known = _settings_of_checkpoint(folder)
