@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import random
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,15 +188,66 @@ def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_pa
     context.close()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("empty.png", b""), ("words.png", b"these are words"), ("half.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 99)],
-)
-def test_files_that_are_no_pictures_are_named(page, tmp_path, name, content) -> None:
-    (tmp_path / name).write_bytes(content)
-    page.set_input_files("#file", tmp_path / name)
-    page.wait_for_selector("#trouble:not([hidden])")
-    assert name in page.inner_text("#trouble")
+def hostile() -> dict[str, bytes]:
+    """Twenty files that are no pictures, are too large, carry code, or have names that are code."""
+    header = b"\x89PNG\r\n\x1a\n"
+
+    def claims(width: int, height: int) -> bytes:
+        def chunk(name: bytes, content: bytes) -> bytes:
+            crc = zlib.crc32(name + content)
+            return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
+
+        size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        return header + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+    def made(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
+        buffer = io.BytesIO()
+        Image.new(mode, size).save(buffer, kind)
+        return buffer.getvalue()
+
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>"
+    return {
+        "empty.png": b"",
+        "words.png": b"these are words",
+        "half.jpg": made("JPEG")[:200],
+        "header.png": header + b"\0" * 99,
+        "noise.png": header + random.Random(0).randbytes(5000),
+        "wide.png": claims(60_000, 60_000),
+        "phone.png": claims(12_000, 9_000),
+        "nothing.png": claims(0, 0),
+        "script.svg": svg + b"<script>document.title = 'x'</script></svg>",
+        "link.svg": svg + b"<image href='http://127.0.0.1:9/a.png'/></svg>",
+        "page.png": b"<html><script>alert(1)</script></html>",
+        "paper.pdf": b"%PDF-1.4\n",
+        "scan.tif": made("TIFF"),
+        "zip.png": b"PK\x03\x04" + bytes(300),
+        "heavy.png": bytes(100_000_001),
+        "cmyk.jpg": made("JPEG", "CMYK"),
+        "deep.png": made("PNG", "I;16"),
+        "one.png": made("PNG", "L", (1, 1)),
+        "<img src=x onerror=alert(1)>.png": made("PNG"),
+        "quo'te\"`${1}\u202e.png": made("PNG", "RGBA"),
+    }
+
+
+def test_hostile_files_are_named_or_taken_and_do_no_harm(page, tmp_path) -> None:
+    title, taken = page.title(), []
+    page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+    for name, content in hostile().items():
+        (tmp_path / name).write_bytes(content)
+        page.evaluate("Page.fail('')")
+        before = page.evaluate("Page.state().slots.A.title")
+        page.set_input_files("#file", tmp_path / name)
+        said = ""
+        while not said and page.evaluate("Page.state().slots.A.title") == before:
+            page.wait_for_timeout(20)
+            said = page.inner_text("#trouble") if page.is_visible("#trouble") else ""
+        assert not said or said.startswith(f"{name} ")
+        if not said:
+            taken.append(name)
+            assert page.evaluate("Page.state().slots.A.copy.every(Number.isFinite)")
+    assert taken == list(hostile())[-5:]
+    assert page.title() == title
 
 
 def test_a_drawing_by_finger_becomes_a_parent(page) -> None:
