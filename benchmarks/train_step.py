@@ -55,7 +55,7 @@ def ours(precision: str) -> Callable[[], object]:
     return lambda: step(method, batch, optimisers, autocast=runtime.autocast)
 
 
-def theirs(path: Path) -> Callable[[], object]:
+def theirs(path: Path, device: str = "cpu") -> Callable[[], object]:
     sys.path.insert(0, str(path))
     torchvision = types.ModuleType("torchvision")
     torchvision.utils = types.ModuleType("torchvision.utils")  # type: ignore[attr-defined]
@@ -86,8 +86,8 @@ def theirs(path: Path) -> Callable[[], object]:
         update_g_every=1,
         opt_args={"lr": 1e-4, "betas": (0.5, 0.99), "weight_decay": 1e-5},
     )
-    x = torch.rand(BATCH, 1, 32, 32) * 2 - 1
-    y = F.one_hot(torch.randint(10, (BATCH,)), 10).float()
+    x = torch.rand(BATCH, 1, 32, 32, device=device) * 2 - 1
+    y = F.one_hot(torch.randint(10, (BATCH,), device=device), 10).float()
     return lambda: model.train_on_instance(x, y, iter=1)
 
 

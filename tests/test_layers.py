@@ -36,7 +36,8 @@ tables.numbers tables.page tables.pareto
 tables.rows
 tables.workers
 tables.ray_cluster tables.slurm
-tables.execute tables.records tables.pairs tables.verdict
+tables.execute
+tables.together tables.records tables.pairs tables.verdict
 tables.result
 tables.plan
 tables.lease tables.table
@@ -67,10 +68,11 @@ pictures.tiles pictures
 training
 training.fleet
 training.loop
-training.record
+training.captured training.record
 training.resume
 training.step training.progress training.device training.ranks training.streams training.samples
-training.precision training.schedule training.eager training.signals training.doubts training.room
+training.compiled training.precision training.schedule training.eager training.signals
+training.doubts training.room
 runs
 runs.opened
 runs.folder
@@ -114,7 +116,7 @@ manifold.trial_run
 manifold.hooks manifold.recompute
 networks
 networks.folded_stem
-networks.instance_norm
+networks.instance_norm networks.upsample
 networks.norm_kernel networks.narrow_conv networks.spectral_norm
 networks.forms
 networks.__init__

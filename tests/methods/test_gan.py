@@ -35,6 +35,7 @@ from latentmix.networks.gan_small import GanSmall
 from latentmix.runs import checkpoints
 from latentmix.scoring import evaluate
 from latentmix.training import loop
+from latentmix.training import step as training_step
 from latentmix.training.step import make_optimisers, step
 from terminal import refusal, typed
 
@@ -416,7 +417,7 @@ FULL = [
 def kill_in(step_number: int | None) -> None:
     """Save after each step, and kill this process in the middle of a step, counted from where it starts."""
     loop.SAVE_EVERY, loop.LOG_EVERY = 0, 3
-    take, taken = loop.step, []
+    take, taken = training_step.step, []
 
     def take_or_die(method: Any, *args: Any, **kwargs: Any) -> Any:
         stages = method.stages
@@ -433,7 +434,7 @@ def kill_in(step_number: int | None) -> None:
         taken.append(None)
         return result
 
-    loop.step = take_or_die  # type: ignore[assignment]
+    training_step.step = take_or_die  # type: ignore[assignment]
 
 
 def test_a_run_that_is_killed_before_its_penalty_continues_with_the_same_bits(tmp_path: Path) -> None:

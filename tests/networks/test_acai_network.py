@@ -66,7 +66,7 @@ def test_leaky_relu_has_tensorflows_slope_and_no_layer_normalises():
         "NarrowConv2d",
         "LeakyReLU",
         "AvgPool2d",
-        "Upsample",
+        "NearestUpsample",
     }
 
 

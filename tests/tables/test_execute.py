@@ -47,6 +47,36 @@ def test_finished_is_read_and_more_metrics_train_nothing(table: Table, tmp_path:
     assert result.read(tmp_path, tasks[0]) is not None  # what was measured before is kept
 
 
+def test_trainings_that_share_a_device_begin_together_and_have_the_same_numbers(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = plan(table, "smoke", seeds=2)
+    work(tasks, tmp_path / "alone")
+    monkeypatch.setattr(execute, "shares", lambda device: True)
+    said = work(tasks, tmp_path / "together")
+    assert said[0] == "4 trainings begin together: a: one, seed 0 to a: two, seed 1"
+    assert sum("finished" in line for line in said) == 4
+    for task in tasks:
+        alone, together = (result.read(tmp_path / name, task) for name in ("alone", "together"))
+        assert alone is not None
+        assert together is not None
+        assert [s["values"] for s in alone.scores.values()] == [s["values"] for s in together.scores.values()]
+    assert work(tasks, tmp_path / "together") == []
+
+
+def test_a_training_that_fails_among_others_has_its_reason_and_the_others_finish(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = {"data": {"name": "npz", "path": str(tmp_path / "none.npz")}, "epochs": 1}
+    settings = {**(table.cells[0].settings or {}), **missing}
+    broken = dataclasses.replace(table.cells[0], name="b: broken", settings=settings)
+    tasks = plan(dataclasses.replace(table, cells=(broken, *table.cells)), "paper", seeds=1)
+    monkeypatch.setattr(execute, "shares", lambda device: True)
+    said = work(tasks, tmp_path)
+    assert said[1].startswith("not together, but one by one: ")
+    assert [result.state(tmp_path, task) for task in tasks] == ["failed", "finished", "finished"]
+
+
 def test_a_cell_builds_on_another(chain: Table, tmp_path: Path) -> None:
     tasks = plan(chain, "paper")
     work(tasks, tmp_path)

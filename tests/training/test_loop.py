@@ -300,7 +300,7 @@ def test_nobody_else_can_train_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
             train(config.resolve({**SETTINGS, "out": str(tmp_path / "run")}), Silent())
         return step(*args, **kwargs)
 
-    monkeypatch.setattr("latentmix.training.loop.step", take)
+    monkeypatch.setattr("latentmix.training.step.step", take)
     trained(tmp_path, epochs=2)
     assert len(taken) == 10
 

@@ -25,6 +25,7 @@ from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.glyphs import TurnedGlyphs
 from latentmix.runs import checkpoints
 from latentmix.training import loop as training
+from latentmix.training import step as training_step
 from latentmix.training.device import Runtime
 from terminal import Finished, typed
 
@@ -61,7 +62,7 @@ def set_pace(save_every: float) -> None:
 def signal_at(step: int, number: int, save_every: float) -> None:
     """Send this process a signal in the middle of a step, counted from where it starts."""
     set_pace(save_every)
-    take, taken = training.step, []
+    take, taken = training_step.step, []
 
     def take_or_signal(*args: Any, **kwargs: Any) -> Any:
         taken.append(None)
@@ -69,7 +70,7 @@ def signal_at(step: int, number: int, save_every: float) -> None:
             os.kill(os.getpid(), number)
         return take(*args, **kwargs)
 
-    training.step = take_or_signal  # type: ignore[assignment]
+    training_step.step = take_or_signal  # type: ignore[assignment]
 
 
 def kill_after(seconds: float) -> None:
@@ -298,13 +299,13 @@ def test_every_method_continues_inside_an_epoch(
         training.Trainer(before, data, Runtime("cpu"), training.Silent()).fit()
         common["start_from"] = str(out)
 
-    take = training.step
+    take = training_step.step
 
     def take_and_draw(*args: Any, **kwargs: Any) -> Any:
         torch.rand(1)  # as a module that knows no generator does
         return take(*args, **kwargs)
 
-    monkeypatch.setattr(training, "step", take_and_draw)
+    monkeypatch.setattr(training_step, "step", take_and_draw)
 
     def fit(out: str, stop: bool) -> None:
         run = config.resolve({**common, "out": str(tmp_path / out)})

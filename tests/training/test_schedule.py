@@ -13,6 +13,7 @@ import torch
 from latentmix import config, runs
 from latentmix.config import protocol
 from latentmix.training import loop
+from latentmix.training import step as training_step
 from latentmix.training.loop import train
 from latentmix.training.schedule import long_validation, pace
 
@@ -69,7 +70,7 @@ def test_the_paper_has_no_schedule_and_a_run_with_one_says_that_it_differs() -> 
 
 def rates_of(folder: Path, monkeypatch: pytest.MonkeyPatch, stop: int = 99, **changes: Any) -> list[Any]:
     """Train, and return {player: learning rate} of each step; the process dies before step `stop`."""
-    rates, take = [], loop.step
+    rates, take = [], training_step.step
 
     def record(*args: Any, **kwargs: Any) -> Any:
         if len(rates) == stop:
@@ -79,7 +80,7 @@ def rates_of(folder: Path, monkeypatch: pytest.MonkeyPatch, stop: int = 99, **ch
         return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", record)
+        patch.setattr(training_step, "step", record)
         patch.setattr(loop, "SAVE_EVERY", 0)
         try:
             train(config.resolve({**SETTINGS, **changes, "out": str(folder)}))

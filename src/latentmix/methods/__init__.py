@@ -86,6 +86,8 @@ class Method(nn.Module):
         memory_format: How weights lie in memory: channels last is a quarter faster for small maps
             (benchmarks/RESULTS.md), and gives other last bits.
         paced: Whether losses or rates depend on `Batch.done`, so that a finished run cannot be extended.
+        capturable: Whether each step launches the same operations whatever the values are, so that a GPU can
+            replay it as a graph: nothing is drawn on the host, and no tensor becomes a number of Python.
     """
 
     label: str
@@ -98,6 +100,7 @@ class Method(nn.Module):
     best: str = ""
     memory_format: torch.memory_format = torch.channels_last
     paced: ClassVar[bool] = False
+    capturable: ClassVar[bool] = False
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
         """Check the training images and fill buffers from them; called once before the first step.

@@ -40,6 +40,7 @@ class ACAI(AutoencoderMethod):
     """
 
     label = "ACAI"
+    capturable = True
     betas = (0.9, 0.999)
     weight_decay = 0.0
 
@@ -61,7 +62,7 @@ class ACAI(AutoencoderMethod):
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         mix = self.mixer(h, batch.generator)
-        x_hat, x_mix = self.decode(h), self.decode(mix(h))
+        x_hat, x_mix = self.decode_each(h, mix(h))
         a = 1 - mix.shares().amax(0)
 
         blend = self.gamma * batch.x + (1 - self.gamma) * x_hat

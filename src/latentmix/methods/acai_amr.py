@@ -38,6 +38,7 @@ class ACAIofAMR(AutoencoderMethod):
 
     name = "acai_of_amr"
     label = "ACAI (of AMR)"
+    capturable = True
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class ACAIofAMR(AutoencoderMethod):
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         mix = self.mixer(h, batch.generator)
-        x_hat, x_mix = self.decode(h), self.decode(mix(h))
+        x_hat, x_mix = self.decode_each(h, mix(h))
         shares = mix.shares()
         target = shares.sort(0).values[:-1].sum(0) * len(shares) / (len(shares) - 1)
 

@@ -33,6 +33,7 @@ class AdversarialAutoencoder(AutoencoderMethod):
     """
 
     label = "AAE"
+    capturable = True
     betas = (0.9, 0.999)
     weight_decay = 0.0
 

@@ -27,6 +27,7 @@ class AEGAN(AutoencoderMethod):
 
     name = "ae_gan"
     label = "AE+GAN"
+    capturable = True
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class AMR(AutoencoderMethod):
     """
 
     label = "AMR"
+    capturable = True
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class AMR(AutoencoderMethod):
     def losses(self, batch: Batch) -> Losses:
         h = self.encode(batch.x)
         h_mix = self.mixer(h, batch.generator)(h)
-        x_hat, x_mix = self.decode(h), self.decode(h_mix)
+        x_hat, x_mix = self.decode_each(h, h_mix)
 
         error = self.reconstruction_error(x_hat, batch.x)
         game = duel(self.critic, batch.x, [x_hat, x_mix])

@@ -63,6 +63,7 @@ class AMRClasses(AutoencoderMethod):
 
     name = "amr_classes"
     label = "AMR (classes)"
+    capturable = True
     companions: ClassVar = {"embed": "autoencoder"}  # one optimiser in the published code
 
     def __init__(
@@ -112,7 +113,7 @@ class AMRClasses(AutoencoderMethod):
         m = self._draw(self.probabilities(y_mix, y, y[partner]), batch.generator)
         h_class = Mix(mix.partners[:2], torch.stack([m, 1 - m]))(h)
 
-        x_hat, x_mix, x_class = self.decode(h), self.decode(mix(h)), self.decode(h_class)
+        x_hat, x_mix, x_class = self.decode_each(h, mix(h), h_class)
         error = self.reconstruction_error(x_hat, batch.x)
         game = duel(self.critic.adversary, batch.x, [x_hat, x_mix, x_class])
         consistent = F.binary_cross_entropy_with_logits(self.critic.classify(x_class), y_mix)

@@ -43,6 +43,7 @@ class AMRLabels(AutoencoderMethod):
 
     name = "amr_labels"
     label = "AMR (labels)"
+    capturable = True
     companions: ClassVar = {"classifier": "autoencoder"}
 
     def __init__(
@@ -84,7 +85,7 @@ class AMRLabels(AutoencoderMethod):
                 "method amr_labels got a batch without labels; unlabelled images have the label -1"
             )
         h = self.encode(batch.x)
-        x_hat, x_mix = self.decode(h), self.decode(self.mixer(h, batch.generator)(h))
+        x_hat, x_mix = self.decode_each(h, self.mixer(h, batch.generator)(h))
         error = self.reconstruction_error(x_hat, batch.x)
         game = duel(self.critic, batch.x, [x_hat, x_mix])
         labelled = (y != UNLABELLED).sum()

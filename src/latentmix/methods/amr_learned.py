@@ -44,6 +44,7 @@ class AMRLearned(AutoencoderMethod):
 
     name = "amr_learned"
     label = "AMR (learned)"
+    capturable = True
     companions: ClassVar = {"mixing": "autoencoder"}
 
     def __init__(
@@ -73,7 +74,7 @@ class AMRLearned(AutoencoderMethod):
         m = self.mixing(h, h[partners[1]], share, batch.generator)
         h_mix = Mix(partners, torch.stack([m, 1 - m]))(h)
 
-        x_hat, x_mix = self.decode(h), self.decode(h_mix)
+        x_hat, x_mix = self.decode_each(h, h_mix)
         error = self.reconstruction_error(x_hat, batch.x)
         game = duel(self.critic, batch.x, [x_hat, x_mix])
         unbalance = (m.mean(1) - share).square().mean()

@@ -22,6 +22,7 @@ class Autoencoder(AutoencoderMethod):
     """
 
     label = "AE"
+    capturable = True
     best = "-reconstruction"
 
     def __init__(

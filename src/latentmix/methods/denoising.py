@@ -30,6 +30,7 @@ class Denoising(AutoencoderMethod):
     """
 
     label = "denoising AE"
+    capturable = True
     best = "-reconstruction"
     betas = (0.9, 0.999)
     weight_decay = 0.0

@@ -29,6 +29,7 @@ class Dropout(AutoencoderMethod):
     """
 
     label = "dropout AE"
+    capturable = True
     best = "-reconstruction"
     betas = (0.9, 0.999)
     weight_decay = 0.0

@@ -46,6 +46,7 @@ class GAIA(AutoencoderMethod):
     """
 
     label = "GAIA"
+    capturable = True
     betas = (0.9, 0.999)
     weight_decay = 0.0
 

@@ -43,6 +43,7 @@ class VAE(AutoencoderMethod):
     """
 
     label = "VAE"
+    capturable = True
     best = "-objective"
     betas = (0.9, 0.99)
     weight_decay = 0.0

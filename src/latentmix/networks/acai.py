@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.narrow_conv import NarrowConv2d
+from latentmix.networks.upsample import NearestUpsample
 
 SLOPE = 0.2  # of the leaky ReLU; not AMR's 0.01
 
@@ -103,6 +104,6 @@ def _decoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential
     c_in = maps
     for scale in reversed(range(scales)):
         c_out = depth * 2**scale
-        layers += [*_block(c_in, c_out), *_block(c_out, c_out), nn.Upsample(scale_factor=2)]
+        layers += [*_block(c_in, c_out), *_block(c_out, c_out), NearestUpsample()]
         c_in = c_out
     return nn.Sequential(*layers, *_block(c_in, depth), _conv(depth, channels))

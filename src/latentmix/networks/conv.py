@@ -15,6 +15,7 @@ from latentmix.networks.folded_stem import FoldedStem
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.narrow_conv import NarrowConv2d
 from latentmix.networks.spectral_norm import spectral_norm
+from latentmix.networks.upsample import NearestUpsample
 
 LATENT_WIDTH = 4  # the code is L maps of 4x4
 SLOPE = 0.01  # of the leaky ReLU; not ACAI's 0.2
@@ -125,7 +126,7 @@ def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential
         layers += [
             *_conv3(c_in, c_out, _normed_leaky),
             *_conv3(c_out, c_out, _normed_leaky),
-            nn.Upsample(scale_factor=2),
+            NearestUpsample(),
         ]
         c_in = c_out
     layers += [*_conv3(c_in, c_in, _normed_leaky), NarrowConv2d(c_in, channels)]

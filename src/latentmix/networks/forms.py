@@ -14,9 +14,15 @@ def transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active())
 
 
+def compiled() -> bool:
+    """Whether `torch.compile` reads what is computed, and fuses what PyTorch computes in several passes."""
+    return torch.compiler.is_dynamo_compiling() and not _held
+
+
 def fast() -> bool:
-    """Whether fast forms may be taken: not in transforms, `layer_by_layer`, or with LATENTMIX_FAST=0."""
-    return not _held and os.environ.get("LATENTMIX_FAST") != "0" and not transformed()
+    """Whether fast forms may be taken: not when traced, in `layer_by_layer`, or with LATENTMIX_FAST=0."""
+    traced = torch.compiler.is_compiling() or transformed()
+    return not _held and os.environ.get("LATENTMIX_FAST") != "0" and not traced
 
 
 @contextmanager

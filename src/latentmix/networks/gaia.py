@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.networks import Critic, EncoderDecoder
+from latentmix.networks.upsample import NearestUpsample
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class _Decoder(nn.Module):
         self.blocks = nn.ModuleList(_AdaptiveBlock(c) for _ in range(blocks))
         layers: list[nn.Module] = []
         for c_in, c_out in ((c, c // 2), (c // 2, c // 4)):
-            layers += [nn.Upsample(scale_factor=2), _conv(c_in, c_out, 5), nn.GroupNorm(1, c_out), nn.ReLU()]
+            layers += [NearestUpsample(), _conv(c_in, c_out, 5), nn.GroupNorm(1, c_out), nn.ReLU()]
         self.paint = nn.Sequential(*layers, _conv(c // 4, channels, 7), nn.Tanh())
 
     def forward(self, h: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic
+from latentmix.networks.upsample import NearestUpsample
 
 SIDE, SEED = 32, 4  # pixels of an image and of the generator's first maps
 STEM = 16  # channels
@@ -96,7 +97,7 @@ class Grow(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.up = nn.Upsample(scale_factor=2)
+        self.up = NearestUpsample()
         self.branch = nn.Sequential(
             nn.BatchNorm2d(width),
             nn.ReLU(),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic
+from latentmix.networks.upsample import NearestUpsample
 
 SEED = 4  # pixels a side of the generator's first and the critic's last maps
 SLOPE = 0.1  # of the leaky ReLU
@@ -56,7 +57,7 @@ class GanSmall:
             nn.ReLU(),
         ]
         for c_in, c_out in itertools.pairwise(widths):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(c_in, c_out, 3, padding=1)]
+            layers += [NearestUpsample(), nn.Conv2d(c_in, c_out, 3, padding=1)]
             layers += [nn.BatchNorm2d(c_out), nn.ReLU()]
         return nn.Sequential(*layers, nn.Conv2d(self.width, shape[0], 3, padding=1), nn.Tanh())
 

@@ -38,6 +38,9 @@ class InstanceNormLeakyReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.slope = slope
 
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, slope={self.slope}"
+
     def forward(self, x: Tensor, pool: bool = False) -> Tensor:
         """Maps (B, C, H, W) to maps of the same shape and type; with `pool`, averaged over squares of 2x2."""
         return normed_activation(x, self.weight, self.bias, self.slope, pool)
@@ -47,7 +50,7 @@ def normed_activation(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
     """The fastest form of `reference` for this tensor; without weights the activation alone."""
-    if forms.transformed():
+    if forms.compiled() or forms.transformed():
         return reference(x, weight, bias, slope, pool)
     if norm_kernel.takes(x, weight):
         y: Tensor = _Compiled.apply(x, weight, bias, slope, pool)

@@ -24,6 +24,7 @@ from latentmix.scoring import evaluate
 from latentmix.tables import lease, result
 from latentmix.tables.plan import Task
 from latentmix.tables.result import Result
+from latentmix.tables.together import shares, train_together
 from latentmix.training.loop import Interrupted, train
 
 PAUSE = 1.0  # seconds before looking again at what others work on
@@ -147,6 +148,8 @@ def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | 
     waiting = list({task.key + repr(task.metrics): task for task in tasks}.values())
     try:
         while waiting:
+            if shares(device):
+                train_together(waiting, out, device, say)
             left = [task for task in waiting if not _done(task, out, device, say)]
             if parent != os.getpid() and os.getppid() != parent:
                 return

@@ -89,12 +89,14 @@ def keep_freed_memory() -> None:
 def repeat_on_gpus(precision: str) -> None:
     """Request deterministic algorithms on the GPU and, in "fp32", products in full float32 precision.
 
-    Operations without a deterministic form run with a warning. That runs are equal bit for bit was tested on
-    CPUs, but never on a GPU. cuBLAS reads its environment variable at its first use, so the setting has no
-    effect in a process that has already used cuBLAS.
+    Operations without a deterministic form run with a warning. Two trainings of ten steps were equal bit for
+    bit on an H200, for every method that was tried (benchmarks/RESULTS.md). cuBLAS reads its environment
+    variable at its first use, so the setting has no effect in a process that has already used cuBLAS.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Otherwise one more kernel fills each new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     if precision == "fp32":

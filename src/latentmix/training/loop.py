@@ -4,15 +4,16 @@ A step draws a batch by index, asks the method for its losses, differentiates ea
 to that player's parameters only, and steps the optimisers. Everything random comes from seeded generators:
 either their states are in the checkpoint, or they are functions of seed, step and rank. A run that is killed
 and continued therefore ends with the same bits; this is tested on CPUs with the same number of threads. On a
-GPU, deterministic algorithms are requested (`latentmix.training.device`), but this has not been tested. A run
-that is continued on another kind of device goes on with different random numbers.
+GPU, deterministic algorithms are requested (`latentmix.training.device`); ten steps had the same bits twice,
+but a run that was killed there has not been compared. A run that is continued on another kind of device goes
+on with different random numbers.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from latentmix.data import load as load_data
 from latentmix.data.augment import crop_and_flip
 from latentmix.methods import Batch, Method
 from latentmix.runs import checkpoints
+from latentmix.training.captured import Captured, can_be_captured
+from latentmix.training.compiled import REPAID
 from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
@@ -33,7 +36,7 @@ from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.samples import keep_samples
 from latentmix.training.schedule import long_validation, pace
 from latentmix.training.signals import stop_on_signal
-from latentmix.training.step import make_optimisers, step
+from latentmix.training.step import Part, make_optimisers
 from latentmix.training.streams import Stream, check_batch_size, host_generator
 
 LOG_EVERY = 50  # steps between log records
@@ -159,7 +162,8 @@ class Trainer:
         # Each rank has its own random numbers; the first rank has those of a single process.
         self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
-        self.settle: Callable[[], None] = lambda: None
+        captures = runtime.device.type == "cuda" and self.ranks.count == 1 and can_be_captured(self.method)
+        self.captured = Captured(progress.say) if captures else None
         self.record = Record(self.method, self.ranks, self.steps_per_epoch)
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
@@ -171,8 +175,6 @@ class Trainer:
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Generator[tuple[int, int], None, None]:
         """Do everything but the steps: yield (number, number in its epoch) where a step is due.
-
-        Before the weights are read, for checks, validation and checkpoints, `settle` is called.
 
         Raises:
             Interrupted: `stop` said so after a step; a checkpoint was saved.
@@ -207,8 +209,6 @@ class Trainer:
                 last = state.step % self.steps_per_epoch == 0 or state.step == self.total
                 asked, due = self.ranks.any(stop(), time.monotonic() - saved > SAVE_EVERY)
                 logs, saves = state.step % LOG_EVERY == 0 or last, last or asked or due
-                if logs or saves:
-                    self.settle()
                 if logs:
                     values = self.record.flush(state, self.remedy)
                     self._log("train", epoch, values)
@@ -267,21 +267,33 @@ class Trainer:
 
     def step(self, number: int, i: int) -> None:
         """Take step `number` of the run, the i-th of its epoch."""
+        part = self.part(number, i)
+        if self.captured is not None:
+            ((losses, values),) = self.captured([part])
+        else:
+            losses, values = part.take()
+        self.count(number, losses, values)
+
+    def part(self, number: int, i: int) -> Part:
+        """What a step is taken with."""
         stepping = self.stepping(i)
         if len(set(self.periods.values())) > 1:  # with equal periods no player is ever frozen
             for name, parameters in self.players.items():
                 for parameter in parameters:
                     parameter.requires_grad_(name in stepping)
-        alone = self.ranks.count == 1
-        losses, values = step(
+        return Part(
             self.method,
             self.batch(number),
             self.optimisers,
-            stepping,
-            autocast=self.runtime.autocast,
-            average=None if alone else self.ranks.average,
-            pace=pace(self.run.schedule, number / self.total, self.run.drops or ()),
+            tuple(stepping),
+            self.runtime.autocast,
+            None if self.ranks.count == 1 else self.ranks.average,
+            pace(self.run.schedule, number / self.total, self.run.drops or ()),
+            self.total >= REPAID,
         )
+
+    def count(self, number: int, losses: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """Count what a step found."""
         self.record.count(losses, values, number)
         if number == 0:
             self.state.first_losses = {name: float(loss.detach()) for name, loss in losses.items()}

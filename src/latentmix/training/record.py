@@ -36,7 +36,7 @@ class Record:
         self.method, self.ranks, self.steps_per_epoch = method, ranks, steps_per_epoch
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.first_bad: dict[str, Tensor] = {}  # {player: first step with a non-finite loss, or -1}
+        self.first_bad: dict[tuple[str, ...], Tensor] = {}  # first step with a non-finite loss of each, or -1
         self._log: runs.Log | None = None
         self._board: Any = None
         self._is_drawn = True  # for TensorBoard
@@ -69,14 +69,19 @@ class Record:
     @torch.no_grad()
     def count(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor], step: int) -> None:
         """Add the losses and values of a step, and remember the first step with a non-finite loss."""
-        for name, value in {**{f"loss/{k}": v for k, v in losses.items()}, **values}.items():
-            value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.counts[name] = self.counts.get(name, 0) + 1
-        for name, loss in losses.items():
-            before = self.first_bad.get(name, torch.full((), -1, device=loss.device))
-            now = ~torch.isfinite(loss) & (before < 0)
-            self.first_bad[name] = torch.where(now, step, before)
+        found = {**{f"loss/{name}": loss for name, loss in losses.items()}, **values}
+        numbers = [value.detach().float() for value in found.values()]
+        for name, number in zip(found, numbers):  # in this order on all ranks, which average them one by one
+            if name not in self.sums:
+                self.sums[name], self.counts[name] = torch.zeros_like(number), 0
+        torch._foreach_add_([self.sums[name] for name in found], numbers)  # one kernel, not one for each
+        for name in found:
+            self.counts[name] += 1
+        if losses:
+            now = torch.stack(numbers[: len(losses)])
+            before = self.first_bad.get(players := tuple(losses))
+            before = torch.full_like(now, -1, dtype=torch.int64) if before is None else before
+            self.first_bad[players] = torch.where(torch.isfinite(now) | (before >= 0), before, step)
 
     def flush(self, state: State, remedy: Callable[[], str]) -> dict[str, float]:
         """Return the means of losses and values since the last record, and start new sums.
@@ -99,9 +104,15 @@ class Record:
             NonFinite: The message names the first non-finite loss, or else the weights or averages that the
                 last step made non-finite.
         """
-        what, bad = "loss", {name: int(step) for name, step in self.first_bad.items() if step >= 0}
+        what, bad = "loss", dict[str, int]()
+        for players, steps in self.first_bad.items():
+            for name, step in zip(players, steps.tolist()):
+                if step >= 0:
+                    bad[name] = min(step, bad.get(name, step))
         if not bad:
-            spoilt = [name for name, t in self.method.state_dict().items() if not t.isfinite().all()]
+            tensors = self.method.state_dict()
+            finite = torch.stack([t.isfinite().all() for t in tensors.values()]).tolist()  # one wait for all
+            spoilt = [name for name, fine in zip(tensors, finite) if not fine]
             what = "weights"
             bad = dict.fromkeys((name.partition(".")[0] for name in spoilt), state.step - 1)
         (anywhere,) = self.ranks.any(bool(bad))

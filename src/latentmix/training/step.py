@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,25 @@ from latentmix.methods import Batch, Losses, Method
 from latentmix.training.eager import eager_optimisers, take_step
 
 Optimisers = Mapping[str, torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run's part in a training step: the arguments of `step`."""
+
+    method: Method
+    batch: Batch
+    optimisers: Optimisers
+    players: tuple[str, ...]
+    autocast: Callable[[], AbstractContextManager[Any]]
+    average: Callable[[Sequence[Tensor]], None] | None
+    pace: float | Tensor
+    compiles: bool = False  # whether it pays to compile the networks, on a GPU
+
+    def take(self) -> Losses:
+        """Take the step."""
+        chosen = (self.method, self.batch, self.optimisers, self.players)
+        return step(*chosen, autocast=self.autocast, average=self.average, pace=self.pace)
 
 
 def make_optimisers(
@@ -50,7 +70,7 @@ def step(
     *,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     average: Callable[[Sequence[Tensor]], None] | None = None,
-    pace: float = 1.0,
+    pace: float | Tensor = 1.0,
 ) -> Losses:
     """Take one training step: in each stage, all players descend their own losses from the same weights.
 
@@ -60,7 +80,7 @@ def step(
         autocast: Makes the context in which losses are computed. It is called for each stage, because the
             cache of weights in such a context must not outlive a step of the optimisers.
         average: Averages tensors over all ranks, in place.
-        pace: Factor on every learning rate, given by the run's schedule.
+        pace: Factor on every learning rate, given by the run's schedule; a tensor where no step may wait.
 
     Returns:
         The losses and values of all stages; if several stages use a name, the last value is kept.
@@ -89,7 +109,7 @@ def descend(
     values: dict[str, Tensor],
     players: Collection[str] | None,
     average: Callable[[Sequence[Tensor]], None] | None,
-    pace: float,
+    pace: float | Tensor,
 ) -> None:
     """Let players descend their losses, which were computed from the weights that the optimisers hold."""
     if unknown := sorted(set(losses) - set(optimisers)):
@@ -119,7 +139,8 @@ def descend(
         for group in optimisers[name].param_groups:
             share = rates.get(name, 1.0)
             full = group.setdefault("initial_lr", group["lr"])
-            group["lr"] = full * (share * pace if pace != 1 else share)
+            plain = not isinstance(pace, Tensor) and pace == 1
+            group["lr"] = full * (share if plain else share * pace)
         take_step(optimisers[name])
 
 
