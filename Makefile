@@ -55,4 +55,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a minute or two, once)"
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps timm  # without the torchvision that it asks for; the tests have a stand-in
+	$(PIP) --no-deps keras namex  # without optree, which changes how torch.compile traces
 	touch $@ $(VENV)/.train

@@ -107,7 +107,7 @@ methods
 methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding methods.gan_losses
 methods.__init__ methods.roles
 manifold
-manifold.huggingface manifold.lightning manifold.timm manifold.rows
+manifold.huggingface manifold.lightning manifold.timm manifold.keras manifold.rows
 manifold.manifold_mixup
 manifold.passes
 manifold.masks manifold.labels manifold.layers manifold.first_pass

@@ -132,6 +132,9 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
     devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
+    # What a training pass moves besides weights; Keras keeps statistics of norms as parameters.
+    moves = [t for t in (*model.buffers(), *model.parameters()) if not t.requires_grad] if training else []
+    kept = [t.detach().clone() for t in moves]
     try:
         for module, _ in modes if not (training and model.training) else ():
             module.training = training  # not by .eval(), which some modules take as a sign to change weights
@@ -139,6 +142,10 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
         with torch.no_grad(), torch.random.fork_rng([d for d in devices if d is not None]):
             yield
     finally:
+        with torch.no_grad():
+            for t, before in zip(moves, kept):
+                if not torch.equal(t, before):
+                    t.copy_(before)
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in modes:
             module.training = mode
