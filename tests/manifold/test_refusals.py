@@ -480,6 +480,41 @@ def test_losses_that_are_not_one_for_each_sample_are_refused() -> None:
                 m.loss(criterion, out, y)
 
 
+@pytest.mark.parametrize(
+    ("y", "num_classes", "message"),
+    [
+        (torch.tensor([[1], [2], [0]]), None, "class indices need num_classes"),
+        (
+            torch.tensor([1.0, 2.0, 0.0]),
+            3,
+            r"float32 \(3,\) are mixed as they are, and have not num_classes=3",
+        ),
+        (torch.rand(3, 4), 3, "have not num_classes=3 columns"),
+        ([1, 2, 0], 3, "labels of type list: give a tensor"),
+        (np.array([1, 2, 0]), 3, "labels of type ndarray: give a tensor"),
+    ],
+    ids=["(B, 1)", "indices as numbers", "other columns", "list", "numpy"],
+)
+def test_targets_of_which_it_is_not_clear_what_they_are_are_refused(
+    y: object, num_classes: int | None, message: str
+) -> None:
+    model = residual()
+    with ManifoldMixup(model, ["1"])(3) as m:
+        model(torch.randn(3, 4))
+        with pytest.raises(ValueError, match=message):
+            m.target(y, num_classes)  # type: ignore[arg-type]
+        m.target(torch.tensor([1, 2, 0]), 3)
+
+
+def test_a_loss_of_every_output_with_every_label_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1))
+    with ManifoldMixup(model, ["1"], per="sample")(3) as m:
+        out, y, each = model(torch.randn(3, 4)), torch.randn(3), nn.L1Loss(reduction="none")
+        with pytest.warns(UserWarning, match="target size"), pytest.raises(ValueError, match="one shape"):
+            m.loss(each, out, y)
+        m.loss(each, out[:, 0], y)
+
+
 def test_no_hook_outlives_its_pass() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:

@@ -37,6 +37,25 @@ def take(y: Any, rows: Tensor) -> Any:
     return y[rows.to(y.device)]
 
 
+def check_target(y: Any, num_classes: int | None) -> None:
+    """Refuse labels of which it is not clear whether they are class indices, or of how many classes.
+
+    Raises:
+        ValueError: As `MixedPass.target`.
+    """
+    if not isinstance(y, Tensor):
+        raise ValueError(f"labels of type {type(y).__name__}: give a tensor")
+    real = y.is_floating_point() or y.dtype == torch.bool
+    if num_classes is None and not real and y.ndim <= 2 and y.shape[1:] in ((), (1,)):
+        raise ValueError("class indices need num_classes; real targets must be floating point, y.float()")
+    if num_classes is not None and real and y.shape[1:2] != (num_classes,):
+        raise ValueError(
+            f"labels of {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)} are mixed as they are, and "
+            f"have not num_classes={num_classes} columns: give class indices as integers, y.long(), or leave "
+            "out num_classes"
+        )
+
+
 def mixed_loss(
     criterion: Criterion, output: Any, y: Any, partners: Tensor, shares: Sequence[Tensor]
 ) -> Tensor:
@@ -61,6 +80,7 @@ def mixed_loss(
             f"the criterion returned {tuple(losses[0].shape)} for a batch of {batch}: weights that differ "
             "between samples need its losses with the batch in front, not flattened"
         )
+    _refuse_broadcast(output, y, losses[0])
     weighted = [_column(a, loss) * loss for a, loss in zip(shares, losses)]
     if not _counts_labels(y, losses[0]):
         return sum(weighted[1:], weighted[0]).mean()
@@ -68,6 +88,20 @@ def mixed_loss(
         w.sum() / _count(criterion, output, some, loss) for w, some, loss in zip(weighted, labels, losses)
     ]
     return sum(terms[1:], terms[0])
+
+
+def _refuse_broadcast(output: Any, y: Any, loss: Tensor) -> None:
+    """Refuse a loss of every output with every label, as (B, 1) and (B,) have."""
+    if isinstance(output, Tensor) and isinstance(y, Tensor) and output.shape != y.shape and loss.ndim:
+        try:
+            both = torch.broadcast_shapes(output.shape, y.shape)
+        except RuntimeError:
+            return
+        if loss.shape == both and loss.numel() > max(output.numel(), y.numel()):
+            raise ValueError(
+                f"the criterion compared every output, {tuple(output.shape)}, with every label, "
+                f"{tuple(y.shape)}: give both one shape"
+            )
 
 
 def accuracy(output: Tensor, y: Tensor, partners: Tensor, shares: Sequence[Tensor]) -> Tensor:

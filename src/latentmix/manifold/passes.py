@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.manifold.hooks import in_backward, replace_every, replace_first, tensors
-from latentmix.manifold.labels import Criterion, accuracy, mixed_loss
+from latentmix.manifold.labels import Criterion, accuracy, check_target, mixed_loss
 from latentmix.manifold.masks import Merge
 from latentmix.manifold.trial_run import INPUT
 from latentmix.mixing.draws import Mix, combine, pair
@@ -146,8 +146,7 @@ class MixedPass:
         """
         if any(self._calls):
             self.verify()
-        if num_classes is None and y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool:
-            raise ValueError("class indices need num_classes; real targets must be floating point, y.float()")
+        check_target(y, num_classes)
         if y.ndim == 0 or len(y) != self._size:
             raise ValueError(f"{len(y) if y.ndim else 'no'} labels for a batch of {self._size}")
         self._labels_mixed = True
