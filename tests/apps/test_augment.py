@@ -21,6 +21,7 @@ from latentmix.apps.augment.outcome import compare, headline, recall
 from latentmix.apps.augment.pools import blends, sha256
 from latentmix.data import Data, load
 from latentmix.data.sources.digits import Digits
+from latentmix.data.sources.sprites import Sprites
 
 PAIRS = [(arm.name, arm.against) for arm in ARMS if arm.against]
 NETWORK = {"name": "conv", "width": 4}
@@ -44,6 +45,18 @@ def digits() -> Data:
     assert labels is not None
     rows = torch.cat([(labels == c).nonzero()[:n, 0] for c, n in enumerate((10, 40, 40))])
     return dataclasses.replace(data, train=data.train.take(rows), class_names=("0", "1", "2"))
+
+
+def test_a_held_out_combination_of_one_class_is_judged_beside_the_other_classes() -> None:
+    large = {"scale": [3, 4, 5], "x": list(range(16, 32))}
+    of_all = load(Sprites(2000), image_size=8, hold_out=large)
+    of_one = load(Sprites(2000), image_size=8, hold_out={"shape": [2], **large})
+    judged, words = what_is_judged(of_one, [0, 1, 2])
+    everything, _ = what_is_judged(of_all, [0, 1, 2])
+    assert words.endswith("of the combination that training never had, with the same of the other classes")
+    assert torch.equal(judged.images, everything.images)
+    assert judged.labels is not None
+    assert judged.labels.unique().tolist() == [0, 1, 2]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from latentmix.apps.augment.outcome import Comparison, Verdict, compare, headlin
 from latentmix.apps.augment.pools import Pool, blends, limits, mixes
 from latentmix.data import Data, Split
 from latentmix.data.given import as_numpy
-from latentmix.data.subset import draw_evenly, has
+from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
 from latentmix.metrics.features.classifier import classifier
 from latentmix.pictures.tiles import picture
@@ -159,13 +159,21 @@ def rare(data: Data) -> list[int]:
 def what_is_judged(data: Data, targets: Sequence[int]) -> tuple[Split, str]:
     """The test images that count, and which these are: of a held-out combination, or of the rare classes.
 
+    Where the combination has images of one class alone, those of the other classes that have the rest of it
+    count too.
+
     Raises:
         ValueError: There are no such test images.
     """
     test = data.test.labelled()
     assert test.labels is not None
     if data.held_out:
-        split, words = test.take(has(data, data.held_out, test)), "the combination that training never had"
+        held, words = has(data, data.held_out, test), "the combination that training never had"
+        rest = {n: v for n, v in data.held_out.items() if not torch.equal(column(data, n, test), test.labels)}
+        if rest and len(test.labels[held].unique()) == 1:  # to call everything by that name would win
+            held = has(data, rest, test)
+            words += ", with the same of the other classes"
+        split = test.take(held)
     elif len(targets) < len(data.class_names):
         split = test.take(torch.isin(test.labels, torch.tensor(list(targets))))
         words = f"the {len(targets)} rare classes"
