@@ -84,7 +84,7 @@ def test_a_device_that_is_not_there(tiny_run: Path, tmp_path: Path) -> None:
 
 def gpu_full() -> None:
     """Let the first training step find no memory."""
-    from latentmix.training import loop as train
+    from latentmix.training import step as train
 
     def step(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\n" * 3)
@@ -99,7 +99,7 @@ def test_a_full_gpu_is_said_in_one_line(tmp_path: Path, tiny_settings: list[str]
 
 def other_error() -> None:
     """Let the first training step fail otherwise."""
-    from latentmix.training import loop as train
+    from latentmix.training import step as train
 
     def step(*_: object, **__: object) -> None:
         raise RuntimeError("a fault of ours")

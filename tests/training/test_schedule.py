@@ -12,10 +12,10 @@ import torch
 
 from latentmix import config, runs
 from latentmix.config import protocol
-from latentmix.training import loop
+from latentmix.training import loop, schedule
 from latentmix.training import step as training_step
 from latentmix.training.loop import train
-from latentmix.training.schedule import long_validation, pace
+from latentmix.training.schedule import pace, validation_period
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",
@@ -118,17 +118,31 @@ def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("sizes", "changes", "every"),
     [
-        ((1000, 10_000, 10_000), {}, 7),
-        ((1000, 10_000, 10_000), {"epochs": 5}, None),  # fewer epochs than that
-        ((1000, 10_000, 10_000), {"validate_every": 7}, None),
-        ((1000, 10_000, 10_000), {"protocol": "paper"}, None),
-        ((50_000, 10_000, 10_000), {}, None),
-        ((128, 287, 359), {}, None),  # few, however few there are to train on
+        ((1000, 10_000, 10_000), {}, 12),
+        ((1000, 10_000, 10_000), {"epochs": 5}, 12),
+        ((1000, 10_000, 10_000), {"validate_every": 2}, 2),
+        ((1000, 10_000, 10_000), {"protocol": "paper"}, 1),
+        ((50_000, 10_000, 10_000), {}, 1),
+        ((50_000, 10_000, 10_000), {"validate_every": 3}, 3),
+        ((128, 287, 359), {}, 1),  # few, however few there are to train on
     ],
 )
-def test_a_hint_where_validation_takes_long(
-    sizes: tuple[int, int, int], changes: dict[str, Any], every: int | None
+def test_few_training_images_are_validated_rarely(
+    sizes: tuple[int, int, int], changes: dict[str, Any], every: int
 ) -> None:
     data: Any = SimpleNamespace(**{n: range(size) for n, size in zip(("train", "valid", "test"), sizes)})
-    hint = long_validation(config.resolve({"epochs": 20, **changes}), data)
-    assert (f"with validate_every={every} " in hint) if every else hint == ""
+    assert validation_period(config.resolve({"epochs": 20, **changes}), data) == every
+
+
+def test_the_last_epoch_is_validated_and_the_period_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FEW", 0)
+    said: list[str] = []
+    monkeypatch.setattr(loop.Silent, "say", lambda self, text: said.append(text))
+    settings = {**SETTINGS, "train_size": 64, "steps": None, "epochs": 8}
+    train(config.resolve({**settings, "out": str(tmp_path)}))
+    validated = [r["epoch"] for r in runs.read_log(tmp_path) if r["kind"] == "valid"]
+    assert validated == [5, 7]  # 646 / (1.75 * 64)
+    assert any("validated every 6 epochs" in text for text in said)
+    assert "training" in runs.read_scores(tmp_path)

@@ -63,7 +63,9 @@ class Run:
         crop: Number of pixels by which training images are padded before random crops; 0 for no crops.
         padding: What images are padded with for crops: "black", or "reflect" for their own mirror image.
         flip: Whether each training image is mirrored with probability 1/2.
-        validate_every: Number of epochs between validations; the last epoch is always validated.
+        validate_every: Number of epochs between validations; the last epoch is always validated. By default
+            1, or, where few training images stand beside many to validate on, as many as keep validation a
+            small part of the run.
         start_from: Folder of a finished run whose method this one builds on; empty for none.
         seed: Seed of the initialisation, the order of the data, and the mixing.
         precision: "fp32", or "bf16" for mixed precision with weights in fp32; "auto" takes bf16 where the
@@ -96,7 +98,7 @@ class Run:
     crop: Annotated[int, Field(ge=0, le=256)] = 0
     padding: Literal["black", "reflect"] = "black"
     flip: bool = False
-    validate_every: Positive = 1
+    validate_every: Positive | None = None
     start_from: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["auto", "fp32", "bf16"] = "fp32"

@@ -29,7 +29,7 @@ def stored(found: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: Settings are missing or of the wrong kind; the message names all of them.
     """
     fields = {field.name: field for field in dataclasses.fields(Run)}
-    younger = {name: fields[name].default for name in YOUNGER} | {"every": {}}
+    younger = {name: fields[name].default for name in YOUNGER} | {"every": {}, "validate_every": 1}
     found = younger | dict(found)
     if missing := [name for name in fields if name not in found]:
         raise ConfigError(f"it lacks {', '.join(missing)}")

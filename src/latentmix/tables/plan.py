@@ -152,6 +152,7 @@ def key_of(run: config.Run) -> str:
     for name in config.NOT_IN_OLD_KEYS:
         if settings[name] == getattr(config.Run, name):
             del settings[name]
+    settings["validate_every"] = run.validate_every or 1  # as it was when the first tables were made
     settings["data"] = {k: v for k, v in run.data.items() if (k, v) not in NOT_IN_OLD_KEYS_OF_DATA}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:KEY]
 

@@ -34,7 +34,7 @@ from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
 from latentmix.training.samples import keep_samples
-from latentmix.training.schedule import long_validation, pace
+from latentmix.training.schedule import pace, validation_period
 from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import Part, make_optimisers
 from latentmix.training.streams import Stream, check_batch_size, host_generator
@@ -155,6 +155,7 @@ class Trainer:
         self.steps_per_epoch = longest.steps
         self.total = run.steps or (run.epochs or 0) * longest.steps
         self.epochs = math.ceil(self.total / longest.steps)
+        self.validate_every = validation_period(run, data)
         probe = {"probe": run.probe_lr} if run.probe_lr else {}
         given = {"betas": run.betas and tuple(run.betas), "weight_decay": run.weight_decay}
         given = {name: value for name, value in given.items() if value is not None}
@@ -196,8 +197,9 @@ class Trainer:
         self.progress.start(title, self.total, state.step, self.run.batch_size)
         for line in self.data.found.lines():
             self.progress.say(f"  {line}")
-        if text := long_validation(self.run, self.data):
-            self.progress.say(text)
+        if self.validate_every > (self.run.validate_every or 1):
+            every = f"  validated every {self.validate_every} epochs, as there are few images to train on"
+            self.progress.say(f"{every}; validate_every=1 validates after each")
         started, saved = time.monotonic() - state.seconds, time.monotonic()
         with self.record.open(self.folder, state, self.progress.say):
             while state.step < self.total:
@@ -222,8 +224,7 @@ class Trainer:
                 if asked and state.step < self.total:
                     raise Interrupted(f"stopped; {self.folder} is saved, and the same command continues it")
             if self.ranks.first:
-                validations = self.epochs // self.run.validate_every
-                validations += self.epochs % self.run.validate_every > 0
+                validations = math.ceil(self.epochs / self.validate_every)
                 score = training_score(self.folder, self.method, self.data, state, validations, self.epochs)
                 if score is not None:
                     for doubt in score["protocol"].get("warnings", ()):
@@ -327,7 +328,7 @@ class Trainer:
         return split.pixels(rows).contiguous(memory_format=torch.channels_last)
 
     def _validates(self, epoch: int) -> bool:
-        return (epoch + 1) % self.run.validate_every == 0 or self.state.step == self.total
+        return (epoch + 1) % self.validate_every == 0 or self.state.step == self.total
 
     def _validate(self, epoch: int) -> None:
         """Measure the validation images, and the test images if this is the best epoch or the last one."""
