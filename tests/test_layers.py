@@ -69,7 +69,7 @@ training
 training.fleet
 training.loop
 training.captured training.record
-training.resume
+training.resume training.board
 training.step training.progress training.device training.ranks training.streams training.samples
 training.compiled training.precision training.schedule training.eager training.signals
 training.doubts training.room

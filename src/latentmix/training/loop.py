@@ -33,7 +33,7 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
-from latentmix.training.samples import keep_samples
+from latentmix.training.samples import pictures
 from latentmix.training.schedule import pace, validation_period
 from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import Part, make_optimisers
@@ -165,7 +165,7 @@ class Trainer:
         self.state = State()
         captures = runtime.device.type == "cuda" and self.ranks.count == 1 and can_be_captured(self.method)
         self.captured = Captured(progress.say) if captures else None
-        self.record = Record(self.method, self.ranks, self.steps_per_epoch)
+        self.record = Record(self.method, self.ranks, self.steps_per_epoch, run.as_dict())
 
     def fit(self, stop: Callable[[], bool] = lambda: False) -> Path:
         """Train until the last step is done, and return the run's folder."""
@@ -340,7 +340,8 @@ class Trainer:
         better = merit >= state.best_value  # ties go to the later epoch
         if better or state.step == self.total:
             values |= {f"test_{key}": value for key, value in self.evaluate(self.data.test).items()}
-        keep_samples(self.folder, self.method, state.step)
+        some = self.data.valid.pixels(slice(0, 8))
+        self.record.show(pictures(self.folder, self.method, some, state.step), state.step)
         self._log("valid", epoch, values)
         self.progress.epoch(epoch, self.epochs, values)
         if not math.isfinite(merit):

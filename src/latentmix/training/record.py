@@ -14,6 +14,7 @@ from latentmix import runs
 from latentmix.data import UNLABELLED, Data
 from latentmix.methods import Method
 from latentmix.metrics import versions
+from latentmix.training.board import Board
 from latentmix.training.doubts import doubts
 from latentmix.training.ranks import Ranks
 from latentmix.training.resume import State
@@ -30,15 +31,19 @@ class Record:
         method: The method that is trained; its weights and buffers are checked together with the losses.
         ranks: The ranks over which means are taken; the first rank writes.
         steps_per_epoch: Steps per epoch, used in messages.
+        settings: The run's settings, for TensorBoard.
     """
 
-    def __init__(self, method: Method, ranks: Ranks, steps_per_epoch: int) -> None:
+    def __init__(
+        self, method: Method, ranks: Ranks, steps_per_epoch: int, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.method, self.ranks, self.steps_per_epoch = method, ranks, steps_per_epoch
+        self.settings = settings or {}
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.first_bad: dict[tuple[str, ...], Tensor] = {}  # first step with a non-finite loss of each, or -1
         self._log: runs.Log | None = None
-        self._board: Any = None
+        self._board: Board | None = None
         self._is_drawn = True  # for TensorBoard
 
     @contextmanager
@@ -131,14 +136,20 @@ class Record:
             return
         record = {"kind": kind, "epoch": epoch, "step": state.step, "images": state.step * batch_size}
         self._log.write({**record, "seconds": round(state.seconds, 3), "values": dict(values)})
-        if not self._is_drawn:
-            return
-        if self._board is None:  # not before: importing it takes longer than a step
-            from torch.utils.tensorboard import SummaryWriter
+        if (board := self._drawn()) is not None:
+            board.numbers(kind, values, state.step)
 
-            self._board = SummaryWriter(str(self._folder), purge_step=self._begun or None)
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, state.step)
+    def show(self, pictures: Mapping[str, Tensor], step: int) -> None:
+        """Write pictures (H, W, C), uint8, to TensorBoard."""
+        if pictures and (board := self._drawn()) is not None:
+            board.pictures(pictures, step)
+
+    def _drawn(self) -> Board | None:
+        """What TensorBoard's events are written by, made when it is first needed; None where none are."""
+        if self._board is None and self._log is not None and self._is_drawn:
+            best = self.method.best.lstrip("-")
+            self._board = Board(self._folder, self._begun, self.settings, best)
+        return self._board
 
     def position(self) -> int:
         """Write the log to the disk and return its length in bytes."""
