@@ -39,7 +39,10 @@ def main() -> int:
         "metrics.py": peer,
         "growth.py": ["--out", str(plot)],
         "ranks.py": [],
+        "gpu_step.py": peer,
     }
+    if peer:
+        benchmarks["side_by_side.py"] = [*peer, "--rounds", "4"]
     plot.parent.mkdir(exist_ok=True)
     texts, failed, began = {}, [], time.perf_counter()
     for name, words in benchmarks.items():
