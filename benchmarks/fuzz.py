@@ -80,7 +80,23 @@ def images() -> dict[str, bytes]:
     exif[0x0112], exif[0x010F], exif[0x011A], exif[0x0128] = 6, "camera", 72.0, 2
     exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
     files: dict[str, bytes] = {}
-    for kind in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "TGA", "ICO", "PCX"):
+    with contextlib.suppress(BadImage):
+        open_image(b" ")  # makes the readers of all formats known
+    for kind in (
+        "PNG",
+        "JPEG",
+        "TIFF",
+        "WEBP",
+        "GIF",
+        "BMP",
+        "PPM",
+        "AVIF",
+        "JPEG2000",
+        "TGA",
+        "ICO",
+        "PCX",
+        "HEIF",
+    ):
         for mode, image in modes.items():
             for options in ({}, {"exif": exif}):
                 content = io.BytesIO()
@@ -144,6 +160,13 @@ def archives(folder: Path) -> Iterator[Path]:
     (file := folder_of_list / "labels.csv").write_text(
         "file,label\n" + "".join(f"{member.replace('/', ' ')},{member[6]}\n" for member in pngs)
     )
+    yield file
+    folder_of_texts = made("texts.x").parent
+    for member, raw in pngs.items():
+        (folder_of_texts / member.replace("/", " ")).write_bytes(raw)
+    names = [member.replace("/", " ") for member in pngs]
+    (folder_of_texts / "test.txt").write_text("\n".join(names[18:]))
+    (file := folder_of_texts / "train.txt").write_text("\n".join(names[:18]))
     yield file
     try:
         import pyarrow as pa

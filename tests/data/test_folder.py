@@ -96,7 +96,7 @@ def test_bad_images_are_named_and_skipped_only_when_asked_to(tmp_path: Path) -> 
     for part in (
         "4 of 10 images",
         "a/1.png (empty file)",
-        "a/wide.png (40000 x 2 pixels, too large)",
+        "a/wide.png (40000 x 2 pixels, too large; ",
         "b/2.png (",
         "b/moving.gif (animated, 2 frames)",
         "skip_bad=true",

@@ -143,6 +143,37 @@ def test_what_looks_like_a_list_of_splits_and_is_not_understood_is_refused(tmp_p
     assert name == "split.json" or name in str(data.found)
 
 
+def test_lists_that_are_never_read_are_refused_where_they_divide(tmp_path: Path) -> None:
+    grid(tmp_path, "cats", "dogs")
+    (tmp_path / "test_list.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    assert "test_list.mat" in str(load(from_path(tmp_path), image_size=2).found)
+    (tmp_path / "train_list.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(ValueError, match=r"has test_list\.mat, which looks like a list of splits"):
+        load(from_path(tmp_path), image_size=2)
+
+
+def test_boxes_beside_the_names_are_no_classes(tmp_path: Path) -> None:
+    paths = grid(tmp_path, "cats", "dogs")
+    write(tmp_path / "boxes.txt", [f"{path} 0 0 {i} 9" for i, path in enumerate(paths)])
+    write(tmp_path / "test.txt", [f"{i} {path} 0 1 9" for i, path in enumerate(paths[8:12])])
+    data = load(from_path(tmp_path), image_size=2)
+    assert levels(data, "test") == [8, 9, 10, 11]
+    assert data.class_names == ("cats", "dogs")
+    assert data.attribute_names == ()
+    assert "boxes.txt" in str(data.found)
+
+
+def test_a_list_that_contradicts_a_column_is_refused(tmp_path: Path) -> None:
+    paths = grid(tmp_path, "cats", "dogs")
+    rows = [f"{path},{'test' if i % 5 == 0 else 'train'}" for i, path in enumerate(paths)]
+    write(tmp_path / "all.csv", ["file,split", *rows])
+    write(tmp_path / "test.txt", paths[::5])
+    assert levels(load(from_path(tmp_path), image_size=2), "test") == [0, 5, 10, 15]
+    write(tmp_path / "test.txt", paths[1::5])
+    with pytest.raises(ValueError, match="lists that contradict column split about 4 images"):
+        load(from_path(tmp_path), image_size=2)
+
+
 def test_a_list_whose_column_names_the_split(tmp_path: Path) -> None:
     paths = grid(tmp_path, "cats", "dogs")
     write(tmp_path / "splits.txt", [f"{p} {'test' if i % 5 == 0 else 'train'}" for i, p in enumerate(paths)])

@@ -114,10 +114,12 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
 
 
 def _is_understood(path: str, rows: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a text lists images and, if its name says that it divides them, also how."""
-    if not rows or not is_list_of_splits(path):
-        return bool(rows)
-    return any(column_splits(name, {row[name] for row in rows}) for name in rows[0])
+    """Whether a text lists images and says of which split or class they are."""
+    if not rows:
+        return False
+    if is_list_of_splits(path):
+        return any(column_splits(name, {row[name] for row in rows}) for name in rows[0])
+    return bool(split_of_list(path)) or text_lists.LABEL in rows[0]
 
 
 def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
@@ -130,7 +132,10 @@ def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
             found.notes.append("images that no list names are training images")
     for name in names:
         if splits := column_splits(name, columns[name].values()):
-            found.splits = {image: splits[value] for image, value in columns[name].items()}
+            by_column = {image: splits[value] for image, value in columns[name].items()}
+            if wrong := [i for i, split in found.splits.items() if by_column.get(i, split) != split]:
+                raise ValueError(f"has lists that contradict column {name} about {len(wrong):,} images")
+            found.splits |= by_column
             found.notes.append(f"splits are those of column {name}")
             names.remove(name)
             break

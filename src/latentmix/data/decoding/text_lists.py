@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from latentmix.data.decoding.layout import is_list_of_splits, read_name, split_of_list
 
 TEXTS = (".txt", ".lst")
-KINDS = (*TEXTS, ".json")
+OTHERS = (".json", ".mat", ".pkl", ".pickle", ".npy", ".npz", ".xml", ".yaml", ".yml")  # never read
+KINDS = (*TEXTS, *OTHERS)
 NAME, LABEL = "file", "label"  # what the columns of such a list are called
 
 
@@ -20,8 +21,10 @@ def worth_reading(files: Iterable[str], images: Sequence[str]) -> list[str]:
         images: Paths of the images.
     """
     stems = {PurePosixPath(image).stem for image in images}
-    texts = [file for file in files if file.lower().endswith(KINDS)]
-    return [file for file in texts if PurePosixPath(file).stem not in stems and _may_be_a_list(file)]
+    texts = [f for f in files if f.lower().endswith(KINDS) and PurePosixPath(f).stem not in stems]
+    strange = [f for f in texts if not f.lower().endswith((*TEXTS, ".json"))]
+    several = len({split_of_list(f) for f in strange} - {""}) > 1  # train_list.mat and test_list.mat
+    return [f for f in texts if _may_be_a_list(f) and (several or f not in strange)]
 
 
 def rows(path: str, raw: bytes, finds: Callable[[str], bool]) -> list[dict[str, str]]:
@@ -44,18 +47,17 @@ def rows(path: str, raw: bytes, finds: Callable[[str], bool]) -> list[dict[str, 
         if all(len(pair) == 2 for pair in pairs) and _most([name for name, _ in pairs], finds):
             return [{NAME: name.strip(" \"'"), LABEL: label.strip(" \"'")} for name, label in pairs]
         columns = list(zip(*(line.split(separator) for line in lines)))
-        named = next((i for i, column in enumerate(columns) if _most(column, finds)), None)
-        if named is not None and len({len(line.split(separator)) for line in lines}) == 1:
-            names = [NAME if i == named else str(i + 1) for i in range(len(columns))]
-            return [dict(zip(names, values)) for values in zip(*columns)]
+        named = next((column for column in columns if _most(column, finds)), ())
+        if len(named) == len(lines):  # boxes or numbers beside the names are nothing to train on
+            return [{NAME: name} for name in named]
     return []
 
 
 def _may_be_a_list(file: str) -> bool:
-    """No list of one class of a split, such as cat_train.txt, and only JSON that is called as a split is."""
+    """No list of one class of a split, such as cat_train.txt; of what is never read, what seems to divide."""
     divides = bool(split_of_list(file)) or is_list_of_splits(file)
     word = read_name(PurePosixPath(file).stem).word
-    return divides or not (word or file.lower().endswith(".json"))
+    return divides or not (word or file.lower().endswith(OTHERS))
 
 
 def _most(names: Sequence[str], finds: Callable[[str], bool]) -> bool:
