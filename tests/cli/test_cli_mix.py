@@ -133,6 +133,8 @@ def test_without_the_data_images_are_mixed_as_they_are(
     [
         (["my images/one.jpg"], "mixing takes at least 2 images, got 1"),
         (["my images/one.jpg", "my images/gone.png"], "my images/gone.png: no such image file"),
+        (["my images/one.jpg", "[1, 2]"], "[1, 2]: no such image file"),
+        (["my images/one.jpg", "[" * 3000], "File name too long"),
         (["my images/one.jpg", "my images"], "my images is a folder; name image files"),
         (["my images/one.jpg", "bad.png"], "bad.png cannot be used as an image"),
         (["my images/one.jpg", "wide.png"], "40000 x 2 pixels, too large"),

@@ -31,6 +31,7 @@ app = App(
     version=latentmix.__version__,
     help_flags=["--help", "-h"],
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(json_list=False, json_dict=False),  # [1].png is the name of a file
 )
 
 

@@ -33,15 +33,15 @@ from latentmix.training.device import Runtime, environment
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
+from latentmix.training.room import check_memory
 from latentmix.training.samples import pictures
 from latentmix.training.schedule import pace, validation_period
 from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import Part, make_optimisers
-from latentmix.training.streams import Stream, check_batch_size, host_generator
+from latentmix.training.streams import Stream, check_batch_size, host_generator, read_beforehand
 
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
-VALIDATION_BATCH = 500
 
 
 class Interrupted(KeyboardInterrupt):
@@ -96,6 +96,7 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
         progress.say(text)
     data = load(run, runtime)
     trainer = Trainer(run, data, runtime, progress if progress and ranks.first else Silent(), ranks)
+    check_memory(trainer.method, data.train, run.batch_size // ranks.count, run.seed)
     try:
         with stop_on_signal() as stop:
             return trainer.fit(stop)
@@ -303,6 +304,7 @@ class Trainer:
         """The images of a step, with the generators that draw for it."""
         split, ranks = self.data.train, self.ranks
         host = host_generator(self.run.seed, number, ranks.rank)
+        read_beforehand(split, self.streams, number, ranks.part)
         rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
         unlabelled = None
         if len(self.streams) > 1:
@@ -358,12 +360,11 @@ class Trainer:
         """Return the values that the method measures on a split, averaged over its images."""
         self.method.eval()
         sums: dict[str, Tensor] = {}
-        for rows in torch.arange(len(split), device=self.runtime.device).split(VALIDATION_BATCH):
-            x = split.pixels(rows).contiguous(memory_format=torch.channels_last)
-            columns = (split.labels, split.attributes, split.factors)
-            y, attributes, factors = (None if c is None else c[rows] for c in columns)
+        for rows in torch.arange(len(split), device=self.runtime.device).split(split.at_once):
+            few = split.take(rows)
+            x = few.pixels().contiguous(memory_format=torch.channels_last)
             with self.runtime.autocast():
-                found = self.method.validate(Batch(x, y, attributes, factors=factors))
+                found = self.method.validate(Batch(x, few.labels, few.attributes, factors=few.factors))
             for key, value in found.items():
                 share = value.double().mean() * len(rows)
                 sums[key] = sums[key] + share if key in sums else share

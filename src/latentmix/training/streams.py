@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor
 
 from latentmix import config
+from latentmix.data import Split
 from latentmix.methods import Method
 
 PASSES = 1_000_003  # the order of pass p of a run is seeded by seed * PASSES + p
@@ -50,6 +53,19 @@ class Stream:
             self._pass = number
             self._order = self.rows[torch.randperm(len(self.rows), generator=generator)]
         return self._order[i * self.batch : (i + 1) * self.batch]
+
+
+def read_beforehand(
+    split: Split, streams: Iterable[Stream], step: int, part: Callable[[Tensor], Tensor]
+) -> None:
+    """Let the system read the batches of a step to come, where the images lie on the disk.
+
+    Arguments:
+        part: A rank's part of the rows of a global batch.
+    """
+    if split.is_large:
+        for stream in streams:
+            split.soon(part(stream(step + AHEAD)))
 
 
 def host_generator(seed: int, step: int, rank: int) -> torch.Generator:
