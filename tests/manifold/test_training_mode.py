@@ -63,6 +63,38 @@ def test_what_only_training_mode_has_is_said_and_auto_leaves_it_out(kind: str) -
         step(ManifoldMixup(model, ["blocks.0"]), model, samples())
 
 
+class Shuffling(nn.Module):
+    """Shuffles its batch in training mode between the first block and the last, for the norms between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.2)) for _ in range(4)
+        )
+        self.head, self.steps = nn.Linear(4, 3), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = torch.randperm(len(x)) if self.training else torch.arange(len(x))
+        self.steps += self.training
+        h = self.blocks[0](x)[order]
+        h = self.blocks[2](self.blocks[1](h))
+        return self.head(self.blocks[3](h[order.argsort()]))
+
+
+def test_a_batch_that_is_shuffled_inside_is_refused() -> None:
+    for layer in ("blocks.1", "blocks.2"):
+        model = Shuffling()
+        with pytest.raises(ValueError, match=f"layer '{layer}' holds the samples in another order"):
+            step(ManifoldMixup(model, [layer]), model, samples())
+        assert model.steps == 0, "the look counts no steps"
+    model = Shuffling()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(ManifoldMixup(model, ["blocks.0"]), model, samples())
+    assert ManifoldMixup(Shuffling(), "auto", example=samples()).layers == ["blocks.0"]
+
+
 def test_the_look_at_training_mode_leaves_no_trace() -> None:
     model = Heads("plain")
     model.blocks[0].eval()  # frozen by its user

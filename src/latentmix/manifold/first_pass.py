@@ -10,7 +10,7 @@ from torch import nn
 
 from latentmix.manifold.hooks import first_real
 from latentmix.manifold.inspection import Trial, Unfit
-from latentmix.manifold.training_mode import passed_in_training
+from latentmix.manifold.training_mode import passed_in_training, shuffled_in_training
 from latentmix.manifold.trial_run import INPUT, Inputs, undisturbed
 
 
@@ -54,6 +54,12 @@ def examine(
             trial = Trial(model, layers, inputs, dims, rows)
             conclusive, passed, notes = _examine(trial, inputs, masks)
         if conclusive:
+            for name in shuffled_in_training(model, layers, trial.here, dims):
+                raise Unfit(
+                    f"layer {name!r} holds the samples in another order in training mode: the network "
+                    "shuffles its batch, and labels would be those of others. Name a layer in front of the "
+                    "shuffling or behind it"
+                )
             others = [name for name in layers if name not in passed]
             notes += map(_in_training, passed_in_training(model, others, trial.here))
     except Unfit:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.manifold.inspection import Trial
-from latentmix.manifold.training_mode import passed_in_training
+from latentmix.manifold.training_mode import passed_in_training, shuffled_in_training
 from latentmix.manifold.trial_run import INPUT as INPUT
 from latentmix.manifold.trial_run import Inputs, undisturbed
 
@@ -97,8 +97,10 @@ def _whole_blocks(model: nn.Module, example: Any, dim: int) -> list[str]:
                 )
             for stack in stacks:
                 whole = [name for name in stack if _can_be_mixed(trial, name)]
-                beside = passed_in_training(model, whole, inputs) if len(whole) > 1 else []
-                whole = [name for name in whole if name not in beside]
+                if len(whole) > 1:
+                    out = shuffled_in_training(model, whole, inputs, dict.fromkeys(whole, dim))
+                    out += passed_in_training(model, whole, inputs)
+                    whole = [name for name in whole if name not in out]
                 if len(whole) > 1:
                     return whole[:-1]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What passes a layer by in training mode only, such as an auxiliary head in front of it."""
+"""What training mode adds: auxiliary heads, branches, and batches that are shuffled inside the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.trial_run import INPUT, Inputs, distance, length, run, undisturbed, without_zeros
+from latentmix.manifold.trial_run import (
+    INPUT,
+    Inputs,
+    distance,
+    length,
+    run,
+    take,
+    undisturbed,
+    without_zeros,
+)
 
 
 def passed_in_training(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> list[str]:
@@ -46,7 +55,45 @@ def passed_in_training(model: nn.Module, layers: Sequence[str], inputs: Inputs) 
                 for name in layers
                 if name != INPUT
                 and len(held[name]) == 1
+                and held[name][0] is not None
                 and distance(plain, outputs(moved, name, held[name][0])[0]) > allowed
             ]
     except Exception:
         return []
+
+
+def shuffled_in_training(
+    model: nn.Module, layers: Sequence[str], inputs: Inputs, dims: Mapping[str, int]
+) -> list[str]:
+    """Layers that hold the samples in another order in training mode, though the outputs do not.
+
+    Modules without parts, such as dropout and norms, are left in evaluation mode, for their states do not
+    follow the samples. A network that is random or does not run then shows nothing.
+
+    Arguments:
+        inputs: Samples of which at least two differ.
+        dims: The layers' batch dimensions, 0 where it is not given.
+    """
+    n = inputs.size
+    order = [n - 1, *range(n - 1)]
+    filled = without_zeros(model)
+    try:
+        with undisturbed(model, training=True):
+            for module in model.modules():
+                if not any(True for _ in module.children()):
+                    module.training = False
+            plain, held = run(model, layers, filled, inputs)
+            again, _ = run(model, layers, filled, inputs, seed=1)
+            moved, held_moved = run(model, layers, filled, inputs.rows(order))
+    except Exception:
+        return []
+    if not distance(plain, moved) > 0 or distance(plain, again) > 1e-3 * distance(plain, moved):
+        return []
+    found = []
+    for name in (name for name in layers if name != INPUT and len(held[name]) == len(held_moved[name]) == 1):
+        h, other, dim = held[name][0], held_moved[name][0], dims.get(name, 0)
+        if h is None or other is None or not length(h, dim) == length(other, dim) == n:
+            continue
+        if distance([take(h, dim, order)], [other]) > 1e-3 * distance([h], [other]):
+            found.append(name)
+    return found

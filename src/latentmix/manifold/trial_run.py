@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -123,20 +125,28 @@ def run(
     return real or [t for t in tensors(answer) if t.is_floating_point()], held
 
 
+_PLAIN = (bool, int, float, str, type(None))
+
+
 @contextmanager
 def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
     """No gradients, evaluation or training mode, and afterwards every module and generator as it was.
 
     A network that is in training mode already stays as it is: some of its modules may be frozen.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    # Also what modules count by themselves, such as steps, and the numbers that NumPy and Python draw.
+    plain = [
+        (module, {name: value for name, value in vars(module).items() if isinstance(value, _PLAIN)})
+        for module in model.modules()
+    ]
+    drawn = random.getstate(), numpy.random.get_state()
     fast = torch.backends.mha.get_fastpath_enabled()
     devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
     # What a training pass moves besides weights; Keras keeps statistics of norms as parameters.
     moves = [t for t in (*model.buffers(), *model.parameters()) if not t.requires_grad] if training else []
     kept = [t.detach().clone() for t in moves]
     try:
-        for module, _ in modes if not (training and model.training) else ():
+        for module, _ in plain if not (training and model.training) else ():
             module.training = training  # not by .eval(), which some modules take as a sign to change weights
         torch.backends.mha.set_fastpath_enabled(False)  # it would pass hooks by
         with torch.no_grad(), torch.random.fork_rng([d for d in devices if d is not None]):
@@ -147,8 +157,10 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
                 if not torch.equal(t, before):
                     t.copy_(before)
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in modes:
-            module.training = mode
+        for module, values in plain:
+            vars(module).update(values)
+        random.setstate(drawn[0])
+        numpy.random.set_state(drawn[1])
 
 
 def without_zeros(model: nn.Module) -> dict[str, Tensor]:
@@ -182,4 +194,7 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """The largest difference between tensors; infinite where their shapes differ."""
     if len(a) != len(b) or any(s.shape != t.shape for s, t in zip(a, b)):
         return float("inf")
-    return max((float((s.double() - t.double()).abs().max()) for s, t in zip(a, b) if s.numel()), default=0.0)
+    return max(
+        (float((s.detach().double() - t.detach().double()).abs().max()) for s, t in zip(a, b) if s.numel()),
+        default=0.0,
+    )
