@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
@@ -103,6 +104,14 @@ def test_recorded_results_come_before_what_was_noted(tmp_path: Path) -> None:
         assert found.evidence == "[manifold-table8-short.json](../results/manifold-table8-short.json)"
         assert found.budget == "short: 19,200 images, 3 seeds"
     assert find(dataclasses.replace(claim, above=()), tmp_path / "clear").evidence.startswith("LOG.md")
+    # A table that was only begun decides nothing, not even where all that is there goes as claimed.
+    path = records.path_of(tmp_path / "clear", asked, "short")
+    kept = [record for record in records.read(path) if record["cell"].startswith("task A: mixed")]
+    path.write_text(json.dumps(kept))
+    assert find(claim, tmp_path / "clear").evidence.startswith("LOG.md")
+    begun = find(dataclasses.replace(claim, noted=None), tmp_path / "clear")
+    assert begun.verdict == "open"
+    assert begun.budget.endswith("; 1 of its comparisons")
 
 
 def test_the_states_are_what_is_generated() -> None:

@@ -36,11 +36,13 @@ class Finding:
     Arguments:
         evidence: Where it is read from.
         budget: The largest that was run; "" if nothing was.
+        begun: Whether comparisons are still missing, and those that are there decide nothing.
     """
 
     verdict: Verdict
     evidence: str = ""
     budget: str = ""
+    begun: bool = False
 
 
 def find(claim: Claim, results: Path = RESULTS) -> Finding:
@@ -49,14 +51,14 @@ def find(claim: Claim, results: Path = RESULTS) -> Finding:
     Arguments:
         results: Folder of recorded trainings.
     """
-    for scale in SCALES if claim.above else ():
-        found = _recorded(claim, scale, results)
-        if found is not None:
+    recorded = [found for scale in SCALES if claim.above and (found := _recorded(claim, scale, results))]
+    for found in recorded:
+        if not found.begun:
             return found
-    if claim.noted is not None:
-        noted = claim.noted
+    noted = claim.noted
+    if noted is not None and (noted.verdict != "open" or not recorded):
         return Finding(noted.verdict, f'{noted.file}, "{noted.heading}"', noted.budget)
-    return Finding("open", budget="none")
+    return recorded[0] if recorded else Finding("open", budget="none")
 
 
 def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
@@ -81,7 +83,9 @@ def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
     everything = len(pairs) == len(_pairs(claim, {c.name: None for c in asked.cells}))
     part = "" if everything else f"; {len(pairs)} of its comparisons"
     budget = f"{scale}: {' or '.join(sorted(budgets))}, {seeds}{part}"
-    return Finding(judge(pairs, numbers), f"[{path.name}](../results/{path.name})", budget)
+    verdict = judge(pairs, numbers)
+    begun = not everything and verdict != "does not hold"
+    return Finding("open" if begun else verdict, f"[{path.name}](../results/{path.name})", budget, begun)
 
 
 def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Verdict:
@@ -130,6 +134,7 @@ up to date. Of {count} claims {counted}.
 A claim about an order **holds** if every one of its comparisons goes as claimed, each beyond noise by Welch's
 test at the 5 % level. It **does not hold** if one goes the other way beyond noise, the level shared among the
 comparisons. Otherwise it is **open**. Each verdict is one for the budget beside it, the largest that was run,
-which is mostly far below the published one. Where no results are recorded, the verdict follows from the entry
-of the log or the test that is named; where there is none either, nothing but two steps was run.
+which is mostly far below the published one. Where no results are recorded, or too few for a verdict, it
+follows from the entry of the log or the test that is named; where there is none either, nothing but two steps
+was run.
 """
