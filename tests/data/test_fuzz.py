@@ -39,14 +39,12 @@ def test_the_check_sees_what_it_forbids(fuzz: ModuleType, monkeypatch: pytest.Mo
     import numpy as np
 
     report: Counter[str] = Counter()
-    whole = fuzz.open_image
-    calls = iter(range(10**6))
-    monkeypatch.setattr(fuzz, "open_image", lambda raw: whole(raw) if next(calls) < 160 else {}[0])
+    whole, sound = fuzz.open_image, {b" ", *fuzz.images().values()}
+    monkeypatch.setattr(fuzz, "open_image", lambda raw: whole(raw) if raw in sound else {}[0])
     fuzz.fuzz_images(40, 0, report)
     assert report["tracebacks"] == 40
     report.clear()
-    calls = iter(range(10**6))
     black = np.zeros((3, 3), np.uint8)
-    monkeypatch.setattr(fuzz, "open_image", lambda raw: whole(raw) if next(calls) < 160 else black)
+    monkeypatch.setattr(fuzz, "open_image", lambda raw: whole(raw) if raw in sound else black)
     fuzz.fuzz_images(40, 0, report)
     assert report["silent"] > 5

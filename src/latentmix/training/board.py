@@ -5,6 +5,7 @@ They are written by torch's `SummaryWriter`, to which Weights & Biases and track
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter  # importing it takes longer than a step
         from torch.utils.tensorboard.summary import hparams
 
+        # An error of the writer's thread is kept, and the next call raises it: not to be shown twice.
+        self._shows = threading.excepthook
+        threading.excepthook = self._show
         self._writer = SummaryWriter(str(folder), purge_step=begun or None)
         shown = {f"valid/{prefix}{best}": 0.0 for prefix in ("", "test_")} if best else {}
         writer = self._writer._get_file_writer()  # `add_hparams` would make a folder of its own
@@ -44,7 +48,14 @@ class Board:
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            threading.excepthook = self._shows
+
+    def _show(self, error: threading.ExceptHookArgs) -> None:
+        if type(error.thread).__name__ != "_AsyncWriterThread":
+            self._shows(error)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
