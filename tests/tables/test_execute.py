@@ -64,6 +64,15 @@ def test_trainings_that_share_a_device_begin_together_and_have_the_same_numbers(
     assert work(tasks, tmp_path / "together") == []
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_said_before_anything_begins(
+    table: Table, tmp_path: Path, device: str
+) -> None:
+    with pytest.raises(ValueError, match=f"device={device}: "):
+        execute.execute(plan(table, "smoke"), tmp_path, jobs=1, device=device)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_training_that_fails_among_others_has_its_reason_and_the_others_finish(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,8 +49,10 @@ def execute(
         after: Called now and then while they train.
 
     Raises:
+        ValueError: This machine does not have the device.
         KeyboardInterrupt: The command was stopped; every training has a checkpoint.
     """
+    shares(device)
     jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in tasks}))
     workers = _Workers(tasks, out, device)
     stop = signal.signal(signal.SIGTERM, _interrupt)

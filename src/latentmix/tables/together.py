@@ -18,8 +18,12 @@ TOGETHER = 16  # more take no more images a second, on an H200 (benchmarks/RESUL
 
 
 def shares(device: str) -> bool:
-    """Whether one training leaves most of this device idle."""
-    return find_device(device).type == "cuda"
+    """Whether one training leaves most of this device idle.
+
+    Raises:
+        ValueError: This machine does not have the device.
+    """
+    return device != "cpu" and find_device(device).type == "cuda"
 
 
 def train_together(tasks: Sequence[Task], out: Path, device: str, say: Callable[[str], None]) -> None:
