@@ -17,9 +17,8 @@ from torch import Tensor
 from latentmix.data import Data
 
 MOST = 20  # neighbours, and at most a tenth of a class's share of the training images
-DOUBTED = (
-    0.25  # share of the reconstructed test images that have fewer votes for their own class than `clear`
-)
+# Share of the reconstructed test images that have fewer votes for their own class than `clear`.
+DOUBTED = 0.25
 LEAST_RIGHT = 0.8  # of the reconstructed test images; where fewer are read correctly, no class is read
 
 

@@ -17,6 +17,7 @@ from latentmix.data.decoding.images import open_image
 from latentmix.imported.found import Found, Level, Range, read_json, settled
 from latentmix.imported.ranged import Ranged
 from latentmix.networks import EncoderDecoder
+from latentmix.outside.onnx_session import open_session
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,7 @@ class OnnxHalf(nn.Module):
             ValueError: The file is no ONNX model that runs alone.
         """
         if self._session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 4
-            options.intra_op_num_threads = torch.get_num_threads()
-            try:
-                self._session = onnxruntime.InferenceSession(
-                    self.content.cpu().numpy().tobytes(), options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:  # ONNX Runtime has a dozen kinds, which share no class
-                reason = str(error).splitlines()[0]
-                raise ValueError(f"not an ONNX model that can be run: {reason}") from error
+            self._session = open_session(self.content.cpu().numpy().tobytes())
         return self._session
 
     def wanted(self) -> tuple[Any, list[Any]]:

@@ -52,7 +52,7 @@ def execute(
         ValueError: This machine does not have the device.
         KeyboardInterrupt: The command was stopped; every training has a checkpoint.
     """
-    shares(device)
+    shares(device)  # refuses a device that is not there, before processes are started
     jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in tasks}))
     workers = _Workers(tasks, out, device)
     stop = signal.signal(signal.SIGTERM, _interrupt)

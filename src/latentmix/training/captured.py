@@ -38,6 +38,7 @@ class Captured:
         self.say, self.compiled = say, compiled or Compiled()
         self.graphs: dict[Hashable, _Graph] = {}
         self.taken: dict[Hashable, int] = {}
+        self.refused: set[Hashable] = set()  # kinds of steps that cannot be recorded
         self.pool: Any = None
 
     def __call__(self, parts: Sequence[Part]) -> list[Losses]:
@@ -47,14 +48,15 @@ class Captured:
             The losses and values of each run. They are overwritten by the next step.
         """
         kind = tuple((part.players, _kind(part.batch)) for part in parts)
-        if (graph := self.graphs.get(kind)) is None and self.taken.get(kind, 0) >= WARM:
+        graph = self.graphs.get(kind)
+        if graph is None and self.taken.get(kind, 0) >= WARM and kind not in self.refused:
             try:
                 with self._compiled(parts):
                     graph = self.graphs[kind] = _Graph(parts, self.pool)
                 self.pool = graph.graph.pool()
             except (RuntimeError, TypeError) as error:
                 torch.cuda.synchronize()
-                self.taken[kind] = -(2**62)
+                self.refused.add(kind)
                 self.say(
                     f"the training step is not recorded as a CUDA graph, and slower for it: {_line(error)}"
                 )

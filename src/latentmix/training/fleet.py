@@ -4,6 +4,9 @@ Each run has its own folder with log and checkpoints, its own data and draws, an
 would take alone, with the same numbers; the runs may differ in everything but the device. A fleet pays where
 one run leaves the device idle, as small networks do on a GPU. On a processor the runs take turns: use
 processes there (`latentmix reproduce`).
+
+The numbers of a run alone need draws of its own. Layers that draw from PyTorch's default generator, such as
+`nn.Dropout`, share it with the other runs of the fleet.
 """
 
 from __future__ import annotations

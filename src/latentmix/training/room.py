@@ -16,9 +16,8 @@ from latentmix.data import Split
 from latentmix.methods import Batch, Method
 
 FEW = 2  # images of the pass that is measured
-USUAL = (
-    2000  # times the pixels of a batch; hardly any method needs more, and none is measured that has it free
-)
+# Times the pixels of a batch: hardly any method needs more, and none is measured that has it free.
+USUAL = 2000
 STATES = 3  # copies of the parameters that a training adds: the gradient and two moments of Adam
 
 

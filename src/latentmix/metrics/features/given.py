@@ -21,6 +21,7 @@ from latentmix.metrics.features.classifier import Features
 from latentmix.metrics.features.inception import inception
 from latentmix.metrics.features.kept import digest
 from latentmix.outside import module
+from latentmix.outside.onnx_session import open_session
 
 FUNCTION = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
 BATCH = 50  # images through the network at once
@@ -107,18 +108,13 @@ def network(place: str, device: torch.device, side: int) -> Features | None:
 def _onnx(path: Path) -> tuple[Body, str]:
     if not path.is_file():
         raise ValueError(f"features={path}: no such file")
+    content = path.read_bytes()
     try:
-        import onnxruntime
+        session = open_session(content)
     except ImportError:
         raise ValueError("an ONNX feature network needs: pip install onnxruntime") from None
-    content = path.read_bytes()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has a dozen kinds, which share no class
-        reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"features={path}: not an ONNX model that can be run: {reason}") from error
+    except ValueError as error:
+        raise ValueError(f"features={path}: {error}") from error
     inputs = session.get_inputs()
     shape = inputs[0].shape
     if len(inputs) != 1 or len(shape) != 4:
