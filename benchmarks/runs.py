@@ -46,9 +46,10 @@ main()
 def start_up(threads: int) -> None:
     settings = ["data=digits", "image_size=32", "batch_size=64", "train_size=128", "device=cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' later starts find the modules compiled
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for i in range(3):  # the first one fills the cache
+        for i in range(5):  # the first one fills the caches of data and of bytecode
             words = ["train", *settings, f"out={folder}/{i}"]
             command = [sys.executable, "-c", FIRST_STEP, *words]
             done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
