@@ -1,8 +1,7 @@
-"""Spectral norm as a pure function of a weight and two vectors, so that `torch.vmap` takes many runs."""
+"""Spectral norm: the weight of a layer, divided by an estimate of its largest singular value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -17,14 +16,16 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def spectral_norm(layer: Layer, *, published: bool = False) -> Layer:
-    """Divide the layer's weight by its largest singular value, estimated anew in every training step.
+    """Divide the weight of a layer by its largest singular value: W / sigma(W).
 
-    The same numbers and the same names in the state as `torch.nn.utils.parametrizations.spectral_norm`, whose
-    power iteration writes into its vectors and so cannot be mapped over runs.
+    sigma is estimated by power iteration, one step for each forward pass in training mode. The numbers, and
+    the names in the state, are those of `torch.nn.utils.parametrizations.spectral_norm`. Two things differ:
+    the published iteration can be chosen, and autocast does not lower the precision of the estimate.
 
     Arguments:
-        published: Iterate as the code of AMR does: from random vectors, without the first 15 steps, and with
-            v before u.
+        layer: A layer with a `weight`, which is changed in place and returned.
+        published: Iterate as the code of AMR does: start from random vectors without the 15 initial steps,
+            and update v before u.
 
     References:
         Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018.
@@ -38,9 +39,16 @@ def spectral_norm(layer: Layer, *, published: bool = False) -> Layer:
 def iterated(
     weight: Tensor, u: Tensor, v: Tensor, steps: int = 1, *, published: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Power iteration: u = normalised W v, then v = normalised W^T u; W is the weight as (out, rest).
+    """Take steps of power iteration: u = W v / |W v|, then v = W^T u / |W^T u|.
 
-    Vectors u (out,) and v (rest,); returns the new ones and changes none. With `published`, v comes first.
+    Arguments:
+        weight: The weight, shape (out, ...); W is the weight as a matrix (out, rest).
+        u: Estimate of the first left singular vector, shape (out,).
+        v: Estimate of the first right singular vector, shape (rest,).
+        published: Update v before u.
+
+    Returns:
+        The new u and v; the given vectors are not changed.
     """
     matrix = weight.detach().flatten(1)
     u, v = u.detach(), v.detach()
@@ -54,15 +62,15 @@ def iterated(
 
 
 def normalised(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """W / (u^T W v), with the gradient through both; the shape of the weight."""
+    """Compute W / (u^T W v) in the shape of the weight; the gradient flows through both occurrences of W."""
     return weight / torch.dot(u, torch.mv(weight.flatten(1), v))
 
 
 class SpectralNorm(nn.Module):
     """The parametrisation that `spectral_norm` registers; `_u` and `_v` are the vectors of its iteration.
 
-    Each look at the weight in training mode advances them. Under a transform of `torch.func` nothing may be
-    written: the advanced vectors are used and not kept, and `advanced` returns them.
+    Each access to the weight in training mode takes one step of the iteration. Transforms of `torch.func`
+    forbid writing to buffers, so the vectors of that step are used there but not kept.
     """
 
     _u: Tensor
@@ -78,7 +86,7 @@ class SpectralNorm(nn.Module):
         self.register_buffer("_v", v)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The normalised weight."""
+        """Return the normalised weight, and keep the new vectors in training mode."""
         with torch.autocast(weight.device.type, enabled=False):  # estimated in the weight's precision
             u, v = self._u, self._v
             if self.training:
@@ -88,30 +96,12 @@ class SpectralNorm(nn.Module):
                         self._u.copy_(u)
                         self._v.copy_(v)
             else:
-                u, v = u.clone(), v.clone()  # a later step writes into the buffers
+                u, v = u.clone(), v.clone()  # the graph must not see what a later step writes into the buffers
             return normalised(weight, u, v)
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        """A weight that is set by hand is kept as it is and normalised when it is used."""
+        """Keep a weight that is assigned as it is; it is normalised when it is used."""
         return value
-
-
-def advanced(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a module after one more power iteration for each of its weights.
-
-    For `torch.func.functional_call`: what a training step does to the buffers, without changing any.
-
-    Arguments:
-        state: Parameters and buffers by name, as of `module.state_dict()`.
-    """
-    new = dict(state)
-    for name, part in module.named_modules():
-        if isinstance(part, SpectralNorm):
-            weight = state[f"{name.removesuffix('.0')}.original"]
-            new[f"{name}._u"], new[f"{name}._v"] = iterated(
-                weight, state[f"{name}._u"], state[f"{name}._v"], published=part.published
-            )
-    return new
 
 
 def advance(module: nn.Module) -> None:
