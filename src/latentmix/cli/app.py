@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, Parameter, Token, validators
 
@@ -55,6 +55,21 @@ Count = Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=10**6)
 Port = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Place = Annotated[Path, Parameter(converter=_place)]  # a path in which ~ is the home folder
 Seed = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lt=2**31))]
+# Options that several commands take, with their help; what differs in one of them is in its docstring.
+Checkpoint = Annotated[
+    Literal["best", "last"] | None,
+    Parameter(help="Which weights to use; by default those of the best epoch, as the method defines it."),
+]
+DataPath = Annotated[str | None, Parameter(help="Where the data are now, if they have been moved.")]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, ...")]
+Allow = Annotated[
+    tuple[str, ...],
+    Parameter(
+        negative=(),
+        help="A Python file with parts that were used in the training, such as ./my_file.py; "
+        "it will be executed.",
+    ),
+]
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

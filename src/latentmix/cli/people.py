@@ -7,7 +7,20 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from latentmix.cli.app import Count, Place, Port, Seed, Whole, app, device_of, note
+from latentmix.cli.app import (
+    Allow,
+    Checkpoint,
+    Count,
+    DataPath,
+    Device,
+    Place,
+    Port,
+    Seed,
+    Whole,
+    app,
+    device_of,
+    note,
+)
 
 
 @app.command
@@ -18,12 +31,12 @@ def mix(
     out: Place = Path("mix.png"),
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover", "learned"] = "lerp",
-    checkpoint: Literal["best", "last"] | None = None,
+    checkpoint: Checkpoint = None,
     as_is: Annotated[bool, Parameter(negative=())] = False,
     refine: Whole = 0,
-    data: str | None = None,
-    device: str = "auto",
-    allow: tuple[str, ...] = (),
+    data: DataPath = None,
+    device: Device = "auto",
+    allow: Allow = (),
 ) -> None:
     """Mix your own images with a trained run, and record in OUT.json how each mix was made.
 
@@ -42,20 +55,12 @@ def mix(
     path
         Straight line, great circle, crossover of feature maps, or the mixing function that amr_learned and
         amr_pretrained train.
-    checkpoint
-        Which weights to use; by default those of the best epoch, as the method defines it.
     as_is
         Leave drawings unchanged; by default they are inverted, cut out and centred if the training images
         are drawings in another style.
     refine
         Number of steps by which the model is first fitted to the images, so that it reproduces images of
         another kind.
-    data
-        Where the run's data are now, if they have moved.
-    device
-        auto, cpu, cuda, ...
-    allow
-        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps import mix_images
@@ -91,9 +96,9 @@ def export(
     *,
     to: Literal["html", "onnx", "pt2", "hub"] = "html",
     out: Place | None = None,
-    checkpoint: Literal["best", "last"] | None = None,
-    data: str | None = None,
-    allow: tuple[str, ...] = (),
+    checkpoint: Checkpoint = None,
+    data: DataPath = None,
+    allow: Allow = (),
 ) -> None:
     """Export a trained run as a web page that mixes, or as ONNX, a torch.export program, or a hub folder.
 
@@ -106,12 +111,6 @@ def export(
         the decoder. hub: a folder to upload, with a model card; it can also be opened as a run.
     out
         File or folder to write; by default named after the run.
-    checkpoint
-        Which weights to use; by default those of the best epoch, as the method defines it.
-    data
-        Where the run's data are now, if they have moved.
-    allow
-        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps.export import export as write
@@ -136,9 +135,9 @@ def explore(
     run: Place,
     *,
     port: Port = 0,
-    data: str | None = None,
-    device: str = "auto",
-    allow: tuple[str, ...] = (),
+    data: DataPath = None,
+    device: Device = "auto",
+    allow: Allow = (),
 ) -> None:
     """Mix live in the browser; the page is served to this computer only, until interrupted.
 
@@ -149,12 +148,6 @@ def explore(
         with latentmix.
     port
         Port on 127.0.0.1; 0 for any free port.
-    data
-        Where the run's data are now, if they have moved.
-    device
-        auto, cpu, cuda, ...
-    allow
-        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix import runs
     from latentmix.apps import explore as live
@@ -177,7 +170,7 @@ def import_(
     channels: Literal[1, 3] = 3,
     picture: Place | None = None,
     data: str | None = None,
-    allow: tuple[str, ...] = (),
+    allow: Annotated[tuple[str, ...], Parameter(negative=())] = (),
 ) -> None:
     """Import an autoencoder that was trained elsewhere; it becomes a run that mixes and can be scored.
 
@@ -329,7 +322,7 @@ def augment(
 
 @app.command
 def parts(
-    kind: Annotated[Literal["method", "mixer", "network", "data", "metric"] | None, Parameter()] = None,
+    kind: Literal["method", "mixer", "network", "data", "metric"] | None = None,
 ) -> None:
     """List every method, mixer, network, data set and metric with its options.
 

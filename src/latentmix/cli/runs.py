@@ -5,9 +5,24 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from latentmix.cli.app import Place, Seed, app, device_of, fail, mistake, note, print_scores
+from cyclopts import Parameter
+
+from latentmix.cli.app import (
+    Allow,
+    Checkpoint,
+    DataPath,
+    Device,
+    Place,
+    Seed,
+    app,
+    device_of,
+    fail,
+    mistake,
+    note,
+    print_scores,
+)
 
 
 @app.command
@@ -27,7 +42,7 @@ def demo(*, out: Place = Path("runs/demo"), seed: Seed = 0) -> None:
 
 
 @app.command
-def train(*arguments: str, allow: tuple[str, ...] = ()) -> None:
+def train(*arguments: str, allow: Annotated[tuple[str, ...], Parameter(negative=())] = ()) -> None:
     """Train a method on data: latentmix train [CONFIG.yaml ...] [key=value ...]
 
     Keys are method, data, protocol, image_size, classes, train_size, subset, labelled, attributes, hold_out,
@@ -98,10 +113,10 @@ def evaluate(
     run: Place,
     *metrics: str,
     seed: Seed = 0,
-    checkpoint: Literal["best", "last"] | None = None,
+    checkpoint: Checkpoint = None,
     data: str | None = None,
-    device: str = "auto",
-    allow: tuple[str, ...] = (),
+    device: Device = "auto",
+    allow: Allow = (),
 ) -> None:
     """Score a trained run; each metric is computed once and kept in scores.json with its protocol.
 
@@ -117,14 +132,8 @@ def evaluate(
         disentanglement.fast=true. By default probe.
     seed
         Seed for metrics that sample.
-    checkpoint
-        Which weights to score; by default those of the best epoch, as the method defines it.
     data
-        Where the run's data are now, if they have moved. Scores of other images get names of their own.
-    device
-        auto, cpu, cuda, ...
-    allow
-        A Python file with parts that the run was trained with, such as ./my_file.py; it will be executed.
+        Where the data are now, if they have been moved. Scores of other images are kept under other names.
     """
     from latentmix import reports
     from latentmix.config import catalogue
@@ -163,9 +172,9 @@ def report(
     *folders: Place,
     out: Place = Path("report"),
     seed: Seed = 0,
-    data: str | None = None,
-    device: str = "auto",
-    allow: tuple[str, ...] = (),
+    data: DataPath = None,
+    device: Device = "auto",
+    allow: Allow = (),
 ) -> None:
     """Compare trained runs on one page: the same pairs mixed by all, scores over seeds, what differs.
 
@@ -181,12 +190,6 @@ def report(
         Folder for the page.
     seed
         Seed that chooses the test images that are mixed.
-    data
-        Where the data of the runs are now, if they have moved.
-    device
-        auto, cpu, cuda, ...
-    allow
-        A Python file with parts that the runs were trained with, such as ./my_file.py; it will be executed.
     """
     from latentmix.config import catalogue
     from latentmix.reports import exhibit, together

@@ -9,8 +9,34 @@ from cyclopts import Parameter, validators
 
 from latentmix.cli.app import Count, Place, app, fail
 
-Share = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+# The options of `Workers`, which both commands take.
+Jobs = Annotated[
+    Count | None,
+    Parameter(
+        help="Number of trainings at the same time, with one thread each; by default the number of cores."
+    ),
+]
+Ray = Annotated[
+    str,
+    Parameter(
+        help="Address of a Ray cluster that trains, HOST:PORT or ray://HOST:PORT; all nodes must share OUT."
+    ),
+]
+Slurm = Annotated[
+    str,
+    Parameter(
+        help="Partition of a Slurm cluster that trains, with one job per training; all nodes must share OUT."
+    ),
+]
+Device = Annotated[str, Parameter(help="Device of every training: cpu, cuda, ...")]
+Gpus = Annotated[
+    float,
+    Parameter(
+        validator=validators.Number(gt=0),
+        help="GPUs per training on a cluster, if the device is cuda; Ray also takes fractions, such as 0.25.",
+    ),
+]
 
 
 @app.command
@@ -21,15 +47,15 @@ def reproduce(
     plan: bool = False,
     only: tuple[str, ...] = (),
     seeds: Count | None = None,
-    jobs: Count | None = None,
+    jobs: Jobs = None,
     out: Place = Path("runs/tables"),
     data: Place | None = None,
     results: Place = Path("results"),
     record: Annotated[bool, Parameter(negative=())] = False,
-    ray: str = "",
-    slurm: str = "",
-    device: str = "cpu",
-    gpus: Share = 1.0,
+    ray: Ray = "",
+    slurm: Slurm = "",
+    device: Device = "cpu",
+    gpus: Gpus = 1.0,
 ) -> None:
     """Reproduce a table or figure beside the published numbers; without NAME, list all with their cost.
 
@@ -49,8 +75,6 @@ def reproduce(
         Names of cells, or patterns such as "MNIST: *".
     seeds
         Number of trainings per cell, instead of the table's own number.
-    jobs
-        Number of trainings at the same time, with one thread each; by default the number of cores.
     out
         Folder for the trainings, each in a folder of its own; the tables are written to OUT/tables.
     data
@@ -62,14 +86,6 @@ def reproduce(
     record
         Record finished trainings (settings and scores, no weights) in RESULTS/NAME-SCALE.json, a small file
         to be committed. With --plan, only record what is finished.
-    ray
-        Address of a Ray cluster that trains, HOST:PORT or ray://HOST:PORT; all nodes must share OUT.
-    slurm
-        Partition of a Slurm cluster that trains, a job for each training; all nodes must share OUT.
-    device
-        Device of every training: cpu, cuda, ...
-    gpus
-        GPUs of each training on a cluster, if the device is cuda; on Ray also a fraction, such as 0.25.
     """
     from latentmix.experiments import reproduce as experiment
     from latentmix.tables.workers import Workers
@@ -94,12 +110,12 @@ def compare(
     methods: Words = (),
     seeds: Count = 5,
     lambdas: Words = (),
-    jobs: Count | None = None,
+    jobs: Jobs = None,
     out: Place = Path("runs/compare"),
-    ray: str = "",
-    slurm: str = "",
-    device: str = "cpu",
-    gpus: Share = 1.0,
+    ray: Ray = "",
+    slurm: Slurm = "",
+    device: Device = "cpu",
+    gpus: Gpus = 1.0,
 ) -> None:
     """Compare methods on your data, with equal budgets and several seeds, and say what is noise.
 
@@ -122,18 +138,8 @@ def compare(
     lambdas
         Values of lambda, such as 2 5 10 20 50: each method that has a lambda is trained with each, and takes
         the one with the best probe on validation images (without labels: the best reconstruction).
-    jobs
-        Number of trainings at the same time, with one thread each; by default the number of cores.
     out
         Folder for the trainings; the comparison is written to OUT/tables.
-    ray
-        Address of a Ray cluster that trains, HOST:PORT or ray://HOST:PORT; all nodes must share OUT.
-    slurm
-        Partition of a Slurm cluster that trains, a job for each training; all nodes must share OUT.
-    device
-        Device of every training: cpu, cuda, ...
-    gpus
-        GPUs of each training on a cluster, if the device is cuda; on Ray also a fraction, such as 0.25.
     """
     from latentmix.config import catalogue
     from latentmix.experiments import compare as experiment
