@@ -168,7 +168,7 @@ def test_methods_without_the_role_are_refused_by_name(module, toy_data):
     class Bare(nn.Module):
         pass
 
-    any_of = " with encode, or a classifier" if name_of(module) == "spread" else r" that .*; bare has no \w+"
+    any_of = r" that .*, or a classifier" if name_of(module) == "spread" else r" that .*; bare has no \w+"
     with pytest.raises(ValueError, match=rf"^{name_of(module)} needs a method{any_of}"):
         module.evaluate(Bare(), toy_data)
 
@@ -268,10 +268,10 @@ class Classifier(nn.Module):
         ),
         (
             Walks,
-            "honesty needs a method that is a Walks (walk) and encodes images (encode); classifier has no "
-            "walk, encode",
+            "honesty needs a method that has the role Walks (walk) and encodes images (encode); "
+            "classifier has no walk, encode",
         ),
-        (Identity, "honesty needs a method that is a Identity; classifier is none"),
+        (Identity, "honesty needs a method that is of class Identity; classifier is not"),
     ],
 )
 def test_what_is_missing_is_named(role, reason):

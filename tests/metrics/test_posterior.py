@@ -77,5 +77,5 @@ def test_samples_are_decoded_draws_of_the_prior() -> None:
 
 
 def test_other_methods_are_refused_by_name(toy_data: Data) -> None:
-    with pytest.raises(ValueError, match="posterior needs a method that is a VAE; autoencoder is none"):
+    with pytest.raises(ValueError, match="posterior needs a method that is of class VAE; autoencoder is not"):
         posterior.evaluate(Autoencoder((1, 4, 4), network=MLP(d_h=5)), toy_data)  # type: ignore[arg-type]

@@ -20,25 +20,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_type_hints
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from latentmix.data import Split
-from latentmix.data.names import name_of
-from latentmix.methods.roles import Decodes, Encodes
+from latentmix.methods.roles import Decodes, Encodes, missing
 
 Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
 Evaluate = TypeVar("Evaluate", bound=Callable[..., "Score"])
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
-DOES = {
-    "Encodes": "encodes images",
-    "Decodes": "decodes codes",
-    "Classifies": "classifies images",
-    "Samples": "draws samples",
-}
 
 
 class Score(NamedTuple):
@@ -99,30 +92,7 @@ def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
         role = get_type_hints(evaluate).get(first)
     except NameError:  # a hint that only a type checker can resolve
         return None
-    choices = [
-        choice for choice in get_args(role) or (role,) if isinstance(choice, type) and choice is not Any
-    ]
-    lacking = [_lacking(choice, method) for choice in choices]
-    if not lacking or not all(lacking):
-        return None
-    name, owner = evaluate.__module__.rpartition(".")[2], name_of(type(method))
-    wanted = " or ".join(" and ".join(parts) for parts in lacking)
-    absent = dict.fromkeys(m for parts in lacking for members in parts.values() for m in members)
-    has = f"has no {', '.join(absent)}" if absent else "is none"
-    return f"{name} needs a method that {wanted}; {owner} {has}"
-
-
-def _lacking(role: type, method: object) -> dict[str, list[str]]:
-    """What a method lacks of a role, {"decodes codes (code_shape, decode)": missing members}."""
-    if not getattr(role, "_is_protocol", False):
-        return {} if isinstance(method, role) else {f"is a {role.__name__}": []}
-    lacking = {}
-    for part in role.__mro__:
-        own = {**vars(part), **vars(part).get("__annotations__", {})}
-        members = sorted(m for m in own if not m.startswith("_")) if getattr(part, "_is_protocol", 0) else []
-        if absent := [member for member in members if not hasattr(method, member)]:
-            lacking[f"{DOES.get(part.__name__, f'is a {part.__name__}')} ({', '.join(members)})"] = absent
-    return lacking
+    return missing(method, role, evaluate.__module__.rpartition(".")[2])
 
 
 def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import Data
-from latentmix.methods.roles import Samples, require
+from latentmix.methods.roles import Samples
 from latentmix.metrics import Count, Score, device_of, folder_of, metric, require_finite
 from latentmix.metrics.features.classifier import Features, classifier
 from latentmix.metrics.features.given import network
@@ -64,7 +64,6 @@ def evaluate(
         ValueError: A method that draws no samples, too few images (2 for each feature), samples that are not
             finite, data without labels for the classifier, or no such network at hand.
     """
-    method = require(method, Samples, "samples")
     if n < splits:
         raise ValueError(f"n={n} samples make no {splits} splits")
     own = network(features, device_of(method), data.shape[1])

@@ -44,7 +44,10 @@ def codes_of(method: nn.Module, split: Split) -> Tensor:
         return encode(method, split)
     narrow = getattr(method.network, "bottleneck", None) if isinstance(method, Classifier) else None
     if narrow is None:
-        raise ValueError("spread needs a method with encode, or a classifier with method.network=bottleneck")
+        raise ValueError(
+            "spread needs a method that encodes images (encode), or a classifier "
+            "with method.network=bottleneck"
+        )
     device = device_of(method)
     rows = torch.arange(len(split), device=split.images.device).split(1000)
     return torch.cat([narrow(method.standardise(split.pixels(r).to(device))).cpu() for r in rows])  # type: ignore[operator]

@@ -96,7 +96,7 @@ class SpectralNorm(nn.Module):
                         self._u.copy_(u)
                         self._v.copy_(v)
             else:
-                u, v = u.clone(), v.clone()  # the graph must not see what a later step writes into the buffers
+                u, v = u.clone(), v.clone()  # a later step writes into the buffers
             return normalised(weight, u, v)
 
     def right_inverse(self, value: Tensor) -> Tensor:
