@@ -105,6 +105,7 @@ metrics.walks metrics.factors metrics.fit metrics.features.kept
 metrics
 methods
 methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding methods.gan_losses
+methods.classifying
 methods.__init__ methods.roles
 manifold
 manifold.huggingface manifold.lightning manifold.timm manifold.keras manifold.rows

@@ -43,7 +43,7 @@ def test_the_decoder_learns_and_the_classifier_stays() -> None:
     h = method.encode(x)
     assert h.shape[1:] == method.code_shape == (4, 8, 8)
     stages = classifier.network
-    torch.testing.assert_close(h, stages.layer2(stages.layer1(stages.stem(classifier.standardise(x)))))
+    torch.testing.assert_close(h, stages.layer2(stages.layer1(stages.stem(classifier.prepare(x)))))
 
 
 def batch(task: str = "A", n: int = 64) -> Batch:

@@ -15,7 +15,6 @@ from latentmix.methods.classifier import (
     STATISTICS,
     Classifier,
     channel_statistics,
-    falls,
     mixed_loss,
 )
 from latentmix.networks.resnet import PreActResNet
@@ -79,7 +78,8 @@ def test_crops_of_reflected_images_are_cuts_of_the_mirrored_padding() -> None:
 
 def test_the_learning_rate_falls_at_shares_of_the_training() -> None:
     drops = (400 / 1200, 800 / 1200)
-    rates = [0.1 * falls(drops, epoch / 1200) for epoch in (0, 399, 400, 799, 800, 1199)]
+    method = Classifier((1, 8, 8), 3, network=NARROW, drops=drops)
+    rates = [0.1 * method.rates({}, epoch / 1200)["network"] for epoch in (0, 399, 400, 799, 800, 1199)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
@@ -98,7 +98,7 @@ def test_statistics_of_the_range_leave_pixels_as_they_are() -> None:
     method = Classifier((1, 8, 8), 3, network=NARROW, statistics="range")
     method.begin(torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), None)
     x = torch.rand(2, 1, 8, 8) * 2 - 1
-    torch.testing.assert_close(method.standardise(x), x)
+    torch.testing.assert_close(method.prepare(x), x)
 
 
 def test_measured_statistics_are_those_of_all_pixels() -> None:

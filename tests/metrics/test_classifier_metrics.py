@@ -40,7 +40,7 @@ def test_attacks_by_hand(classifier: Classifier) -> None:
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     test = data().test.take(order)
     assert test.labels is not None
-    x = classifier.standardise(test.pixels()).detach().requires_grad_()
+    x = classifier.prepare(test.pixels()).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(bce_on_softmax(classifier.network(x), test.labels), x)
     right = classifier.network(x + 0.03 * gradient.sign()).argmax(1) == test.labels
     assert found["fgsm"] == pytest.approx(right.float().mean().item())

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.manifold.layers import INPUT
 from latentmix.manifold.manifold_mixup import ManifoldMixup
-from latentmix.methods import Batch, Losses, Method, Shape
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.classifying import ClassifyingMethod, Names, Share, mixing_label
 from latentmix.networks import ClassifyingNetwork
 from latentmix.networks.resnet import PreActResNet
 
-Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
-]
-Share = Annotated[float, Field(gt=0, lt=1)]
 # Published mean and standard deviation of each channel, for pixels from 0 to 255.
 STATISTICS = {
     "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
@@ -29,7 +25,7 @@ STATISTICS = {
 }
 
 
-class Classifier(Method):
+class Classifier(ClassifyingMethod):
     """min_N E[lam l(N, y) + (1 - lam) l(N, y')], with the states of a randomly drawn layer mixed by lam.
 
     The hidden states become lam h + (1 - lam) h', lam ~ Beta(alpha, alpha), where h' and y' are the states
@@ -64,10 +60,8 @@ class Classifier(Method):
         open (batch size, learning rate, momentum, crops, loss) follows the code published with it.
     """
 
-    lr = 0.1
     batch_size = 128
     trains_on = "labelled"
-    best = "accuracy"
     mean: Tensor
     std: Tensor
 
@@ -88,20 +82,14 @@ class Classifier(Method):
     ) -> None:
         if not num_classes:
             raise ValueError("method classifier needs data with labels, and these have none")
-        super().__init__()
-        self.network = network.classifier(shape, num_classes)
+        super().__init__(network.classifier(shape, num_classes), drops=drops, decay=decay)
         self.criterion: Callable[[Tensor, Tensor], Tensor] = LOSSES[loss]
-        self.drops, self.kind, self.decay, self.statistics = drops, optimiser, decay, statistics
+        self.kind, self.statistics = optimiser, statistics
         self.register_buffer("mean", torch.zeros(shape[0], 1, 1))
         self.register_buffer("std", torch.ones(shape[0], 1, 1))
         layers = tuple(name for name in layers if name != "none")
         self.label = mixing_label(layers)
         self._mixup = ManifoldMixup(self.network, layers, alpha=alpha, detach=detach) if layers else None
-
-    @property
-    def paced(self) -> bool:  # type: ignore[override]
-        """Whether the learning rate drops at given shares of the training."""
-        return bool(self.drops)
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
         mean, std = channel_statistics(images, self.statistics)
@@ -112,35 +100,18 @@ class Classifier(Method):
         if batch.y is None:
             raise ValueError("method classifier got a batch without labels")
         loss = mixed_loss(
-            self.network, self._mixup, self.criterion, self.standardise(batch.x), batch.y, batch.host
+            self.network, self._mixup, self.criterion, self.prepare(batch.x), batch.y, batch.host
         )
         return {"network": loss}, {}
 
     def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         if self.kind == "adam":
             return torch.optim.Adam(parameters, lr=lr)
-        return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
+        return super().optimiser(player, parameters, lr)
 
-    def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
-        """Return 0.1 to the power of the number of drops that have passed."""
-        return {"network": falls(self.drops, done)}
-
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure whether each image is classified correctly, and its cross-entropy (NLL)."""
-        return accuracy_and_nll(self.classify(batch.x), batch.y)
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) in [-1, 1] to logits (B, K)."""
-        return self.network(self.standardise(x))
-
-    def standardise(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor) -> Tensor:
         """Normalise images x in [-1, 1] for the network: ((x + 1) / 2 - mean) / deviation."""
         return ((x + 1) / 2 - self.mean) / self.std
-
-
-def mixing_label(layers: Names) -> str:
-    """Return the name that figures use for a classifier mixed at these layers."""
-    return "no mixup" if not layers else "input mixup" if layers == (INPUT,) else "Manifold Mixup"
 
 
 def mixed_loss(
@@ -184,18 +155,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce_on_softmax": bce_on_softmax,
     "cross_entropy": F.cross_entropy,
 }
-
-
-def accuracy_and_nll(logits: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-    """Compute {"accuracy", "nll"} of each image from logits (B, K) and class indices (B,)."""
-    assert y is not None, "validation images of a classifier have labels"
-    nll = F.cross_entropy(logits.float(), y, reduction="none")
-    return {"accuracy": (logits.argmax(1) == y).float(), "nll": nll}
-
-
-def falls(drops: tuple[float, ...], done: float) -> float:
-    """Return 0.1 to the power of the number of shares in `drops` that are at most `done`."""
-    return 0.1 ** sum(done >= drop for drop in drops)
 
 
 def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from latentmix.data.sources.glyphs import SIDE, render
 from latentmix.methods import Batch, Losses, Method, Shape
-from latentmix.methods.classifier import accuracy_and_nll
+from latentmix.methods.classifying import accuracy_and_nll
 from latentmix.mixing import Mixup
 from latentmix.networks import ClassifyingNetwork
 from latentmix.networks.strided_conv import StridedConv

@@ -75,7 +75,7 @@ class HiddenDecoder(Method):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) in [-1, 1] to hidden states (B, *code_shape)."""
-        h = self.classifier.standardise(x)
+        h = self.classifier.prepare(x)
         for name in self._before:
             h = self.classifier.network.get_submodule(name)(h)
         return h

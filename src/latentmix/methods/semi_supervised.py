@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from latentmix.data.zca import Zca, contrast_normalised
 from latentmix.manifold.manifold_mixup import ManifoldMixup
-from latentmix.methods import Batch, Losses, Method, Shape
-from latentmix.methods.classifier import Names, Share, accuracy_and_nll, falls, mixing_label
+from latentmix.methods import Batch, Losses, Shape
+from latentmix.methods.classifying import ClassifyingMethod, Names, Share, mixing_label
 from latentmix.networks import ClassifyingNetwork
 from latentmix.networks.wide_resnet import WideResNet
 
@@ -24,7 +24,7 @@ SOFT = 0.1  # regulariser of ZCA after contrast normalisation, in the code of Ol
 Concentration = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class SemiSupervised(Method):
+class SemiSupervised(ClassifyingMethod):
     """min_N E[l(N(mix), mixed y)] over labelled images + w(t) E[|N(mix u) - mix N(u)|^2] over all images.
 
     Labelled images are mixed with lam ~ Beta(0.1, 0.1). The images u of the second stream, whose targets are
@@ -61,11 +61,9 @@ class SemiSupervised(Method):
         ramp is that of Tarvainen and Valpola, "Mean teachers are better role models", 2017.
     """
 
-    lr = 0.1
     batch_size = 100
     trains_on = "both"
-    best = "accuracy"
-    paced = True
+    paced = True  # by the ramp
 
     def __init__(
         self,
@@ -87,14 +85,13 @@ class SemiSupervised(Method):
     ) -> None:
         if not num_classes:
             raise ValueError("method semi_supervised needs data with labels, and these have none")
-        super().__init__()
-        self.network = network.classifier(shape, num_classes)
-        self.weight, self.form, self.decay, self.ramp, self.drops = weight, form, decay, ramp, drops
+        super().__init__(network.classifier(shape, num_classes), drops=drops, decay=decay)
+        self.weight, self.form, self.ramp = weight, form, ramp
         self.alphas = alpha_labelled, alpha_unlabelled
         self.contrast, self.noise = contrast, noise
         self.whiten = Whitening(math.prod(shape), *([SOFT] if contrast else [])) if zca else None
         layers = tuple(name for name in layers if name != "none")
-        self.label = f"{'supervised only' if not layers else mixing_label(layers)}"
+        self.label = mixing_label(layers) if layers else "supervised only"
         self._mixup = ManifoldMixup(self.network, layers) if layers else None
 
     def begin(self, images: Tensor, labels: Tensor | None) -> None:
@@ -132,21 +129,6 @@ class SemiSupervised(Method):
         with self._mixup(len(u), alpha=self.alphas[1], generator=generator) as m:
             apart = (self._predict(u) - m.target(target)).square()
         return apart.mean() if self.form == "paper" else apart.sum(1).mean()
-
-    def optimiser(self, player: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr, 0.9, nesterov=True, weight_decay=self.decay)
-
-    def rates(self, values: Mapping[str, Tensor], done: float) -> dict[str, float]:
-        """Return 0.1 to the power of the number of drops that have passed."""
-        return {"network": falls(self.drops, done)}
-
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure whether each image is classified correctly, and its cross-entropy (NLL)."""
-        return accuracy_and_nll(self.classify(batch.x), batch.y)
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) in [-1, 1] to logits (B, K)."""
-        return self.network(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:
         """Prepare images in [-1, 1] for the network, normalised with `contrast` and whitened with `zca`."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from latentmix.data import Data
 from latentmix.manifold.layers import INPUT, find_layers
-from latentmix.methods.classifier import Names
+from latentmix.methods.classifying import Names
 from latentmix.methods.roles import Classifies
 from latentmix.metrics import Count, Score, device_of, metric
 from latentmix.metrics.classification import known, measures, predictions

@@ -50,7 +50,7 @@ def codes_of(method: nn.Module, split: Split) -> Tensor:
         )
     device = device_of(method)
     rows = torch.arange(len(split), device=split.images.device).split(1000)
-    return torch.cat([narrow(method.standardise(split.pixels(r).to(device))).cpu() for r in rows])  # type: ignore[operator]
+    return torch.cat([narrow(method.prepare(split.pixels(r).to(device))).cpu() for r in rows])  # type: ignore[operator]
 
 
 def spread_ratio(codes: Tensor, labels: Tensor) -> float:
