@@ -354,19 +354,3 @@ def test_masks_that_pass_a_layer_by_are_said_to() -> None:
                 m.loss(F.cross_entropy, model(ids, mask=shown), y)
     with pytest.raises(ValueError, match="takes an argument 'padding'"):
         ManifoldMixup(model, ["layers.0"], masks={"padding": torch.logical_or})
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"per": "sample"}, {"layer_per": "sample"}, {"detach": True}], ids=repr
-)
-def test_nothing_waits_for_the_device(options: dict[str, object]) -> None:
-    """On a device without values, whatever read one would fail, as it would make a GPU's host wait."""
-    model = net().to("meta")
-    x, y = torch.empty(6, 2, 4, 4, device="meta"), torch.empty(6, dtype=torch.long, device="meta")
-    mm = ManifoldMixup(model, ["input", "0", "2"], check=False, generator=seeded(), **options)
-    for draw in (6, 6, pair(torch.tensor([1, 0, 3, 2, 5, 4]), 0.5), Mixup(k=3)(torch.empty(6))):
-        with mm(draw, layer=["0"] * 6 if options.get("layer_per") else "0") as m:
-            out = model(x)
-            each_loss = m.loss(nn.CrossEntropyLoss(reduction="none", ignore_index=255), out, y)
-            (each_loss + soft(out, m.target(y, 3)) + m.accuracy(out, y)).backward()
-    assert all(p.grad is not None for p in model.parameters())

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentmix.mixing.draws import sent
+
 Padding = Literal["black", "reflect"]
 
 
@@ -30,8 +32,8 @@ def crop_and_flip(
         ValueError: A reflection of `pad` pixels needs images of more than `pad` pixels.
     """
     count, _, height, width = images.shape
-    down, right = torch.randint(2 * pad + 1, (2, count, 1), generator=generator).to(images.device)
-    mirrored = (torch.rand(count, 1, generator=generator) < 0.5 * flip).to(images.device)
+    down, right = sent(torch.randint(2 * pad + 1, (2, count, 1), generator=generator), images.device)
+    mirrored = sent(torch.rand(count, 1, generator=generator) < 0.5 * flip, images.device)
     columns = torch.arange(width, device=images.device).expand(count, width)
     columns = torch.where(mirrored, columns.flip(1), columns) + right
     lines = torch.arange(height, device=images.device) + down

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.mixing.draws import sent
+
 Criterion = Callable[[Any, Any], Tensor]
 
 
@@ -34,7 +36,7 @@ def take(y: Any, rows: Tensor) -> Any:
     if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(rows):
         what = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"type {type(y).__name__}"
         raise ValueError(f"labels of {what} for a batch of {len(rows)}, which must be their first dimension")
-    return y[rows.to(y.device)]
+    return y[sent(rows, y.device)]
 
 
 def check_target(y: Any, num_classes: int | None) -> None:
@@ -119,7 +121,7 @@ def accuracy(output: Tensor, y: Tensor, partners: Tensor, shares: Sequence[Tenso
 
 
 def _column(a: Tensor, loss: Tensor) -> Tensor:
-    a = a.to(loss.device)
+    a = sent(a, loss.device)
     return a.reshape(-1, *[1] * (loss.ndim - 1)) if a.ndim else a
 
 

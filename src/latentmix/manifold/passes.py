@@ -14,7 +14,7 @@ from latentmix.manifold.hooks import in_backward, replace_every, replace_first, 
 from latentmix.manifold.labels import Criterion, accuracy, check_target, mixed_loss
 from latentmix.manifold.masks import Merge
 from latentmix.manifold.trial_run import INPUT
-from latentmix.mixing.draws import Mix, combine, pair
+from latentmix.mixing.draws import Mix, combine, pair, sent
 
 PLAIN = object()  # marks the output of a forward pass that was not mixed
 ALONE = pair(torch.zeros(1, dtype=torch.long, device="cpu"), 1.0)  # the only mix of a batch of one
@@ -61,8 +61,10 @@ class MixedPass:
         self._labels_mixed = False
         self._inside: dict[str, nn.Module] = {}
         self._merged: dict[tuple[str, int], Tensor] = {}  # and which samples had been mixed there
-        rows = torch.tensor([-1] if drawn is None else list(drawn), device=mix.weights.device)  # (1,) or (B,)
+        self._rows = [-1] if drawn is None else list(drawn)  # one for all samples, or one for each
+        rows = torch.tensor(self._rows, device="cpu")
         here = torch.stack([rows == i for i in range(len(names))])  # (L, 1) or (L, B)
+        here = sent(here, mix.weights.device)
         alone = torch.zeros_like(mix.weights)
         alone[0] = 1
         own = [alone if alone.ndim == 2 else alone.flatten(2)[:, :, 0]] * len(names)
@@ -71,15 +73,14 @@ class MixedPass:
             own[i] = mix.weights if len(rows) == 1 else torch.where(column, mix.weights, alone)
         first = next(chain(owner.model.parameters(), owner.model.buffers()), None)
         device = torch.device("cpu") if first is None else first.device
-        # Without waiting, and at once: what these copies need lies on the host already.
-        self._mix = mix.to(device)
+        # At once: what is sent lies on the host already.
+        self._given, self._mix = mix, mix.to(device)
         self._weights: Sequence[Tensor] = (
-            torch.stack(own).to(device, non_blocking=True).unbind()
+            sent(torch.stack(own), device).unbind()
             if alone.ndim == 2
-            else [self._mix.weights if w is mix.weights else w.to(device, non_blocking=True) for w in own]
+            else [self._mix.weights if w is mix.weights else sent(w, device) for w in own]
         )
-        self._here = here.to(device, non_blocking=True)
-        self._rows = rows
+        self._here = sent(here, device)
         layers = tuple(names[i] for i in drawn or ())
         self.layer = layers[0] if len(layers) == 1 else layers or None
         shares = self._mix.shares()
@@ -126,7 +127,7 @@ class MixedPass:
         self.verify()
         self._refuse_foreign(output)
         self._labels_mixed = True
-        return mixed_loss(criterion, output, y, *self._parents())
+        return mixed_loss(criterion, output, y, *self._parents(y))
 
     def target(self, y: Tensor, num_classes: int | None = None, ignore_index: int = -100) -> Tensor:
         """lam y + (1 - lam) y[perm], class indices as one-hot codes: for losses that take soft labels.
@@ -150,7 +151,7 @@ class MixedPass:
         if y.ndim == 0 or len(y) != self._size:
             raise ValueError(f"{len(y) if y.ndim else 'no'} labels for a batch of {self._size}")
         self._labels_mixed = True
-        return self._mix.to(y.device).labels(y, num_classes, ignore_index)
+        return self._mix_on(y.device).labels(y, num_classes, ignore_index)
 
     def accuracy(self, output: Tensor, y: Tensor) -> Tensor:
         """lam [argmax f = y] + (1 - lam) [argmax f = y[perm]], averaged: a share of 1, for the training log.
@@ -159,7 +160,7 @@ class MixedPass:
             output: Scores of classes, (B, C, ...).
             y: Class indices (B, ...).
         """
-        return accuracy(output.detach(), y, *self._parents())
+        return accuracy(output.detach(), y, *self._parents(y))
 
     def verify(self) -> None:
         """Check that each drawn layer was mixed exactly once, as `loss` and leaving the context do.
@@ -188,11 +189,11 @@ class MixedPass:
         key = (name, id(module))
         if in_backward():
             return key in self._merged
-        done = [self._calls[i] > 0 for i in self._rows.tolist()] if self._drawn else []
+        done = [self._calls[i] > 0 for i in self._rows] if self._drawn else []
         if name in self._inside or not any(done):
             return False
         self._inside[name] = module
-        self._merged[key] = torch.tensor(done)
+        self._merged[key] = torch.tensor(done, device="cpu")
         return True
 
     def leaves(self, module: nn.Module, name: str) -> None:
@@ -206,19 +207,27 @@ class MixedPass:
             return mask  # one mask for all
         if mask.shape[0] != self._size:
             raise ValueError(f"masks: {name!r} has shape {tuple(mask.shape)}, for a batch of {self._size}")
-        done = self._merged[name, id(module)].to(mask.device)  # the other samples' layers are still to come
+        done = sent(
+            self._merged[name, id(module)], mask.device
+        )  # the other samples' layers are still to come
         merged, itself = mask, torch.arange(self._size, device=mask.device)
-        for partners in self._mix.partners[1:]:
-            merged = merge(merged, mask[torch.where(done, partners.to(mask.device), itself)])
+        for partners in self._mix_on(mask.device).partners[1:]:
+            merged = merge(merged, mask[torch.where(done, partners, itself)])
         return merged
 
-    def _parents(self) -> tuple[Tensor, list[Tensor]]:
-        """Partners and shares; a single number for each parent where all samples share it."""
+    def _parents(self, y: Any) -> tuple[Tensor, list[Tensor]]:
+        """Partners, where the labels are, and shares; of each parent one number if all samples share it."""
+        labels = next(tensors(y), None)
+        partners = (self._mix if labels is None else self._mix_on(labels.device)).partners
         if not self._drawn:
-            return self._mix.partners[:1], [self.lam.new_ones(())]
+            return partners[:1], [self.lam.new_ones(())]
         shares = self._mix.shares()
         each = [share[0] if self.lam.ndim == 0 else share for share in shares[:-1]]
-        return self._mix.partners, [*each, 1 - sum(each[1:], each[0])]
+        return partners, [*each, 1 - sum(each[1:], each[0])]
+
+    def _mix_on(self, device: torch.device) -> Mix:
+        """The draw on a device: on the host as it was made there, so that nothing waits to have it back."""
+        return self._mix if device == self._mix.partners.device else self._given.to(device)
 
     def _refuse_foreign(self, output: Any) -> None:
         for t in tensors(output):
@@ -273,7 +282,7 @@ class MixedPass:
         return mixed
 
     def _mix_at(self, index: int, h: Tensor) -> Tensor:
-        dim, weights = self._owner.batch_dims[index], self._weights[index].to(h.device)
+        dim, weights = self._owner.batch_dims[index], sent(self._weights[index], h.device)
         if h.ndim <= dim or h.shape[dim] != self._size:
             raise ValueError(
                 f"layer {self._owner.layers[index]!r} holds {tuple(h.shape)}, but the draw was for a batch "
@@ -288,16 +297,16 @@ class MixedPass:
                 "`eligible(x)` shows"
             )
         if type(self._mix) is Mix:
-            mixed = combine(self._mix.partners.to(h.device), weights, h)
+            mixed = combine(self._mix_on(h.device).partners, weights, h)
         else:  # a formula of its own, on the great circle for instance
-            mixed = torch.where(self._rows_here(index, h), self._mix.to(h.device)(h), h)
+            mixed = torch.where(self._rows_here(index, h), self._mix_on(h.device)(h), h)
         if self._detach:
             mixed = torch.where(self._rows_here(index, h), mixed.detach(), mixed)
         return mixed.movedim(0, dim) if dim else mixed
 
     def _rows_here(self, index: int, h: Tensor) -> Tensor:
         """Which samples of h are mixed in this layer, (B, 1, ...) or (1, 1, ...)."""
-        return self._here[index].to(h.device).reshape(-1, *[1] * (h.ndim - 1))
+        return sent(self._here[index], h.device).reshape(-1, *[1] * (h.ndim - 1))
 
 
 def fits(weights: Tensor, h: Tensor) -> bool:

@@ -83,11 +83,10 @@ class Mix:
         return combine(self.partners, self.weights, h)
 
     def to(self, device: torch.device | str) -> Mix:
-        """Return the same draw on another device, without waiting for the copy."""
+        """Return the same draw on another device; see `sent`."""
         if self.partners.device == self.weights.device == torch.device(device):
             return self
-        moved = [t.to(device, non_blocking=True) for t in (self.partners, self.weights)]
-        return replace(self, partners=moved[0], weights=moved[1])
+        return replace(self, partners=sent(self.partners, device), weights=sent(self.weights, device))
 
     def shares(self) -> Tensor:
         """Share of each parent in each sample, shape (K, B): `weights`, averaged over units."""
@@ -115,6 +114,21 @@ class Mix:
         if not y.is_floating_point() and y.dtype != torch.bool:
             y = one_hot(y, num_classes, ignore_index)
         return combine(self.partners, self.shares(), y)
+
+
+def sent(t: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a tensor to another device; the host waits only for copies to itself, which it reads at once.
+
+    To a CUDA device the copy goes through page-locked memory, which PyTorch keeps for the next one. From
+    other memory the driver may wait until all kernels that were launched before have ended ("API
+    synchronization behavior" in the reference of the CUDA driver).
+    """
+    device = torch.device(device)
+    if t.device == device:
+        return t
+    if t.device.type == "cpu" and device.type == "cuda":
+        t = t.pin_memory()
+    return t.to(device, non_blocking=device.type not in ("cpu", "mps"))
 
 
 def combine(partners: Tensor, weights: Tensor, h: Tensor) -> Tensor:

@@ -145,8 +145,8 @@ class _NoGenerator:
 
 
 def _pace(part: Part) -> Tensor:
-    """The factor on the learning rates, on the device."""
-    return torch.as_tensor(part.pace, dtype=torch.float32, device=part.batch.x.device)
+    """The factor on the learning rates, on the device; a tensor made of a number would wait for its copy."""
+    return torch.empty((), dtype=torch.float32, device=part.batch.x.device).fill_(part.pace)
 
 
 def _copied(batch: Batch) -> Batch:

@@ -26,6 +26,7 @@ from latentmix.data import UNLABELLED, Data, Split
 from latentmix.data import load as load_data
 from latentmix.data.augment import crop_and_flip
 from latentmix.methods import Batch, Method
+from latentmix.mixing.draws import sent
 from latentmix.runs import checkpoints
 from latentmix.training.captured import Captured, can_be_captured
 from latentmix.training.compiled import REPAID
@@ -305,10 +306,8 @@ class Trainer:
         split, ranks = self.data.train, self.ranks
         host = host_generator(self.run.seed, number, ranks.rank)
         read_beforehand(split, self.streams, number, ranks.part)
-        rows = ranks.part(self.streams[0](number)).to(self.runtime.device)
-        unlabelled = None
-        if len(self.streams) > 1:
-            unlabelled = self._images(ranks.part(self.streams[1](number)).to(self.runtime.device), host)
+        rows, *others = (sent(ranks.part(s(number)), self.runtime.device) for s in self.streams)
+        unlabelled = self._images(others[0], host) if others else None
         return Batch(
             self._images(rows, host),
             None if split.labels is None else split.labels[rows],
