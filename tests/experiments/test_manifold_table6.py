@@ -158,4 +158,4 @@ def test_a_full_configuration_carries_its_cost(name: str) -> None:
     estimated = hours(config.resolve(FULL[name]), (3, 32, 32), 500 * 50_000)
     stated = table6.GPU_HOURS[name.removeprefix("CIFAR-10: ")]
     assert stated == pytest.approx(estimated, rel=0.04)  # some draw the place of mixes, at other costs
-    assert f"about {stated} GPU hours" in cell.note
+    assert f"about {stated} GPU hours" in cell.as_published

@@ -87,6 +87,17 @@ def test_a_plan_trains_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_notes_on_published_settings_are_shown_at_the_scale_paper_alone(tmp_path: Path) -> None:
+    """At the scale short all trainings of table 4 have five epochs."""
+    of = {
+        scale: reproduce.planned(reproduce.Request("amr-table4", scale, out=tmp_path / "none"))
+        for scale in ("paper", "short")
+    }
+    assert "AMR mixup 3: twice the epochs of the others" in of["paper"]
+    assert "epochs of the others" not in of["short"]
+    assert all("AE+GAN: the critic is twice as wide" in text for text in of.values())
+
+
 def test_the_command(tmp_path: Path) -> None:
     done = terminal.typed(
         "reproduce", "manifold-table8", "--scale", "smoke", "--only", "task A: no*", "--jobs", 1, cwd=tmp_path

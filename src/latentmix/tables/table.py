@@ -61,6 +61,8 @@ class Cell:
         metrics: What is measured besides the metrics of the table: names and options, as `latentmix evaluate`
             takes them.
         note: What a reader must know about the published number.
+        as_published: What a reader must know about the settings as the paper has them; shown at the scale
+            "paper" alone, since other scales replace settings.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Cell:
     start: str = ""
     metrics: tuple[str, ...] = ()
     note: str = ""
+    as_published: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Table:
         return self.scales[scale]
 
     def scaled(self, scale: str) -> tuple[Cell, ...]:
-        """The cells of a scale, with its changes made."""
+        """The cells of a scale, with its changes made, and with the notes that belong to it."""
         here, cells = self.at(scale), []
         for cell in self.cells:
             if here.only and not any(fnmatchcase(cell.name, pattern) for pattern in here.only):
@@ -152,7 +155,8 @@ class Table:
                 settings = merged(settings, here.change)
                 for pattern, change in here.each.items():
                     settings = merged(settings, change) if fnmatchcase(cell.name, pattern) else settings
-            cells.append(replace(cell, settings=settings))
+            notes = (cell.note, cell.as_published if scale == "paper" else "")
+            cells.append(replace(cell, settings=settings, note="; ".join(filter(None, notes))))
         return tuple(cells)
 
 

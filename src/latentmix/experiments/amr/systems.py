@@ -59,18 +59,17 @@ def cell(
     """A cell of tables 1 to 3.
 
     Arguments:
-        group: What the column of the paper is called.
-        epochs: Of the published script.
+        group: Name of the column in the paper.
+        epochs: Number of epochs in the published script.
         mean, deviation: As published, in percent, over three runs.
-        caption: Epochs that the table's caption names, where they are others.
+        caption: Number of epochs in the table's caption; a difference from the script's is noted.
     """
     size = {} if train_size is None else {"train_size": train_size}
     settings = {"protocol": "paper", "method": method(row, lamb, d_h), "data": data, "epochs": epochs, **size}
-    notes = [note] if note else []
-    if caption is not None and caption != epochs:
-        notes.append(f"the caption has {caption} epochs, the published script {epochs}")
+    differs = caption is not None and caption != epochs
+    of_script = f"the caption has {caption} epochs, the published script {epochs}" if differs else ""
     published = {} if mean is None else {"accuracy": Published(mean, deviation, 3)}
-    return Cell(f"{group}: {row}", settings, published, note="; ".join(notes))
+    return Cell(f"{group}: {row}", settings, published, note=note, as_published=of_script)
 
 
 def cited(group: str, mean: float, deviation: float) -> Cell:

@@ -14,7 +14,7 @@ TABLE = Table(
                 f"gradient blocked, {epochs} epochs",
                 training("cifar10", "Manifold Mixup", epochs=epochs, detach=True),
                 {"accuracy": Published(mean)},
-                note="the paper does not tell where the learning rate falls" if epochs == 400 else "",
+                as_published="the paper does not say when the learning rate drops" if epochs == 400 else "",
             )
             for epochs, mean in ((400, 95.14), (1200, 95.67))
         ),
@@ -22,7 +22,7 @@ TABLE = Table(
             "4,000 labels, PreActResNet152",
             training("cifar10", "Manifold Mixup", 152) | {"labelled": 4000},
             {"accuracy": Published(86.36)},
-            note="the paper tells neither alpha nor epochs",
+            as_published="the paper states neither alpha nor the number of epochs",
         ),
     ),
     scales={"paper": PAPER, "smoke": TINY},

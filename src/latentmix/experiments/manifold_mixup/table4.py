@@ -77,7 +77,7 @@ TABLE = Table(
                     **DATA["CIFAR-10"],
                     "padding": "reflect",
                 },
-                note="contrast normalised before whitening, noise of 0.15, crops of mirrored images",
+                as_published="contrast normalised before whitening, noise of 0.15, crops of mirrored images",
             )
             for name, layers in LAYERS.items()
         ),

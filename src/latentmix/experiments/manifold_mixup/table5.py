@@ -28,7 +28,7 @@ TABLE = Table(
                 f"CIFAR-100: {mixing}",
                 training("cifar100", mixing),
                 {FGSM: Published(mean)},
-                note="the paper does not tell the network",
+                note="the paper does not name the network",
             )
             for mixing, mean in (("input mixup", 40.7), ("Manifold Mixup", 44.96))
         ),

@@ -90,7 +90,7 @@ def published_run(system: str, method: dict[str, Any]) -> Cell:
             "validate_every": 10,
         },
         numbers(*PRINTED[system]) if system in PRINTED else {},
-        note=f"about {GPU_HOURS[system]} GPU hours, estimated at 10^13 operations a second",
+        as_published=f"about {GPU_HOURS[system]} GPU hours, estimated at 10^13 operations a second",
     )
 
 
