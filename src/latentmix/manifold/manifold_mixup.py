@@ -16,7 +16,6 @@ References:
 
 from __future__ import annotations
 
-import operator
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any, Literal, SupportsIndex
 import torch
 from torch import Tensor, nn
 
+from latentmix.manifold.drawing import check_mix, on_host, partners_within_layers, sample_count
 from latentmix.manifold.first_pass import examine
 from latentmix.manifold.hooks import (
     InputHook,
@@ -123,7 +123,7 @@ class ManifoldMixup:
         check: bool = True,
     ) -> None:
         refuse_wrapped(model)
-        self.model, self.detach, self.generator = model, detach, _on_host(generator)
+        self.model, self.detach, self.generator = model, detach, on_host(generator)
         self.alpha, self.per, self.layer_per, self.fold = alpha, per, layer_per, fold
         self._check_options(alpha)
         input_dim = batch_dim.get(INPUT, 0) if isinstance(batch_dim, Mapping) else batch_dim
@@ -174,12 +174,12 @@ class ManifoldMixup:
             ValueError: Nobody to mix with, not a number, no such layer, or a setting out of its range.
             RuntimeError: Hooks were removed, or the labels of the pass before were never mixed.
         """
-        size = batch.partners.shape[1] if isinstance(batch, Mix) else _number(batch)
+        size = batch.partners.shape[1] if isinstance(batch, Mix) else sample_count(batch)
         self._attach()
         self._refuse_forgotten_labels()
         alpha = self.alpha if alpha is None else alpha
         self._check_options(alpha)
-        generator = _on_host(generator or self.generator)
+        generator = on_host(generator or self.generator)
         if not self.model.training:
             alone = torch.arange(size, device="cpu")[None].expand(2, -1)
             weights = torch.tensor([[1.0], [0.0]], device="cpu").expand(2, size)
@@ -188,10 +188,10 @@ class ManifoldMixup:
             raise ValueError("a batch of one has nobody to mix with: use drop_last=True, or leave out `with`")
         drawn = self._draw_layer(size, generator) if layer is None else self._named(layer, size)
         if isinstance(batch, Mix):
-            _check(batch, drawn)
+            check_mix(batch, drawn)
             return MixedPass(self, drawn, batch)
         mix = Mixup(k=2, alpha=alpha, per=self.per)(torch.empty(size, device="cpu"), generator)
-        partners = mix.partners if len(drawn) == 1 else _within_layers(drawn, generator)
+        partners = mix.partners if len(drawn) == 1 else partners_within_layers(drawn, generator)
         weights = mix.weights
         if self.fold is not None:
             weights = weights.sort(0, descending=self.fold == "max").values
@@ -284,9 +284,8 @@ class ManifoldMixup:
             pass
         elif m._drawn and not in_backward():
             args, kwargs = value
-            if (
-                self._shown is not None
-            ):  # an input that the example lacked, such as a mask, may pass layers by
+            if self._shown is not None:
+                # An input that the example lacked, such as a mask, may bypass the layers.
                 more = {name for name, _ in named_tensors((args, kwargs))} - self._shown
                 self._attempts, self._shown = 0 if more else self._attempts, None
             if self._attempts < ATTEMPTS:
@@ -361,40 +360,3 @@ class ManifoldMixup:
                 "own loss takes `m.target` for labels, or is called without labels and its outputs go into "
                 "`m.loss`"
             )
-
-
-def _number(batch: Any) -> int:
-    try:
-        size = operator.index(batch)
-    except TypeError:
-        size = 0
-    if size < 1 or isinstance(batch, bool):
-        raise ValueError(f"batch={batch!r}: give the number of samples, for example len(x), or a Mix")
-    return size
-
-
-def _on_host(generator: torch.Generator | None) -> torch.Generator | None:
-    if generator is not None and generator.device.type != "cpu":
-        raise ValueError(f"generator on {generator.device}: draws are made on the host, give one there")
-    return generator
-
-
-def _within_layers(drawn: list[int], generator: torch.Generator | None) -> Tensor:
-    """Partners, a permutation within each layer: a state mixed further below is none to mix with."""
-    partners = torch.arange(len(drawn), device="cpu")
-    layers = torch.tensor(drawn, device="cpu")
-    for i in sorted(set(drawn)):
-        rows = (layers == i).nonzero()[:, 0]
-        partners[rows] = rows[torch.randperm(len(rows), generator=generator, device="cpu")]
-    return torch.stack([torch.arange(len(drawn), device="cpu"), partners])
-
-
-def _check(mix: Mix, drawn: list[int]) -> None:
-    """Refuse a mix whose first row is not the batch itself, or that mixes samples of different layers."""
-    partners = mix.partners
-    if partners.device.type != "cpu":
-        return  # reading it would make the host wait
-    if not torch.equal(partners[0], torch.arange(partners.shape[1])) or len(partners) < 2:
-        raise ValueError("a mix needs the batch itself in its first row of partners, and at least two rows")
-    if len(drawn) > 1 and any(drawn[p] != drawn[b] for row in partners.tolist() for b, p in enumerate(row)):
-        raise ValueError("a sample's partners must be mixed in the same layer as the sample")
