@@ -68,7 +68,7 @@ pictures.tiles pictures
 training
 training.fleet
 training.loop
-training.captured training.record
+training.captured training.record training.batches
 training.resume training.board
 training.step training.progress training.device training.ranks training.streams training.samples
 training.compiled training.precision training.schedule training.eager training.signals
@@ -111,7 +111,7 @@ manifold
 manifold.huggingface manifold.lightning manifold.timm manifold.keras manifold.rows
 manifold.manifold_mixup
 manifold.passes
-manifold.masks manifold.labels manifold.layers manifold.first_pass
+manifold.masks manifold.labels manifold.layers manifold.first_pass manifold.drawing
 manifold.inspection manifold.training_mode
 manifold.trial_run
 manifold.hooks manifold.recompute

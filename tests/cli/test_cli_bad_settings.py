@@ -41,7 +41,10 @@ def test_all_mistakes_at_once_with_the_nearest_names(tmp_path: Path) -> None:
         ("device=cuda:99", "device=cuda:99: this machine has no such device"),
         ("batch_size=129", "batch_size=129 is larger than the training set of 128 images"),
         ("train_size=2000", "train_size=2000: digits has 1151 training images"),
-        ("method.mixer.k=33", "method.mixer.k=33 parents cannot come from 32 images: batch_size=32"),
+        (
+            "method.mixer.k=33",
+            "method.mixer.k=33 parents do not fit into 32 images: raise batch_size=32",
+        ),
         ("method.mixer.k=1", "method.mixer.k=1: a mix needs at least 2 parents"),
         ("labelled=5", "labelled=5: there are 10 classes, and each needs a label"),
         ("attributes=male", "digits has no attribute 'male'; there are none"),

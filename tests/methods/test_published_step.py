@@ -250,12 +250,12 @@ def test_ten_batches_by_protocol_paper_equal_the_published_step(case: str) -> No
         method.mixer = mixer
     theirs = Published(case, method)
     trainer = loop.Trainer(run, data, Runtime("cpu", "fp32"), Silent(), method=method)
-    images = trainer._images
-    trainer._images = lambda rows, host: images(rows, host).double()  # type: ignore[method-assign]
+    images = trainer.batches._images
+    trainer.batches._images = lambda rows, host: images(rows, host).double()  # type: ignore[method-assign]
 
     assert trainer.steps_per_epoch == 7
     for number in range(BATCHES):
-        batch, generator = trainer.batch(number), torch.Generator()
+        batch, generator = trainer.batches(number), torch.Generator()
         generator.set_state(trainer.generator.get_state())
         noise = torch.empty(len(batch.x), 10, dtype=torch.float64).normal_(generator=generator)
         trainer.method.train()

@@ -351,5 +351,5 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_k_larger_than_the_batch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"k=40 parents .* 32 images: batch_size=32"):
+    with pytest.raises(ValueError, match=r"k=40 parents .* 32 images: raise batch_size=32"):
         trained(tmp_path, method={"name": "amr", "mixer": {"name": "mixup", "k": 40}})

@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from latentmix import config, runs
-from latentmix.data import UNLABELLED, Data, Split
+from latentmix.data import Data, Split
 from latentmix.data import load as load_data
-from latentmix.data.augment import crop_and_flip
 from latentmix.methods import Batch, Method
-from latentmix.mixing.draws import sent
 from latentmix.runs import checkpoints
+from latentmix.training.batches import Batches
 from latentmix.training.captured import Captured, can_be_captured
 from latentmix.training.compiled import REPAID
 from latentmix.training.device import Runtime, environment
@@ -39,7 +38,6 @@ from latentmix.training.samples import pictures
 from latentmix.training.schedule import pace, validation_period
 from latentmix.training.signals import stop_on_signal
 from latentmix.training.step import Part, make_optimisers
-from latentmix.training.streams import Stream, check_batch_size, host_generator, read_beforehand
 
 LOG_EVERY = 50  # steps between log records
 SAVE_EVERY = 60.0  # seconds between checkpoints inside an epoch
@@ -151,19 +149,16 @@ class Trainer:
         self.method: Method = method.to(memory_format=method.memory_format)  # type: ignore[call-overload]
         self.players = self.method.players()
         self.periods = self._periods()
-        check_batch_size(run, len(data.train), self.method, self.ranks.count)
-        self.streams = self._streams()
-        longest = self.streams[-1]
-        self.steps_per_epoch = longest.steps
-        self.total = run.steps or (run.epochs or 0) * longest.steps
-        self.epochs = math.ceil(self.total / longest.steps)
+        # Each rank has its own random numbers; the first rank has those of a single process.
+        self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
+        self.batches = Batches(run, data.train, self.method, self.ranks, self.generator)
+        self.steps_per_epoch, self.total = self.batches.steps_per_epoch, self.batches.total
+        self.epochs = math.ceil(self.total / self.steps_per_epoch)
         self.validate_every = validation_period(run, data)
         probe = {"probe": run.probe_lr} if run.probe_lr else {}
         given = {"betas": run.betas and tuple(run.betas), "weight_decay": run.weight_decay}
         given = {name: value for name, value in given.items() if value is not None}
         self.optimisers = make_optimisers(self.method, dict.fromkeys(self.players, run.lr) | probe, given)
-        # Each rank has its own random numbers; the first rank has those of a single process.
-        self.generator = runtime.generator(run.seed + self.ranks.rank * 2**40)
         self.state = State()
         captures = runtime.device.type == "cuda" and self.ranks.count == 1 and can_be_captured(self.method)
         self.captured = Captured(progress.say) if captures else None
@@ -243,27 +238,6 @@ class Trainer:
             every.setdefault(name, every.get(leader, 1))
         return {name: every.get(name, 1) for name in names}
 
-    def _streams(self) -> list[Stream]:
-        """Return the streams of rows: one, or two for methods that train on "both" (labelled, then all)."""
-        run, labels, kind = self.run, self.data.train.labels, self.method.trains_on
-        everything = torch.arange(len(self.data.train))
-        rows = everything
-        if kind != "all":
-            if labels is None:
-                raise ValueError(f"method {run.method['name']} needs data with labels, and these have none")
-            rows = everything[(labels != UNLABELLED).cpu()]
-            if len(rows) < 2:
-                raise ValueError(
-                    f"method {run.method['name']} needs 2 labelled images, there are {len(rows)}"
-                )
-        multiple = self.ranks.count
-
-        def stream(rows: Tensor, number: int) -> Stream:
-            size = min(run.batch_size, len(rows) - len(rows) % multiple)
-            return Stream(rows, size, run.seed, number=number, keep_last=run.keep_last, multiple=multiple)
-
-        return [stream(rows, 0)] + ([stream(everything, 1)] if kind == "both" else [])
-
     def stepping(self, i: int) -> list[str]:
         """The players that step on the i-th batch of an epoch."""
         return [name for name, period in self.periods.items() if i % period == 0]
@@ -286,7 +260,7 @@ class Trainer:
                     parameter.requires_grad_(name in stepping)
         return Part(
             self.method,
-            self.batch(number),
+            self.batches(number),
             self.optimisers,
             tuple(stepping),
             self.runtime.autocast,
@@ -300,33 +274,6 @@ class Trainer:
         self.record.count(losses, values, number)
         if number == 0:
             self.state.first_losses = {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def batch(self, number: int) -> Batch:
-        """The images of a step, with the generators that draw for it."""
-        split, ranks = self.data.train, self.ranks
-        host = host_generator(self.run.seed, number, ranks.rank)
-        read_beforehand(split, self.streams, number, ranks.part)
-        rows, *others = (sent(ranks.part(s(number)), self.runtime.device) for s in self.streams)
-        unlabelled = self._images(others[0], host) if others else None
-        return Batch(
-            self._images(rows, host),
-            None if split.labels is None else split.labels[rows],
-            None if split.attributes is None else split.attributes[rows].float(),
-            self.generator,
-            unlabelled,
-            number / self.total,
-            host,
-            None if split.factors is None else split.factors[rows],
-            ranks.count,
-            ranks.total,
-        )
-
-    def _images(self, rows: Tensor, host: torch.Generator) -> Tensor:
-        split, run = self.data.train, self.run
-        if run.crop or run.flip:
-            images = crop_and_flip(split.images[rows], run.crop, run.flip, host, padding=run.padding)
-            return Split(images).pixels().contiguous(memory_format=torch.channels_last)
-        return split.pixels(rows).contiguous(memory_format=torch.channels_last)
 
     def _validates(self, epoch: int) -> bool:
         return (epoch + 1) % self.validate_every == 0 or self.state.step == self.total

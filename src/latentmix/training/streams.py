@@ -1,4 +1,4 @@
-"""Batches: the order of training images and the seeds of host draws, functions of seed, step and rank."""
+"""The order of training images, and the seeds of draws on the host, as functions of seed, step and rank."""
 
 from __future__ import annotations
 
@@ -77,16 +77,18 @@ def check_batch_size(run: config.Run, images: int, method: Method, ranks: int) -
     """Refuse a batch that the training images cannot fill, ranks cannot share, or a mixer cannot mix.
 
     Raises:
-        ValueError: Names the setting, and where it can be guessed what to take.
+        ValueError: The message names the setting and, where possible, a value that fits.
     """
     size, part = run.batch_size, run.batch_size // ranks
     if size > images:
         raise ValueError(
             f"batch_size={size} is larger than the training set of {images} images; "
-            f"take batch_size={max(2, min(images // 2, 32))}, say"
+            f"take for example batch_size={max(2, min(images // 2, 32))}"
         )
     if size % ranks or part < 2:
-        raise ValueError(f"batch_size={size} must be a multiple of the {ranks} ranks, 2 images or more each")
+        raise ValueError(
+            f"batch_size={size} must be a multiple of the {ranks} ranks, with 2 images or more per rank"
+        )
     k = getattr(getattr(method, "mixer", None), "k", 1)
     if k > part:
-        raise ValueError(f"method.mixer.k={k} parents cannot come from {part} images: batch_size={size}")
+        raise ValueError(f"method.mixer.k={k} parents do not fit into {part} images: raise batch_size={size}")
