@@ -192,7 +192,7 @@ def test_a_file_that_is_not_there() -> None:
 
 def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     (line,) = mistakes(str(tmp_path))
-    assert line == f"{tmp_path} is a folder, and no YAML file; if it holds data, write data={tmp_path}"
+    assert line == f"{tmp_path} is a folder, not a YAML file; if it holds data, write data={tmp_path}"
 
 
 def test_settings_longer_than_the_name_of_a_file() -> None:

@@ -76,8 +76,8 @@ def test_a_deviation_is_printed_with_the_scores(tmp_path: Path) -> None:
     words = ("method=ae_gan", "data=digits", "device=cpu", "out=run", *tiny)
     done = terminal.typed("train", "protocol=paper", *words, cwd=tmp_path)
     assert done.code == 0, done
-    assert "not as protocol=paper has it: batch_size: 4 (paper: 64)" in done.out
+    assert "unlike protocol=paper: batch_size: 4 (paper: 64)" in done.out
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Not as protocol=paper has it: batch_size: 4 (paper: 64)." in page
     done = terminal.typed("evaluate", "run", "reconstruction", "--device", "cpu", cwd=tmp_path)
-    assert "not as protocol=paper has it: batch_size: 4 (paper: 64)" in done.out
+    assert "unlike protocol=paper: batch_size: 4 (paper: 64)" in done.out

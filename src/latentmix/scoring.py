@@ -55,7 +55,7 @@ def data_of(run: runs.OpenRun, device: str = "cpu", path: str | None = None) -> 
         where = "" if path else "; if they have moved, --data PATH says where they are"
         raise FileNotFoundError(f"the data of {run.folder} cannot be opened: {error}{where}") from error
     if data.shape != run.shape:
-        raise ValueError(f"{run.folder} was trained on images {run.shape}, its data now are {data.shape}")
+        raise ValueError(f"{run.folder} was trained on images {run.shape}, its data are now {data.shape}")
     if path is None and not is_of(data, run):
         raise ValueError(
             f"the data {data.name} have changed since {run.folder} was trained on them (fingerprint "

@@ -100,7 +100,7 @@ def test_the_command_prints_and_writes(arrays: dict[str, np.ndarray], tmp_path: 
     ("content", "message"),
     [
         (None, "codes.npz: no such file"),
-        (b"no archive", "codes.npz is no .npz file"),
+        (b"no archive", "codes.npz is not an .npz file"),
         ({"code": np.zeros((30, 2))}, "it holds code; the arrays that count are codes, labels"),
         ({"labels": np.zeros(30)}, "it has no array codes, only labels"),
         ({"codes": np.array([{}] * 30)}, "cannot be used"),

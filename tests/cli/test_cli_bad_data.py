@@ -109,7 +109,7 @@ def wide(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated.png": (truncated, "truncated"),
     "zero.jpg": (zero_bytes, "empty file"),
-    "letter.png": (not_an_image, "no image that Pillow knows"),
+    "letter.png": (not_an_image, "not an image format that Pillow knows"),
     "animated.gif": (animated, "animated, 2 frames"),
     "wide.png": (wide, "40000 x 2 pixels, too large"),
 }
@@ -157,7 +157,7 @@ def test_a_parquet_file_without_the_columns(tmp_path: Path) -> None:
     assert "no column holds encoded images" in (message := refusal(train(folder)))
     assert "columns are name (string), age (int64)" in message
     (folder / "train-0.parquet").write_bytes((folder / "train-0.parquet").read_bytes()[:100])
-    assert "train-0.parquet is cut short or no parquet file" in refusal(train(folder))
+    assert "train-0.parquet is cut short or not a parquet file" in refusal(train(folder))
 
 
 def test_a_label_column_that_is_not_there(shared_data: Path, tmp_path: Path) -> None:

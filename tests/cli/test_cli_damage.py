@@ -60,7 +60,7 @@ def test_with_all_checkpoints_damaged_the_error_says_so(
     for command in (["train", *tiny_settings, "epochs=2", "out=tiny"], ["evaluate", "tiny"]):
         message = refusal(typed(*command, cwd=tmp_path))
         assert "tiny: checkpoint " in message
-        assert "no whole checkpoint is left" in message
+        assert "no intact checkpoint is left" in message
 
 
 def test_a_damaged_best_checkpoint_is_passed_over(spoilt_run: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_damaged_best_checkpoint_is_passed_over(spoilt_run: Path) -> None:
     done = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
     assert done.code == 0, done.err
     assert "checkpoint 'best' is damaged" in done.err
-    assert "using 'last', which is whole" in done.err
+    assert "using 'last', which is intact" in done.err
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_damaged_configuration_is_told_and_the_checkpoint_knows_it(
     done = typed("evaluate", "tiny", "probe", cwd=spoilt_run.parent)
     assert done.code == 0, done.err
     assert words in done.err
-    assert "Used is what the checkpoint was trained with" in done.err
+    assert "The settings that the checkpoint was trained with are used" in done.err
     assert runs.read_config(spoilt_run, warn=lambda text: None) == before
 
 

@@ -175,10 +175,10 @@ def test_a_fault_of_a_metric_keeps_its_traceback_and_the_other_scores(tiny_run: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("mix tiny a.png b.png --steps 2.9", "'2.9' is no whole number"),
+        ("mix tiny a.png b.png --steps 2.9", "'2.9' is not a whole number"),
         ("mix tiny tiny/loop b.png", "tiny/loop: no such image file"),
         ("mix tiny a.png b.png --steps 1000000", "at most 2,000 are drawn"),
-        ("mix tiny a.png b.png --steps 99999999999999999999", "is no whole number"),
+        ("mix tiny a.png b.png --steps 99999999999999999999", "is not a whole number"),
         ("evaluate tiny/loop", "is a link that leads nowhere"),
         ("report tiny/loop", "loop"),
         ("inspect tiny/loop", "loop"),
@@ -187,7 +187,7 @@ def test_a_fault_of_a_metric_keeps_its_traceback_and_the_other_scores(tiny_run: 
         ("evaluate tiny probe.grid=[1,nan]", "should be a finite number"),
         ("evaluate tiny --data nowhere", "no data is named 'nowhere'"),
         ("explore tiny --port 99999", "Must be <= 65535"),
-        ("explore tiny --port x", "'x' is no whole number"),
+        ("explore tiny --port x", "'x' is not a whole number"),
         ("reproduce amr-table1 --plan --seeds 0", "Must be >= 1"),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, tiny_settings:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("precious")
     message = refusal(typed("train", *tiny_settings, "out=thesis", cwd=tmp_path))
-    assert "thesis exists and is no run; choose another out=FOLDER" in message
+    assert "thesis exists and is not a run; choose another out=FOLDER" in message
     assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["thesis.tex"]
 
 

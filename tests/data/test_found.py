@@ -315,7 +315,7 @@ def test_decoding_keeps_the_order_of_many_images(tmp_path: Path) -> None:
     part = decode(((f.name, f) for f in sorted(tmp_path.glob("*.png"))), 300, 4)
     assert part.kept.tolist() == [i for i in range(300) if i != 17]
     assert part.images[:, 0, 0, 0].tolist() == [i % 256 for i in range(300) if i != 17]
-    assert part.bad == {"017.png": "no image that Pillow knows"}
+    assert part.bad == {"017.png": "not an image format that Pillow knows"}
 
     def test_items_may_be_bfloat16_and_labels_one_hot(self) -> None:
         items = [(torch.full((1, 8, 8), 0.5).bfloat16(), torch.eye(3)[i % 3]) for i in range(12)]

@@ -230,7 +230,7 @@ def test_a_file_cut_short(tmp_path: Path, share: float) -> None:
     file = tmp_path / "test.parquet"
     raw = file.read_bytes()
     file.write_bytes(raw[: int(len(raw) * share)])
-    with pytest.raises(ValueError, match=r"test\.parquet is cut short or no parquet file"):
+    with pytest.raises(ValueError, match=r"test\.parquet is cut short or not a parquet file"):
         Parquet(str(tmp_path)).read(8)
 
 

@@ -118,12 +118,12 @@ def test_a_method_is_collapsed_if_most_of_its_trainings_are(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--lambdas", "2", "5", "1O"), "--lambdas 2 5 1O: '1O' is no positive number"),
-        (("--lambdas", "2,-5"), "'-5' is no positive number"),
+        (("--lambdas", "2", "5", "1O"), "--lambdas 2 5 1O: '1O' is not a positive number"),
+        (("--lambdas", "2,-5"), "'-5' is not a positive number"),
         (("--methods", "amr", "ae_gn"), "no method is named 'ae_gn' (did you mean ae_gan?)"),
         (("--methods", "amr", "amr steps=9"), "steps=9 must be the same for all methods"),
         (("--methods", "amr", "amr"), "two methods are called 'amr'"),
-        (("--methods", "method.mixer=bernoulli"), "begins with the name of a method"),
+        (("--methods", "method.mixer=bernoulli"), "must begin with a method's name"),
         (("seed=3",), "seed=3: is not the same for all trainings; use --seeds"),
         (("data=nowhere/at/all",), "nowhere/at/all"),
         (("stepps=3",), "did you mean steps"),

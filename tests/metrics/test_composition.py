@@ -135,7 +135,7 @@ def test_a_judge_that_cannot_tell_the_combination_refuses(data):
     held = (data.test.factors == torch.tensor([2, 1])).all(1)
     blind = data.test.images.clone()
     blind[held] = blind[~held][: int(held.sum())]
-    with pytest.raises(ValueError, match=r"the judge knows .*% of real images"):
+    with pytest.raises(ValueError, match=r"the judge recognises .*% of real images"):
         evaluate(
             Halves().eval(), dataclasses.replace(data, test=dataclasses.replace(data.test, images=blind))
         )

@@ -69,7 +69,7 @@ def test_damage_is_noticed_and_the_previous_one_used(run: config.Run, file: str,
     assert "using 'previous'" in said[0]
 
     (folder / "checkpoints" / "previous" / checkpoints.WEIGHTS).write_bytes(b"")
-    with pytest.raises(runs.RunError, match="no whole checkpoint is left"):
+    with pytest.raises(runs.RunError, match="no intact checkpoint is left"):
         checkpoints.load(folder, warn=said.append)
 
 

@@ -27,14 +27,14 @@ def free_port() -> int:
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_an_address_that_nobody_answers_is_named_within_seconds(scheme: str) -> None:
     address, started = f"{scheme}127.0.0.1:{free_port()}", time.monotonic()
-    with pytest.raises(ValueError, match=f"--ray {address}: nobody answers there"):
+    with pytest.raises(ValueError, match=f"--ray {address}: nothing answers there"):
         ray_cluster.reach(address)
     assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("address", ["here", "host:", "host:99999999", ":6379", "a:b:c"])
 def test_what_is_no_address_is_named(address: str) -> None:
-    with pytest.raises(ValueError, match="is no address; give HOST:PORT"):
+    with pytest.raises(ValueError, match="is not an address; give HOST:PORT"):
         ray_cluster.reach(address)
 
 

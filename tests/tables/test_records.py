@@ -124,5 +124,5 @@ def test_weights_are_not_recorded(chain: Table, tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('[{"cell": "a"')
-    with pytest.raises(ValueError, match=r"x\.json is no file of recorded trainings"):
+    with pytest.raises(ValueError, match=r"x\.json is not a file of recorded trainings"):
         records.read(tmp_path / "x.json")

@@ -268,7 +268,7 @@ def test_a_run_may_go_on_on_another_device_and_says_that_it_is_not_exact(
         as_if_trained_on_a_gpu(folder, monkeypatch)
         _, shown = trained(tmp_path, name, epochs=2)
         line, *_ = shown.said
-        assert "was trained on cuda so far: on cpu it goes on with other random numbers" in line
+        assert "was trained on cuda so far: on cpu it continues with other random numbers" in line
         assert [r["step"] for r in runs.read_log(folder)] == [5, 5, 10, 10]
         ends.append(runs.open_run(folder, checkpoint="last").weights_sha256)
     assert ends[0] == ends[1]  # from seed and step alone
@@ -288,7 +288,7 @@ def test_another_number_of_threads_is_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     _, shown = trained(tmp_path, epochs=2)
     line, *_ = shown.said  # a warning follows: so short a training learns nothing
-    assert "was trained with threads=1 so far: with 7 it goes on as well" in line
+    assert "was trained with threads=1 so far: with 7 it continues as well" in line
 
 
 def test_nobody_else_can_train_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

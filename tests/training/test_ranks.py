@@ -159,7 +159,7 @@ def test_killed_ranks_continue_with_the_same_bits(tmp_path: Path, tiny_settings:
         text=True,
     )
     assert alone.returncode == 2
-    assert "was begun by 2 ranks and cannot be continued by 1" in alone.stderr
+    assert "was started by 2 ranks and cannot be continued by 1" in alone.stderr
     processes = train(tmp_path / "killed", settings)
     assert [p.wait(240) for p in processes] == [0, 0], (tmp_path / "killed" / "err0").read_text()
     a, b = (tmp_path / name / "run" for name in ("whole", "killed"))

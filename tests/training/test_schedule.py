@@ -111,7 +111,9 @@ def test_rates_in_the_loop_and_a_run_that_was_killed_has_the_same_bits(
 
 def test_a_run_with_a_schedule_cannot_be_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates_of(tmp_path / "run", monkeypatch, schedule="step")
-    with pytest.raises(runs.RunError, match="was begun for 6 steps, and its learning rates or losses depend"):
+    with pytest.raises(
+        runs.RunError, match="was started for 6 steps, and its learning rates or losses depend"
+    ):
         rates_of(tmp_path / "run", monkeypatch, schedule="step", steps=9)
 
 

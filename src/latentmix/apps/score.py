@@ -101,7 +101,9 @@ def read(file: str | Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{file} is no .npz file; numpy.savez(FILE, codes=codes, labels=labels) writes one")
+        raise ValueError(
+            f"{file} is not an .npz file; numpy.savez(FILE, codes=codes, labels=labels) writes one"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive)

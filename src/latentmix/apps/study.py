@@ -164,7 +164,7 @@ def _keep(data: Data, out: Path) -> Path:
             raise RunError(f"{out} holds a run on other data; choose another out=FOLDER")
         return file
     if out.exists() and any(entry.name not in (GIVEN, LOCK) for entry in out.iterdir()):
-        raise RunError(f"{out} exists and is no run; choose another out=FOLDER")
+        raise RunError(f"{out} exists and is not a run; choose another out=FOLDER")
     keep(data, file)
     return file
 

@@ -38,7 +38,7 @@ app = App(
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
     text = tokens[0].value
     if re.fullmatch(r"[+-]?[0-9]{1,18}", text) is None:
-        raise ValueError(f"{text[:60]!r} is no whole number")
+        raise ValueError(f"{text[:60]!r} is not a whole number")
     return int(text)
 
 
@@ -147,4 +147,4 @@ def print_scores(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> None
             line = f"{name:14} {key:32} {shown(key, value, name):>9}  {about(name, key).sentence}"
             print(line.rstrip())
     for line in protocol.deviations(settings) if scores else ():
-        print(f"not as protocol=paper has it: {line}")
+        print(f"unlike protocol=paper: {line}")

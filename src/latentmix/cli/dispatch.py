@@ -74,7 +74,7 @@ def _report_fault(error: BaseException) -> NoReturn:
     """Print the traceback of an error that is no mistake of the user, and how to report it."""
     traceback.print_exception(error)
     fail(
-        f"this is a fault of latentmix {latentmix.__version__} (Python {sys.version.split()[0]}, "
+        f"this is a bug in latentmix {latentmix.__version__} (Python {sys.version.split()[0]}, "
         f"{sys.platform}) or of a part of yours; please report it with the command and all lines above",
         code=1,
     )

@@ -159,7 +159,7 @@ def evaluate(
     print_scores(scores, read_config(run))
     reasons = {name: mistake(error) for name, error in failures.items()}
     for name, reason in reasons.items():
-        note(f"{name}: {reason or 'failed by a fault of the metric'}")
+        note(f"{name}: {reason or 'failed because of a bug in the metric'}")
     for name, failure in failures.items():
         if reasons[name] is None:
             raise failure

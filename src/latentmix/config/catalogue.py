@@ -100,9 +100,11 @@ def get(kind: str, name: str) -> Part | None:
         raise PartError(f"{name}: {match['place']} has nothing called {match['name']}")
     if kind == "metric":
         if not inspect.isfunction(thing):
-            raise PartError(f"{name} is no metric: a metric is a function (method, data, *, seed=0) -> Score")
+            raise PartError(
+                f"{name} is not a metric: a metric is a function (method, data, *, seed=0) -> Score"
+            )
     elif not isinstance(thing, type) or not _is(kind, thing):
-        raise PartError(f"{name} is no {kind}: {WANTED[kind]}")
+        raise PartError(f"{name} is not a {kind}: {WANTED[kind]}")
     return _part(kind, name, thing, thing)
 
 

@@ -89,9 +89,9 @@ def parse(text: str) -> Any:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"aliases (*{event.anchor}) are not read; write the value again")
+                raise ValueError(f"aliases (*{event.anchor}) are not supported; write the value again")
             if (tag := getattr(event, "tag", None)) not in (None, "!"):
-                raise ValueError(f"tags ({tag}) are not read; write plain values")
+                raise ValueError(f"tags ({tag}) are not supported; write plain values")
             if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
                 new: Any = [] if isinstance(event, yaml.SequenceStartEvent) else [{}, None]
                 open_ones.append((new, isinstance(event, yaml.MappingStartEvent)))
@@ -105,7 +105,7 @@ def parse(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(shorten(" ".join(str(error).split()), quoted=False)) from None
     if len(result) > 1:
-        raise ValueError("several documents in one")
+        raise ValueError("several documents in one file")
     return result[0] if result else None
 
 
@@ -165,9 +165,9 @@ def _put(open_ones: list[Any], result: list[Any], value: Any) -> None:
         holder.append(value)
     elif holder[1] is None:
         if not isinstance(value, str):
-            raise ValueError("a key is no plain text")
+            raise ValueError("a key is not plain text")
         if value in holder[0]:
-            raise ValueError(f"the key {shorten(value, quoted=False)} is there twice")
+            raise ValueError(f"the key {shorten(value, quoted=False)} occurs twice")
         holder[1] = value
     else:
         holder[0][str(holder[1])] = value

@@ -290,7 +290,7 @@ def what_is_wrong_with(mixer: Any) -> str:
 
 
 def _place(place: str, path: str, errors: list[str]) -> str:
-    """A path with the home folder in the place of ~; mistakes are added to `errors`."""
+    """A path with the home folder instead of ~; mistakes are added to `errors`."""
     try:
         if b"\0" in os.fsencode(place):
             errors.append(
@@ -373,7 +373,7 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 def _read_yaml(path: str) -> Mapping[str, Any]:
     if _finds(Path.is_dir, path):
-        raise ConfigError(f"{path} is a folder, and no YAML file; if it holds data, write data={path}")
+        raise ConfigError(f"{path} is a folder, not a YAML file; if it holds data, write data={path}")
     if not reading.exists(path):
         raise FileNotFoundError(f"{path}: no such file; give a YAML file or key=value")
     try:

@@ -55,7 +55,10 @@ def through_cache(source: Source, image_size: int, name: str) -> tuple[Decoded, 
             if (known := _read(entry)) is not None:
                 return known
         except OSError as error:
-            warnings.warn(f"decoded images are not cached, {entry.parent} refuses: {error}", stacklevel=3)
+            warnings.warn(
+                f"decoded images are not cached, because {entry.parent} cannot be written: {error}",
+                stacklevel=3,
+            )
     splits = {}
     for split, (origin, rows) in cuts.items():
         columns = (getattr(decoded.splits[origin], part) for part in PARTS)

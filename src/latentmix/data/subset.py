@@ -65,7 +65,9 @@ def hold_out(data: Data, values: Mapping[str, Sequence[int]]) -> Data:
     """
     if len(values) < 2:
         known = ", ".join(_columns(data)) or "which there are none"
-        raise ValueError(f"hold_out.{next(iter(values))}: a combination has two columns or more, of {known}")
+        raise ValueError(
+            f"hold_out.{next(iter(values))}: a combination needs two or more of the columns {known}"
+        )
     for name, wanted in values.items():
         for value in wanted:
             if not (column(data, name, data.train) == value).any():

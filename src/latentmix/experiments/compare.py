@@ -96,7 +96,7 @@ class Comparison:
                 )
             if name in found:
                 raise ValueError(
-                    f"two methods are called {name!r}; write 'NAME: {method}' to call one otherwise"
+                    f"two methods are called {name!r}; write 'NAME: {method}' to give one another name"
                 )
             first, *rest = own
             try:
@@ -315,7 +315,7 @@ def lambdas(words: Sequence[str]) -> list[float]:
     """Read values of lambda, "2", "5" or "2,5".
 
     Raises:
-        ValueError: A word is no positive number.
+        ValueError: A word is not a positive number.
     """
     found = []
     for word in (part for given in words for part in given.split(",") if part.strip()):
@@ -324,7 +324,7 @@ def lambdas(words: Sequence[str]) -> list[float]:
         except ValueError:
             number = math.nan
         if not 0 < number < math.inf:
-            raise ValueError(f"--lambdas {' '.join(words)}: {word.strip()!r} is no positive number")
+            raise ValueError(f"--lambdas {' '.join(words)}: {word.strip()!r} is not a positive number")
         found.append(number)
     return list(dict.fromkeys(found))
 
@@ -335,7 +335,7 @@ def _words(method: str) -> tuple[str, list[str]]:
     words = (rest if colon else method).split()
     if not words or "=" in words[0]:
         raise ValueError(
-            f"--methods {method!r}: begins with the name of a method, such as 'amr method.mixer=bernoulli'"
+            f"--methods {method!r}: must begin with a method's name, such as 'amr method.mixer=bernoulli'"
         )
     return (name.strip() if colon else " ".join(words).replace("method.", "")), words
 

@@ -60,7 +60,7 @@ class Request:
 
     Arguments:
         name, scale: Of the table or figure.
-        seeds: Number of trainings of each cell, in the place of the scale's.
+        seeds: Number of trainings of each cell, instead of the scale's.
         only: Patterns of names of cells; all of them if empty.
         out: Folder of the trainings; the table is written to OUT/tables.
         data: A folder with one folder for each data set.

@@ -84,7 +84,7 @@ class AMRClasses(AutoencoderMethod):
         wanted = num_attributes or num_classes
         if not wanted:
             raise ValueError(
-                "method amr_classes needs data with attributes (celeba, say) or labels, and these have none; "
+                "method amr_classes needs data with attributes (celeba) or labels, and these have none; "
                 "amr, ae_gan and acai need neither"
             )
         super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)

@@ -171,7 +171,7 @@ def channel_statistics(images: Tensor, which: str = "measured") -> tuple[Tensor,
         mean = std = torch.full((images.shape[1],), 0.5, device=images.device)
     elif which != "measured":
         if images.shape[1] != 3:
-            raise ValueError(f"statistics={which} are of 3 channels, the images have {images.shape[1]}")
+            raise ValueError(f"statistics={which} are for 3 channels, and the images have {images.shape[1]}")
         mean, std = torch.tensor(STATISTICS[which], device=images.device) / 255
     else:
         # Counting how often each of the 256 values occurs is exact, without a floating-point copy of images.

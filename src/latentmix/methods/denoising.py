@@ -45,7 +45,7 @@ class Denoising(AutoencoderMethod):
         reconstruction: Reconstruction = "l2",
     ) -> None:
         if not sigma >= 0:
-            raise ValueError(f"sigma={sigma}: a deviation is not negative")
+            raise ValueError(f"sigma={sigma}: must not be negative")
         super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.sigma = sigma
 

@@ -44,7 +44,7 @@ class Dropout(AutoencoderMethod):
         reconstruction: Reconstruction = "l2",
     ) -> None:
         if not 0 <= p < 1:
-            raise ValueError(f"p={p}: a share to drop lies in 0..1, below 1")
+            raise ValueError(f"p={p}: must lie in 0..1, below 1")
         super().__init__(network.autoencoder(shape), reconstruction=reconstruction, num_classes=num_classes)
         self.p = p
 

@@ -109,7 +109,7 @@ def judged_mixes(
         h: Real and generated images, or a critic's features of them, shape (2B, ...).
         lam: Weight of the real image, shape (B,).
         soft: Whether the label of a mix is the share of the real image, and not 0.
-        pairs: What equation 2 mixes in the place of h.
+        pairs: What equation 2 mixes instead of h.
 
     Returns:
         Mixes, each (B, ...), and their labels, each (B,).

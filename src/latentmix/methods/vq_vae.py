@@ -140,11 +140,13 @@ class QuantisedDecoder(nn.Module):
         revive: int = 0,
     ) -> None:
         if vectors < 1 or codewords < 2:
-            raise ValueError(f"vectors={vectors}, codewords={codewords}: it takes 1 vector and 2 codewords")
+            raise ValueError(
+                f"vectors={vectors}, codewords={codewords}: at least 1 vector and 2 codewords are needed"
+            )
         if not 0 <= decay < 1:
             raise ValueError(f"decay={decay}: must lie in 0..1, below 1")
         if revive < 0:
-            raise ValueError(f"revive={revive}: steps without use, 0 for never")
+            raise ValueError(f"revive={revive}: must be a number of steps, 0 for never")
         super().__init__()
         units = math.prod(code_shape)
         self.split = nn.Sequential(nn.Flatten(), nn.Linear(units, vectors * units))

@@ -81,7 +81,9 @@ def evaluate(
     body, p = features.describe_split(data.test, real)
     judge = float((p.argmax(1) == combination).double().mean())
     if judge < 0.5:
-        raise ValueError(f"the judge knows {judge:.0%} of real images of {data.held_out}: too few to judge")
+        raise ValueError(
+            f"the judge recognises {judge:.0%} of real images of {data.held_out}: too few to judge"
+        )
 
     first, second = parents(data, n, g)
     shape = method.code_shape

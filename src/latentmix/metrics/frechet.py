@@ -64,7 +64,7 @@ def evaluate(
             the classifier, no such network at hand, or draws out of range.
     """
     if draws < 2:
-        raise ValueError(f"draws={draws}: an interval takes 2 or more")
+        raise ValueError(f"draws={draws}: an interval needs 2 or more")
     own = network(features, device_of(method), data.shape[1])
     g = torch.Generator().manual_seed(seed)
     train = torch.randperm(len(data.train), generator=g)[:n]

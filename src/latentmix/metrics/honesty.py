@@ -68,7 +68,7 @@ def evaluate(
         ValueError: Data without labels or with one class in test; t not between 0 and 1.
     """
     if not 0 < t < 1:
-        raise ValueError(f"t={t}: lies between 0 and 1, where both parents have a share")
+        raise ValueError(f"t={t}: must lie between 0 and 1, so that both parents have a share")
     features = classifier(data, seed, folder=folder_of(method))
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)

@@ -63,7 +63,7 @@ def accuracy(
     require_finite(codes, "codes")
     require_finite(test_codes, "test codes")
     if not 1 <= k <= len(codes):
-        raise ValueError(f"k={k} neighbours asked of {len(codes)} training codes")
+        raise ValueError(f"k={k} neighbours cannot be found among {len(codes)} training codes")
     if not temperature > 0:
         raise ValueError(f"temperature={temperature}: must be above 0")
     known = F.normalize(codes, dim=1)

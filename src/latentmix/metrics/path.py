@@ -50,7 +50,7 @@ def evaluate(
         ValueError: Data without labels or with one class; fewer than 3 steps.
     """
     if steps < 3:
-        raise ValueError(f"steps={steps}: a profile takes 3 or more")
+        raise ValueError(f"steps={steps}: a profile needs 3 or more")
     features = classifier(data, seed, folder=folder_of(method))
     g = torch.Generator().manual_seed(seed)
     first, second = pairs(data, n, g)
@@ -88,7 +88,7 @@ def profile(features: Tensor) -> tuple[dict[str, float], Tensor]:
     chord = (features[:, -1] - features[:, 0]).double().norm(dim=1)
     apart = chord > 1e-9
     if not apart.any():
-        raise ValueError("every walk ends where it begins: the decoder gives the same image for every code")
+        raise ValueError("every walk ends where it starts: the decoder gives the same image for every code")
     speed = moves[apart] / chord[apart][:, None] * moves.shape[1]
     length = speed.mean(1)
     steps = speed.shape[1]

@@ -46,7 +46,7 @@ def effective_rank(codes: Tensor) -> float:
         ValueError: No codes, or codes that are not finite.
     """
     if not codes.numel():
-        raise ValueError("the rank of no codes is undefined")
+        raise ValueError("there are no codes, so the rank is undefined")
     require_finite(codes, "codes")
     h = codes.detach().cpu().double().flatten(1)
     largest = h.abs().max()

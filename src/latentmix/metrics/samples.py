@@ -65,7 +65,7 @@ def evaluate(
             finite, data without labels for the classifier, or no such network at hand.
     """
     if n < splits:
-        raise ValueError(f"n={n} samples make no {splits} splits")
+        raise ValueError(f"n={n} samples are too few for {splits} splits")
     own = network(features, device_of(method), data.shape[1])
     g = torch.Generator().manual_seed(seed)
     rows = {"train": torch.randperm(len(data.train), generator=g)[:n]}

@@ -313,7 +313,7 @@ class Bernoulli:
         if self.k < 2:
             raise ValueError(f"k={self.k}: a mix needs at least 2 parents")
         if not isinstance(self.p, str) and not 0 <= self.p <= 1:
-            raise ValueError(f"p={self.p}: a probability lies in 0..1")
+            raise ValueError(f"p={self.p}: must be a probability, from 0 to 1")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
         """Draw a mix for codes (B, C, ...), with weights (k, B, C) that are one for one parent of each unit.

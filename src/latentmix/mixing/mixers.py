@@ -112,7 +112,8 @@ class Region:
         """
         if h.ndim != 4:
             raise ValueError(
-                f"region mixes spatial codes (B, C, H, W), got {tuple(h.shape)}; vectors: mixup, bernoulli"
+                f"region mixes spatial codes (B, C, H, W), got {tuple(h.shape)}; "
+                "for vectors take mixup or bernoulli"
             )
         batch, _, height, width = h.shape
         partners = draw_partners(

@@ -36,10 +36,10 @@ def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
     """
     batch = len(perm)
     if perm.ndim != 1 or not torch.equal(perm.sort().values, torch.arange(batch, device=perm.device)):
-        raise ValueError(f"perm of shape {tuple(perm.shape)} is no permutation of 0..{batch - 1}")
+        raise ValueError(f"perm of shape {tuple(perm.shape)} is not a permutation of 0..{batch - 1}")
     weight = torch.as_tensor(lam, dtype=torch.float32, device=perm.device)
     if not ((weight >= 0) & (weight <= 1)).all():
-        raise ValueError(f"lam={lam}: a weight lies in 0..1")
+        raise ValueError(f"lam={lam}: must lie in 0..1")
     return pair(perm, weight)
 
 

@@ -37,7 +37,7 @@ class PreActResNet:
         if self.width < 1:
             raise ValueError(f"width={self.width}: must be at least 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout}: a probability, below 1")
+            raise ValueError(f"dropout={self.dropout}: must be a probability below 1")
 
     def classifier(self, shape: tuple[int, int, int], labels: int) -> Stages:
         """Build a network from images (B, C, H, W), 8 pixels a side or more, to logits (B, labels)."""
@@ -75,7 +75,7 @@ class Stages(nn.Module):
 
 
 class Basic(nn.Module):
-    """x + conv3(relu(bn(conv3(a)))), a = relu(bn(x)); conv1(a) in the place of x where the shape changes."""
+    """x + conv3(relu(bn(conv3(a)))), a = relu(bn(x)); conv1(a) instead of x where the shape changes."""
 
     expansion = 1
 

@@ -38,7 +38,7 @@ class WideResNet:
         if self.widen < 1:
             raise ValueError(f"widen={self.widen}: must be at least 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout}: a probability, below 1")
+            raise ValueError(f"dropout={self.dropout}: must be a probability below 1")
 
     def classifier(self, shape: tuple[int, int, int], labels: int) -> Wide:
         """Build a network from images (B, C, H, W), 4 pixels a side or more, to logits (B, labels)."""
@@ -67,7 +67,7 @@ class Wide(nn.Module):
 
 
 class Block(nn.Module):
-    """x + conv3(act(bn(dropout(conv3(act(bn(x))))))); conv1(x) in the place of x where the shape changes."""
+    """x + conv3(act(bn(dropout(conv3(act(bn(x))))))); conv1(x) instead of x where the shape changes."""
 
     def __init__(self, c_in: int, width: int, stride: int, dropout: float) -> None:
         super().__init__()

@@ -129,10 +129,10 @@ def load(
         time.sleep(0.01)  # what is missing or looks damaged was replaced while it was read
     if loaded is not None:
         for line in damaged:
-            warn(f"{line}; using {loaded.name!r}, which is whole")
+            warn(f"{line}; using {loaded.name!r}, which is intact")
     elif damaged:
         raise RunError(
-            f"{folder}: {'; '.join(damaged)}; no whole checkpoint is left: copy the folder again, or train "
+            f"{folder}: {'; '.join(damaged)}; no intact checkpoint is left: copy the folder again, or train "
             f"again with another out=FOLDER"
         )
     return loaded
@@ -184,9 +184,11 @@ def _read(path: Path, name: str, resume: bool) -> Loaded:
                 io.BytesIO(_checked(path, sums, RESUME)), map_location="cpu", weights_only=True
             )
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-            raise ValueError(f"{RESUME} is no state of a training: {str(error).splitlines()[0]}") from error
+            raise ValueError(
+                f"{RESUME} is not the state of a training: {str(error).splitlines()[0]}"
+            ) from error
         if not isinstance(state, dict):
-            raise ValueError(f"{RESUME} is no state of a training")
+            raise ValueError(f"{RESUME} is not the state of a training")
     return Loaded(name, weights, described, state, sums[WEIGHTS])
 
 

@@ -74,7 +74,7 @@ def parse_json(raw: bytes, path: Path, remedy: str) -> dict[str, Any]:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RunError(f"{path} is damaged ({why}); {remedy}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (it is no object with names and values); {remedy}")
+        raise RunError(f"{path} is damaged (it is not an object with names and values); {remedy}")
     return content
 
 

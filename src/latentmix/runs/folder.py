@@ -101,7 +101,7 @@ def _recognise(run: config.Run) -> None:
                 f"{folder} holds a run of another configuration:\n  {shown}\nchoose another out=FOLDER"
             )
     elif folder.exists() and (not folder.is_dir() or any(not _ours(file) for file in folder.iterdir())):
-        raise RunError(f"{folder} exists and is no run; choose another out=FOLDER")
+        raise RunError(f"{folder} exists and is not a run; choose another out=FOLDER")
 
 
 def _has_checkpoint(folder: Path) -> bool:
@@ -166,7 +166,7 @@ def read_config(folder: Path, warn: Callable[[str], None] | None = None) -> dict
         fault = f"{path} was changed after the training: {', '.join(lines)}"
     say = warn or (lambda text: print(text, file=sys.stderr))
     say(
-        f"{fault}. Used is what the checkpoint was trained with; for other settings train with another "
+        f"{fault}. The settings that the checkpoint was trained with are used; for others train with another "
         f"out=FOLDER, and for data that have moved add --data PATH"
     )
     return known
@@ -224,5 +224,5 @@ def read_data_description(folder: Path) -> dict[str, Any]:
     found = read_json(path, sealed=is_sealed(folder), remedy=remedy)
     lines = found.get("lines", [])
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise RunError(f"{path} is damaged: its lines are no text; {remedy}")
+        raise RunError(f"{path} is damaged: its lines are not text; {remedy}")
     return found

@@ -25,7 +25,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
     scores = read_json(path, sealed=is_sealed(folder), remedy=REMEDY)
     for metric, score in scores.items():
         if not _is_score(score):
-            raise RunError(f"{path} is damaged: {metric!r:.60} is no score; {REMEDY}")
+            raise RunError(f"{path} is damaged: {metric!r:.60} is not a score; {REMEDY}")
     return scores
 
 

@@ -179,7 +179,7 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
     with held:
         if result.read(out, task) is not None:  # finished between the two looks
             return True
-        say(f"{task.name}: begins")
+        say(f"{task.name}: started")
         started = time.monotonic()
         try:
             _make(task, out, device)

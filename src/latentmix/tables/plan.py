@@ -57,7 +57,7 @@ class Task:
         portable: `run` without paths, the same on every machine: data as the cell names them.
         metrics: What is measured besides what the training measures.
         start: Key of the training that this one builds on; "" for none.
-        stand_in: What is used in the place of data that are not at hand; "" if they are the cell's own.
+        stand_in: What is used instead of data that are not at hand; "" if they are the cell's own.
         checkpoint: Which weights the metrics judge; None for those that the method declares.
         recorded: The result of this training as it was recorded elsewhere (`latentmix.tables.records`).
     """
@@ -111,7 +111,7 @@ def plan(
     """The trainings of a table, seed by seed, those that others build on before them.
 
     Arguments:
-        seeds: In the place of the scale's.
+        seeds: Instead of the scale's.
         only: Patterns of names of cells; those that they build on are added. All cells if empty.
         data: A folder with one folder for each data set, named as `data=` takes them.
 
@@ -183,7 +183,7 @@ def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str
 def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[dict[str, Any], str]:
     """Settings whose data are those at hand, and what stands in for them ("" for nothing).
 
-    A folder DATA/NAME is taken in the place of the data set NAME. At the scale "smoke" data that are neither
+    A folder DATA/NAME is taken instead of the data set NAME. At the scale "smoke" data that are neither
     there nor drawn by the project are replaced: digits for images, sprites for dSprites.
     """
     given = settings.get("data", "digits")

@@ -86,13 +86,13 @@ def reach(address: str) -> None:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise ValueError(f"--ray {address}: is no address; give HOST:PORT or ray://HOST:PORT")
+        raise ValueError(f"--ray {address}: is not an address; give HOST:PORT or ray://HOST:PORT")
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
         raise ValueError(
-            f"--ray {address}: nobody answers there ({error.strerror or error}); `ray start --head` starts a "
-            "cluster and prints its address"
+            f"--ray {address}: nothing answers there ({error.strerror or error}); `ray start --head` starts "
+            "a cluster and prints its address"
         ) from error
 
 
@@ -108,4 +108,4 @@ def _judge(out: Path, task: Task, done: Any) -> None:
         ray.get(done)
     except ray.exceptions.RayError as error:
         if result.read(out, task) is None and result.reason(out, task.key) is None:
-            result.fail(out, task, f"Ray gave it up: {str(error).strip().splitlines()[0]}")
+            result.fail(out, task, f"Ray gave up on it: {str(error).strip().splitlines()[0]}")

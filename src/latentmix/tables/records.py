@@ -62,7 +62,7 @@ def read(path: Path) -> list[Record]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no file of recorded trainings: {error}") from error
+        raise ValueError(f"{path} is not a file of recorded trainings: {error}") from error
 
 
 def write(tasks: Sequence[Task], out: Path, path: Path) -> int:

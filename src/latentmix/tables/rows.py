@@ -29,7 +29,7 @@ class Row:
         theirs: As published, or None.
         budget: Images seen, and training images, of one training.
         state: "" if all trainings are finished, else how many are, and why others failed.
-        collapsed: "", or of how many seeds the model is collapsed, in the place of a number.
+        collapsed: "", or of how many seeds the model is collapsed, instead of a number.
     """
 
     cell: str
@@ -242,7 +242,7 @@ def _deviations(tasks: Sequence[Task]) -> list[str]:
             cells.setdefault(line, set()).add(task.cell.name)
     total = len({task.cell.name for task in tasks})
     return [
-        f"not as protocol=paper has it, {'all' if len(names) == total else len(names)} cells: {line}"
+        f"unlike protocol=paper, {'all' if len(names) == total else len(names)} cells: {line}"
         for line, names in cells.items()
     ]
 

@@ -52,9 +52,7 @@ def execute(
         ValueError: Slurm is not here, it refuses the jobs, or a fraction of a GPU.
     """
     if shutil.which("sbatch") is None:
-        raise ValueError(
-            "--slurm: there is no sbatch here; type this on a machine that submits jobs to Slurm"
-        )
+        raise ValueError("--slurm: sbatch was not found; run this on a machine that submits jobs to Slurm")
     if gpus != int(gpus):
         raise ValueError(f"--gpus {gpus:g}: Slurm gives whole GPUs")
     import submitit

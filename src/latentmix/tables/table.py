@@ -83,7 +83,7 @@ class Scale:
         each: {pattern of names of cells: settings that replace those of these cells}, after `change`.
         only: Patterns of names of cells; all of them if empty.
         seeds: Number of trainings of each cell, with seeds from 0.
-        metrics: Metrics in the place of those of the table and its cells.
+        metrics: Metrics instead of those of the table and its cells.
         minutes: Processor minutes of one training, where they were measured.
         note: What is reduced, in words.
     """
@@ -130,9 +130,11 @@ class Table:
             if names.count(cell.name) > 1:
                 raise ValueError(f"{self.name}: two cells are called {cell.name!r}")
             if unknown := set(cell.published) - titles:
-                raise ValueError(f"{self.name}: {cell.name} has numbers of no column: {', '.join(unknown)}")
+                raise ValueError(
+                    f"{self.name}: {cell.name} has numbers for unknown columns: {', '.join(unknown)}"
+                )
             if cell.start and cell.start not in names:
-                raise ValueError(f"{self.name}: {cell.name} builds on {cell.start!r}, which is no cell")
+                raise ValueError(f"{self.name}: {cell.name} builds on {cell.start!r}, which is not a cell")
 
     def at(self, scale: str) -> Scale:
         """The scale of this name.

@@ -58,7 +58,7 @@ class Captured:
                 torch.cuda.synchronize()
                 self.refused.add(kind)
                 self.say(
-                    f"the training step is not recorded as a CUDA graph, and slower for it: {_line(error)}"
+                    f"the training step is not recorded as a CUDA graph, and is slower for it: {_line(error)}"
                 )
         if graph is not None:
             return graph.replay(parts)
@@ -80,7 +80,7 @@ class Captured:
             except RuntimeError as error:
                 if not self.compiled.gave_up(error):
                     raise
-                self.say(f"the networks are not compiled, and slower for it: {_line(error)}")
+                self.say(f"the networks are not compiled, and is slower for it: {_line(error)}")
             if generator is not None and state is not None:
                 generator.set_state(state)
             return part.take()

@@ -18,7 +18,7 @@ import torch
 from torch.optim import Optimizer
 
 COMPILER = "torch._dynamo"
-_NOTICE = "__dynamo_disable"  # where torch keeps what it calls in the place of a method
+_NOTICE = "__dynamo_disable"  # where torch keeps what it calls instead of a method
 
 
 @contextmanager

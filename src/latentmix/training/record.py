@@ -63,7 +63,7 @@ class Record:
             str(folder).encode()
         except UnicodeEncodeError:
             self._is_drawn = False
-            say("TensorBoard opens no folder whose name is not UTF-8: its events are left out")
+            say("TensorBoard cannot open a folder whose name is not UTF-8: no events are written")
         try:
             yield
         finally:

@@ -96,20 +96,23 @@ def restore(training: Training) -> bool:
             f"{', '.join(lacking)}; choose another out=FOLDER"
         )
     if resume is None or resume["data"] != training.data.fingerprint:
-        raise runs.RunError(f"the data have changed since {folder} was begun; choose another out=FOLDER")
+        raise runs.RunError(f"the data have changed since {folder} was started; choose another out=FOLDER")
     if len(resume["ranks"]) != ranks.count:
         raise runs.RunError(
-            f"{folder} was begun by {len(resume['ranks'])} ranks and cannot be continued by {ranks.count}; "
-            f"start as many with torchrun --nproc-per-node {len(resume['ranks'])}"
+            f"{folder} was started by {len(resume['ranks'])} ranks and cannot be continued by {ranks.count}; "
+            f"start the same number with torchrun --nproc-per-node {len(resume['ranks'])}"
         )
     paced = training.method.paced or training.run.schedule != "constant"
     if paced and resume["total"] != training.total:
         raise runs.RunError(
-            f"{folder} was begun for {resume['total']} steps, and its learning rates or losses depend on the "
-            f"share that is done: it cannot be trained for {training.total} steps; choose another out=FOLDER"
+            f"{folder} was started for {resume['total']} steps, and its learning rates or losses depend on "
+            f"the share that is done: it cannot be trained for {training.total} steps; "
+            "choose another out=FOLDER"
         )
     if resume["precision"] != training.runtime.precision:
-        training.progress.say(f"{folder} goes on in precision={resume['precision']}, in which it was begun")
+        training.progress.say(
+            f"{folder} goes on in precision={resume['precision']}, with which it was started"
+        )
         training.runtime.precision = resume["precision"]
     checkpoints.fill(training.method, weights, folder)
     with eager_optimisers():
@@ -136,7 +139,7 @@ def _restore_generators(training: Training, resume: Mapping[str, Any], own: Mapp
         torch.manual_seed(seed)
         training.generator.manual_seed(seed)
         training.progress.say(
-            f"{folder} was trained on {resume['device']} so far: on {device.type} it goes on with other "
+            f"{folder} was trained on {resume['device']} so far: on {device.type} it continues with other "
             f"random numbers, not bit for bit"
         )
         return
@@ -146,6 +149,6 @@ def _restore_generators(training: Training, resume: Mapping[str, Any], own: Mapp
         torch.cuda.set_rng_state(own["cuda"][0], device)
     if device.type == "cpu" and resume["threads"] != threads:
         training.progress.say(
-            f"{folder} was trained with threads={resume['threads']} so far: with {threads} it goes on as "
+            f"{folder} was trained with threads={resume['threads']} so far: with {threads} it continues as "
             f"well, but perhaps not bit for bit"
         )

@@ -114,7 +114,7 @@ def descend(
     """Let players descend their losses, which were computed from the weights that the optimisers hold."""
     if unknown := sorted(set(losses) - set(optimisers)):
         raise ValueError(
-            f"{type(method).__name__}.losses has a loss of {', '.join(unknown)}, which is no player; "
+            f"{type(method).__name__}.losses has a loss of {', '.join(unknown)}, which is not a player; "
             f"players are its trainable submodules: {', '.join(optimisers) or 'none'}"
         )
     stepping = [name for name in optimisers if name in losses and (players is None or name in players)]

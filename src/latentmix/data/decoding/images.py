@@ -232,7 +232,9 @@ def _open(content: Content, name: str = "") -> Picture:
             except Exception:
                 pass
         if isinstance(error, UnidentifiedImageError):
-            raise BadImage(foreign.by_content(raw, _reads_heic()) or "no image that Pillow knows") from None
+            raise BadImage(
+                foreign.by_content(raw, _reads_heic()) or "not an image format that Pillow knows"
+            ) from None
         if isinstance(error, Image.DecompressionBombError):
             raise BadImage(f"more than {2 * MAX_PIXELS} pixels, too large") from None
         raise BadImage(" ".join(str(error).split())[:200] or type(error).__name__) from error

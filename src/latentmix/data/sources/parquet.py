@@ -75,7 +75,7 @@ class Parquet:
                 try:
                     pads.dataset(file, format="parquet").count_rows()
                 except (pa.ArrowException, OSError, ValueError) as error:
-                    raise ValueError(f"{file} is cut short or no parquet file: {_line(error)}") from error
+                    raise ValueError(f"{file} is cut short or not a parquet file: {_line(error)}") from error
             tables[split] = pads.dataset([str(f) for f in files], format="parquet")
         try:
             return decode_tables(

@@ -120,7 +120,7 @@ def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _checked(index: NDArray[Any]) -> NDArray[Any]:
     index = np.asarray(index)
     if index.size and (index.min() < 0 or index.max() >= COUNT):
-        raise ValueError(f"numbers of sprites go from 0 to {COUNT - 1}, got {index.min()} to {index.max()}")
+        raise ValueError(f"numbers of sprites run from 0 to {COUNT - 1}, got {index.min()} to {index.max()}")
     return index
 
 

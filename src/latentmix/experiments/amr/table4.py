@@ -78,7 +78,7 @@ TABLE = Table(
                 "lr": 1e-3,
             },
             metrics=("disentanglement.fast=true",),
-            note="Drawn sprites in the place of dSprites, 50,000 of them, 5 epochs, fast scores.",
+            note="Drawn sprites instead of dSprites, 50,000 of them, 5 epochs, fast scores.",
         ),
         "smoke": Scale(
             {**SMOKE, "image_size": 64},

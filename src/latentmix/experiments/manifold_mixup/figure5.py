@@ -74,7 +74,7 @@ TABLE = Table(
     ),
     scales={
         "paper": Scale(),
-        "short": Scale({"epochs": 4}, note="4 epochs in the place of 30."),
+        "short": Scale({"epochs": 4}, note="4 epochs instead of 30."),
         "smoke": Scale({**SMOKE, "method": {"network": {"width": 16}}}, seeds=1),
     },
     draw=draw,

@@ -118,7 +118,7 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
     """
     split = data.train.labelled()
     if split.labels is None or len(torch.unique(split.labels)) < 2:
-        raise ValueError("the feature network is trained on labels; the data have no two classes")
+        raise ValueError("the feature network is trained on labels; the data have fewer than two classes")
     outputs = max(len(data.class_names), int(split.labels.max()) + 1)
     rows = hashlib.sha256(split.images.cpu().contiguous().numpy().data)
     rows.update(split.labels.cpu().contiguous().numpy().data)

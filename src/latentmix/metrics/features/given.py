@@ -57,7 +57,7 @@ class Body(nn.Module):
         if not isinstance(y, Tensor) or y.ndim < 2 or len(y) != len(x) or not y.numel():
             found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(
-                f"{self.name} has to give features (B, D) of images (B, 3, H, W), and gave {found}"
+                f"{self.name} must return features (B, D) for images (B, 3, H, W), and returned {found}"
             )
         if not y.isfinite().all():
             raise ValueError(f"{self.name} gives features that are not finite")
@@ -99,7 +99,7 @@ def network(place: str, device: torch.device, side: int) -> Features | None:
         print_ = _behaviour(body.to(device).eval(), device, side)
     else:
         raise ValueError(
-            f"features={place}: there are classifier, inception, NET.onnx, a folder in transformers' format, "
+            f"features={place}: choose classifier, inception, NET.onnx, a folder in transformers' format, "
             f"and module:function"
         )
     return Features(body.name, body.to(device).eval(), OneClass().to(device), print_, None, classes=False)

@@ -53,4 +53,4 @@ def write(file: Path, state: Mapping[str, Tensor], what: str) -> None:
             stream.write(save(state, {"fingerprint": digest(state.values())}))
         file.chmod(0o644)  # a run's folder may be shared
     except OSError as error:
-        warnings.warn(f"{what} is not kept, {file.parent} refuses: {error}", stacklevel=4)
+        warnings.warn(f"{what} is not kept, because {file.parent} cannot be written: {error}", stacklevel=4)
