@@ -39,7 +39,7 @@ def test_what_is_no_address_is_named(address: str) -> None:
 
 
 def test_one_kind_of_workers() -> None:
-    with pytest.raises(ValueError, match="--jobs, --ray and --slurm: give one of them"):
+    with pytest.raises(ValueError, match="--jobs, --ray and --slurm: name only one of them"):
         Workers(jobs=2, ray="host:1")
 
 
@@ -48,7 +48,7 @@ def test_slurm_that_is_not_here_and_parts_of_a_gpu(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="there is no sbatch here"):
         slurm.execute([], tmp_path, "main")
     monkeypatch.setattr(shutil, "which", lambda name: name)
-    with pytest.raises(ValueError, match=r"--gpus 0\.5: Slurm gives whole GPUs"):
+    with pytest.raises(ValueError, match=r"--gpus 0\.5: Slurm allocates whole GPUs only"):
         slurm.execute([], tmp_path, "main", gpus=0.5)
 
 

@@ -54,7 +54,7 @@ def test_trainings_that_share_a_device_begin_together_and_have_the_same_numbers(
     work(tasks, tmp_path / "alone")
     monkeypatch.setattr(execute, "shares", lambda device: True)
     said = work(tasks, tmp_path / "together")
-    assert said[0] == "4 trainings begin together: a: one, seed 0 to a: two, seed 1"
+    assert said[0] == "4 trainings run together: a: one, seed 0 to a: two, seed 1"
     assert sum("finished" in line for line in said) == 4
     for task in tasks:
         alone, together = (result.read(tmp_path / name, task) for name in ("alone", "together"))
@@ -82,7 +82,7 @@ def test_a_training_that_fails_among_others_has_its_reason_and_the_others_finish
     tasks = plan(dataclasses.replace(table, cells=(broken, *table.cells)), "paper", seeds=1)
     monkeypatch.setattr(execute, "shares", lambda device: True)
     said = work(tasks, tmp_path)
-    assert said[1].startswith("not together, but one by one: ")
+    assert said[1].startswith("the trainings continue one by one, because together they failed: ")
     assert [result.state(tmp_path, task) for task in tasks] == ["failed", "finished", "finished"]
 
 

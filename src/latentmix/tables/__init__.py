@@ -1,1 +1,1 @@
-"""Tables and figures of papers: what is run for each cell, what came out, and what was printed."""
+"""Tables and figures of papers: the trainings of each cell, their results, and the published numbers."""

@@ -1,7 +1,7 @@
-"""Make the trainings of a table, each once: any number of processes and machines share one folder.
+"""Run the trainings of a table, each once: any number of processes and machines share one folder.
 
-Each worker goes through all tasks and takes those that nobody has finished and nobody works on. What is
-finished is read, what was interrupted continues, what fails keeps its reason while the others finish.
+Each worker goes through all tasks and takes those that are not finished and that no other worker has taken.
+An interrupted training continues. If a training fails, the reason is kept in its folder and the others go on.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def execute(
     device: str = "cpu",
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make tasks by local processes of one thread each; one that fails has the reason in its folder.
+    """Run tasks in local processes with one thread each; the reason of a failure is kept in its folder.
 
     Arguments:
         out: Folder of all trainings; may be shared with other machines.
-        jobs: Number of processes; as many as cores if None.
-        device: Where they train.
-        after: Called now and then while they train.
+        jobs: Number of processes; the number of cores if None.
+        device: Device of every training.
+        after: Called from time to time while they train.
 
     Raises:
         ValueError: This machine does not have the device.
@@ -64,14 +64,14 @@ def execute(
 
 
 class _Workers:
-    """Processes that make tasks; one that is killed is replaced, and its task has the reason."""
+    """Processes that run tasks; a process that is killed is replaced, and its task is marked as failed."""
 
     def __init__(self, tasks: Sequence[Task], out: Path, device: str) -> None:
         self.tasks, self.out, self.device = tasks, out, device
         self.processes: list[multiprocessing.process.BaseProcess] = []
 
     def run(self, count: int, after: Callable[[], None]) -> None:
-        """Start `count` processes, and wait until all have ended; call `after` every minute."""
+        """Start `count` processes and wait until all have ended; call `after` every minute."""
         self.processes = [self._start() for _ in range(count)]
         while self.processes:
             ended = multiprocessing.connection.wait([process.sentinel for process in self.processes], MINUTE)
@@ -108,7 +108,7 @@ class _Workers:
         return process
 
     def _blamed(self, process: multiprocessing.process.BaseProcess) -> bool:
-        """Whether a process was killed at a task, which is noted there: it is not tried again at once."""
+        """Mark the task of a killed process as failed, so that it is not retried; return if it had one."""
         if process.exitcode is None or process.exitcode >= 0:
             return False
         name = signal.Signals(-process.exitcode).name
@@ -124,7 +124,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def make_one(task: Task, out: Path, device: str, trusted: Sequence[str] = ()) -> None:
-    """Make a single task, or wait for whoever makes it; for executors that place each task themselves."""
+    """Run a single task, or wait for the process that runs it; for executors that place tasks themselves."""
     catalogue.trust(trusted)
     work([task], out, device, os.getpid())
 
@@ -138,7 +138,7 @@ def _work(tasks: Sequence[Task], out: Path, device: str, parent: int, trusted: S
 
 
 def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | None = None) -> None:
-    """Make tasks until every one is finished or has failed, here or elsewhere.
+    """Run tasks until every one is finished or has failed, here or in another process.
 
     Arguments:
         parent: The process that started this one; when it is gone, this one ends.
@@ -165,7 +165,7 @@ def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | 
 
 
 def _done(task: Task, out: Path, device: str, say: Say) -> bool:
-    """Make a task if it is free; whether it is finished or has failed."""
+    """Run a task if no other process has taken it; return whether it is finished or has failed."""
     if result.read(out, task) is not None or result.reason(out, task.key) is not None:
         return True
     if task.start and result.read_any(out, task.start) is None:

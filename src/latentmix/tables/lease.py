@@ -1,4 +1,4 @@
-"""Who works on a folder: leases with a heartbeat, which hold on file systems where locks do not.
+"""Leases with a heartbeat: one process works on a folder, also on file systems without locks.
 
 A lease is a file ``lease.N`` that its holder created exclusively and touches every few seconds. One that is
 not touched any more is stale, and whoever creates ``lease.N+1`` exclusively takes over: two who find the
@@ -23,7 +23,7 @@ LOST = 75  # exit code of a process that has lost its lease
 
 
 class Lease:
-    """A folder that this process works on alone; a context that gives it back.
+    """The right to work on a folder alone; a context manager that gives it back.
 
     Arguments:
         folder: An existing folder.
@@ -71,12 +71,12 @@ class Lease:
 
 
 def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | None:
-    """The lease of a folder, if nobody holds it or its holder is gone; None if somebody works there.
+    """Take the lease of a folder; None if another process holds it.
 
     Arguments:
         beat: Seconds between touches.
-        stale: Seconds after which a lease that is not touched may be taken over. A holder on this machine
-            whose process is gone needs no waiting.
+        stale: Seconds after which a lease that is not touched may be taken over. If its process was on this
+            machine and has ended, it may be taken over at once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = _last(folder)
@@ -95,9 +95,7 @@ def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | N
     own = folder / f"lease.{number}"
     others = [path for path in folder.glob("lease.*") if path != own]
     if not all(_abandoned(path, folder, stale) for path in others):
-        own.unlink(
-            missing_ok=True
-        )  # what was seen above is out of date: somebody else has begun in the meantime
+        own.unlink(missing_ok=True)  # another process has taken the folder in the meantime
         return None
     for path in others:
         path.unlink(missing_ok=True)
@@ -105,13 +103,13 @@ def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | N
 
 
 def busy(folder: Path, *, stale: float = STALE) -> bool:
-    """Whether somebody works on a folder."""
+    """Return whether a process works on a folder."""
     last = _last(folder)
     return last is not None and not _abandoned(folder / f"lease.{last}", folder, stale)
 
 
 def holder(folder: Path) -> int | None:
-    """Process id of who holds the lease of a folder, alive or not, if it is one of this machine."""
+    """Return the id of the process that holds a lease, alive or not; None if it is on another machine."""
     last = _last(folder)
     if last is None:
         return None
@@ -155,7 +153,7 @@ def _alive(pid: int) -> bool:
 
 
 def _now(folder: Path) -> float:
-    """The time of the file system's clock, which may be another machine's."""
+    """Return the time of the file system's clock, which may differ from this machine's."""
     probe = folder / f".clock-{uuid.uuid4().hex}"
     probe.touch()
     try:

@@ -1,4 +1,4 @@
-"""The numbers of a table as a picture: ours and the published ones, with their deviations."""
+"""A picture of the numbers of a table: ours and the published ones, with their deviations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OURS, THEIRS = "#0072b2", "#d55e00"
 
 
 def columns(made: Outcome) -> list[Column]:
-    """The columns that are drawn: those of which the paper has numbers, or else the first ones of ours."""
+    """List the columns to draw: those with published numbers; if there are none, our first ones."""
     ours = dict.fromkeys(row.column for row in made.rows if row.ours is not None)
     published = dict.fromkeys(
         row.column for row in made.rows if row.ours is not None and row.theirs is not None
@@ -21,7 +21,7 @@ def columns(made: Outcome) -> list[Column]:
 
 
 def draw(made: Outcome, path: Path) -> None:
-    """Draw a panel for each column: means as points, standard deviations as bars, a line for each cell."""
+    """Draw a panel per column: means as points, standard deviations as bars, one line per cell."""
     from matplotlib.figure import Figure
 
     panels = columns(made)

@@ -1,4 +1,4 @@
-"""A table beside the published one, from what is finished so far: Markdown, CSV, LaTeX, pictures, a page."""
+"""A table beside the published one, from all finished trainings: Markdown, CSV, LaTeX, pictures, a page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from latentmix.tables.table import Published, Table
 
 
 def markdown(made: Outcome, lead: Sequence[str] = ()) -> str:
-    """The table with its title, scale, stand-ins, orders and remarks.
+    """Write the table as Markdown, with its title, scale, stand-ins, orders and remarks.
 
     Arguments:
-        lead: Sentences that stand before the table.
+        lead: Sentences before the table.
     """
     lines = [f"# {made.title}", "", made.lead, ""]
     lines += [f"**{made.stand_in}**", ""] if made.stand_in else []
@@ -43,7 +43,7 @@ def _where(task: Task, found: Result | None, out: Path) -> str:
 
 
 def comma_separated(made: Outcome) -> str:
-    """The numbers, each in a column of its own, in the unit that is printed."""
+    """Write the table as CSV: one line per number, in the unit that is printed."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["table", "scale", "cell", "number", "unit", "mean", "deviation", "n"]
@@ -57,7 +57,7 @@ def comma_separated(made: Outcome) -> str:
 
 
 def latex(made: Outcome) -> str:
-    """A tabular environment: the table without what each cell was trained on and its state."""
+    """Write the table as a LaTeX tabular, without the columns "trained on" and "state"."""
     head, body = made.grid
     lines = [" & ".join(_escaped(word) for word in words[:-2]) + r" \\" for words in (head, *body)]
     begin = rf"\begin{{tabular}}{{l{'r' * (len(head) - 3)}}}"
@@ -78,11 +78,11 @@ def write(
     Arguments:
         out: Folder of the trainings.
         into: Folder of the tables.
-        lead: Sentences that stand before the table.
+        lead: Sentences before the table.
         pictures: Further pictures for the page.
 
     Returns:
-        The paths of what was written.
+        The paths of the files.
     """
     into.mkdir(parents=True, exist_ok=True)
     stem, made = into / f"{table.name}-{scale}", read(table, scale, tasks, out)

@@ -1,4 +1,4 @@
-"""A table as a page: each cell leads to its trainings, their reports, logs and commands.
+"""A table as a web page: each cell links to its trainings, their reports, logs and commands.
 
 The page is one file without scripts; its pictures are inside it. Its links are relative, so they hold as long
 as the page and the folder of the trainings lie as they were written.
@@ -24,12 +24,13 @@ FILES = {"report": "report.html", "log": "log.jsonl", "settings": "config.yaml",
 
 
 def page(made: Outcome, path: Path, pictures: Sequence[Path] = (), lead: Sequence[str] = ()) -> str:
-    """The page.
+    """Render the page.
 
     Arguments:
-        path: Where it will lie.
-        pictures: Files that are put into it.
-        lead: Sentences that stand before the table.
+        made: The results of the table.
+        path: The file that it will be written to, for relative links.
+        pictures: Picture files to embed.
+        lead: Sentences before the table.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -50,7 +51,7 @@ def page(made: Outcome, path: Path, pictures: Sequence[Path] = (), lead: Sequenc
 
 
 def _cells(made: Outcome, path: Path) -> dict[str, list[dict[str, Any]]]:
-    """{cell: its trainings}, each with its seed, state, links and command."""
+    """Return {cell: its trainings}, each with its seed, state, links and command."""
     cells: dict[str, list[dict[str, Any]]] = {}
     for task, of in zip(made.tasks, made.results):
         run = result.run_of(made.out, task.key)

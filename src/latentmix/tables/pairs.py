@@ -5,9 +5,9 @@ For two methods a, b and one measure, with the differences d_s = a_s - b_s over 
     t = mean(d) / (max(sd(d), step) / sqrt(S)),   p from Student's distribution with S - 1 degrees of freedom.
 
 `step` is the smallest difference between two different values of the measure: accuracies come in steps, and
-differences that happen to be equal are no proof. All pairs of all measures are one family of tests: p is
-corrected by Holm's method, so that where nothing differs a difference is named in one of a hundred
-comparisons. The deviation is that of the pair itself, so a method whose seeds differ much is as safe.
+differences that happen to be equal prove nothing. All pairs of all measures are one family of tests: p is
+corrected by Holm's method, so that if nothing differs, one comparison in a hundred names a difference. The
+deviation is that of the pair itself, so the test also holds for methods whose seeds vary much.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import combinations, pairwise
 from statistics import fmean, stdev
 
 LEVEL = 0.01
-# {measure: {method: its values by seed}}, larger ones are better; None where a value is undefined.
+# {measure: {method: its values by seed}}; larger is better; None for a value that is undefined.
 Values = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
@@ -29,9 +29,9 @@ class Pair:
 
     Arguments:
         better, worse: The methods, in the order of their means.
-        difference: Mean difference, 0 or more.
+        difference: Mean difference, at least 0.
         seeds: Number of seeds that both have.
-        p: After correction.
+        p: The p-value after correction.
     """
 
     measure: str
@@ -43,12 +43,12 @@ class Pair:
 
     @property
     def noise(self) -> bool:
-        """Whether chance explains the difference."""
+        """Whether chance can explain the difference."""
         return self.p > LEVEL
 
 
 def pairs(values: Values) -> list[Pair]:
-    """Compare every two methods by every measure, except methods that lack a value of it."""
+    """Compare every two methods by every measure; methods that lack a value of a measure are left out."""
     found: list[Pair] = []
     for measure, by_method in values.items():
         complete = {m: [float(v) for v in seeds if v is not None] for m, seeds in by_method.items()}
@@ -65,7 +65,7 @@ def pairs(values: Values) -> list[Pair]:
 
 
 def leaders(found: Sequence[Pair], measure: str) -> list[str]:
-    """Methods that no other one beats beyond noise, best mean first; empty if there is no comparison."""
+    """List the methods that none beats beyond noise, the best mean first; empty without comparisons."""
     mine = [pair for pair in found if pair.measure == measure]
     wins = {pair.better: 0 for pair in mine} | {pair.worse: 0 for pair in mine}
     for pair in mine:
@@ -75,7 +75,7 @@ def leaders(found: Sequence[Pair], measure: str) -> list[str]:
 
 
 def front(values: Values, found: Sequence[Pair]) -> list[str]:
-    """Methods that are not dominated, in the order given: Pareto's front, as far as noise lets it be seen.
+    """List the methods that are not dominated (the Pareto front, up to noise), in the given order.
 
     b dominates a if the mean of b is no worse in any measure and better beyond noise in at least one. A
     method that lacks a value, such as a collapsed one, neither is on the front nor dominates.
@@ -108,7 +108,7 @@ def _p(differences: Sequence[float], step: float) -> float:
 
 
 def _corrected(found: Sequence[Pair]) -> list[Pair]:
-    """Holm: the smallest p times their number, the next times one less, ...; none below an earlier one."""
+    """Correct p by Holm: the smallest times their number, the next times one less, ..., never descending."""
     order, largest = sorted(range(len(found)), key=lambda i: found[i].p), 0.0
     corrected = {}
     for rank, i in enumerate(order):

@@ -1,4 +1,4 @@
-"""Methods as points in the planes of every two measures, those that no other dominates filled."""
+"""A picture of methods as points in the planes of every two measures; the Pareto front is filled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from latentmix.tables.pairs import Values
 
 
 def draw(values: Values, front: Sequence[str], path: Path) -> None:
-    """Draw means with standard deviations over seeds, a panel for each two measures.
+    """Draw means with standard deviations over seeds, one panel for every two measures.
 
     Arguments:
-        values: Those of methods that are complete; others are left out.
+        values: Values of the methods; those that are None are left out.
         front: Methods that are drawn filled.
+        path: File to write.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure

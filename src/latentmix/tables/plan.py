@@ -1,4 +1,4 @@
-"""From a table to the trainings that it takes: data in their place, settings resolved, each with a key."""
+"""The trainings that a table needs: their resolved settings, the paths of their data, and a key for each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZES = {
     "zappos": 48_025,
     "digits": 1_151,
 }
-# What takes the place of data that are not at hand at the scale "smoke": built in, or drawn.
+# What replaces data that are not available, at the scale "smoke": built-in or drawn images.
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "dsprites": {"name": "sprites", "images": 600},
     "sprites": {"name": "sprites", "images": 600},
@@ -39,7 +39,7 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "turned_glyphs": {"name": "turned_glyphs", "images": 64, "test_images": 32},
 }
 OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
-LOCAL = ("dsprites", "zappos", "parquet")  # nowhere to download from: a local copy is named
+LOCAL = ("dsprites", "zappos", "parquet")  # cannot be downloaded: they need a local copy
 KEY = 16  # characters of a key
 NOT_IN_OLD_KEYS_OF_DATA = (("valid_size", None),)  # as config.NOT_IN_OLD_KEYS
 # Options of a local copy that give it the splits of the paper.
@@ -51,15 +51,15 @@ class Task:
     """One training of a cell.
 
     Arguments:
-        cell: Whose it is.
+        cell: The cell that it belongs to.
         key: Hash of the resolved configuration without folder and device; the name of its folder.
-        run: The resolved configuration, without folder and device: {"out": "", ...}.
-        portable: `run` without paths, the same on every machine: data as the cell names them.
-        metrics: What is measured besides what the training measures.
+        run: The resolved configuration, with folder and device empty.
+        portable: `run` with the data as the cell names them instead of paths, the same on every machine.
+        metrics: Metrics to evaluate, in addition to what the training itself measures.
         start: Key of the training that this one builds on; "" for none.
-        stand_in: What is used instead of data that are not at hand; "" if they are the cell's own.
+        stand_in: Description of the data that replace unavailable ones; "" if the data are the cell's own.
         checkpoint: Which weights the metrics judge; None for those that the method declares.
-        recorded: The result of this training as it was recorded elsewhere (`latentmix.tables.records`).
+        recorded: The record of this training from elsewhere, if any (`latentmix.tables.records`).
     """
 
     cell: Cell
@@ -84,12 +84,12 @@ class Task:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """What the scores that are asked for are called in scores.json."""
+        """Names in scores.json of the scores that the task needs."""
         return ("training", *_keys(self.metrics))
 
     @property
     def images(self) -> int | None:
-        """Training images that are seen, those of each epoch counted anew; None if it is not known yet."""
+        """Number of training images seen, counted again in each epoch; None if it is not known yet."""
         run = self.run
         if run.steps:
             return run.steps * run.batch_size
@@ -108,15 +108,15 @@ def plan(
     only: Sequence[str] = (),
     data: Path | None = None,
 ) -> list[Task]:
-    """The trainings of a table, seed by seed, those that others build on before them.
+    """List the trainings of a table, seed by seed; a training comes after the one that it builds on.
 
     Arguments:
-        seeds: Instead of the scale's.
-        only: Patterns of names of cells; those that they build on are added. All cells if empty.
-        data: A folder with one folder for each data set, named as `data=` takes them.
+        seeds: Number of seeds, instead of the scale's own.
+        only: Patterns of cell names; cells that these build on are added. All cells if empty.
+        data: A folder with one folder per data set, named as in `data=`.
 
     Raises:
-        ValueError: No such scale, no cell that matches a pattern, or settings that are wrong.
+        ValueError: The scale does not exist, a pattern matches no cell, or settings are wrong.
     """
     here = table.at(scale)
     cells = [cell for cell in table.scaled(scale) if cell.settings is not None]
@@ -141,13 +141,13 @@ def plan(
 
 
 def asked_data(cell: Cell) -> dict[str, Any]:
-    """The data set that a cell asks for, {"name": ..., option: value}, wherever it lies."""
+    """Return the data set of a cell without its path, {"name": ..., option: value}."""
     given = (cell.settings or {}).get("data", "digits")
     return {"name": "digits", **given} if isinstance(given, Mapping) else {"name": given}
 
 
 def key_of(run: config.Run) -> str:
-    """Hash of what decides a run's numbers: everything but folder and device."""
+    """Hash all settings that decide a run's numbers: everything except folder and device."""
     settings: dict[str, Any] = vars(run) | {"out": "", "device": ""}
     for name in config.NOT_IN_OLD_KEYS:
         if settings[name] == getattr(config.Run, name):
@@ -168,7 +168,7 @@ def _chosen(table: Table, cells: Sequence[Cell], only: Sequence[str]) -> list[Ce
     while more := {cell.start for cell in cells if cell.name in wanted and cell.start} - wanted:
         wanted |= more
     chosen = [cell for cell in cells if cell.name in wanted]
-    return sorted(chosen, key=lambda cell: bool(cell.start))  # stable: whom others build on comes first
+    return sorted(chosen, key=lambda cell: bool(cell.start))  # stable: cells that build on others come last
 
 
 def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str]:
@@ -181,10 +181,10 @@ def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str
 
 
 def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[dict[str, Any], str]:
-    """Settings whose data are those at hand, and what stands in for them ("" for nothing).
+    """Return settings with data that are available here, and a description of stand-ins ("" for none).
 
-    A folder DATA/NAME is taken instead of the data set NAME. At the scale "smoke" data that are neither
-    there nor drawn by the project are replaced: digits for images, sprites for dSprites.
+    A folder DATA/NAME is used as the data set NAME. At the scale "smoke", data that are neither there nor
+    drawn by the project are replaced: by digits for images, by sprites for dSprites.
     """
     given = settings.get("data", "digits")
     spec = dict(given) if isinstance(given, Mapping) else {"name": given}
@@ -207,14 +207,14 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
 
 
 def at_hand(name: str, data: Path | None) -> Path | None:
-    """DATA/NAME, by default $LATENTMIX_DATA/NAME, if there is such a folder or file."""
+    """Return DATA/NAME, by default $LATENTMIX_DATA/NAME; None if there is no such folder or file."""
     root = data or (Path(os.environ["LATENTMIX_DATA"]) if os.environ.get("LATENTMIX_DATA") else None)
     return root / name if root is not None and (root / name).exists() else None
 
 
 @cache
 def _layout(path: str) -> dict[str, Any]:
-    """How a folder is read, such as {"name": "parquet", "path": ...}."""
+    """Return the source that reads a folder, such as {"name": "parquet", "path": ...}."""
     return config.resolve({"data": path, "out": "-"}).data
 
 
@@ -230,7 +230,7 @@ def _keys(metrics: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def images_of(tasks: Iterable[Task]) -> int | None:
-    """Images that all different trainings see; None if that of one is not known."""
+    """Return the number of images that all different trainings see; None if one is unknown."""
     counts = {task.key: task.images for task in tasks}
     known = [count for count in counts.values() if count is not None]
     return sum(known) if len(known) == len(counts) else None

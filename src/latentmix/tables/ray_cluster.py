@@ -1,7 +1,7 @@
-"""Make the trainings of a table on a Ray cluster: a share of a GPU each, and retries on another node.
+"""Run the trainings of a table on a Ray cluster: each gets a share of a GPU, and is retried on another node.
 
-A training that is repeated continues from its last checkpoint: the folder is shared, and the lease of a node
-that is gone becomes stale.
+A training that is retried continues from its last checkpoint, because the folder is shared and the lease of a
+node that has failed becomes stale.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from latentmix.tables.execute import MINUTE, make_one
 from latentmix.tables.plan import Task
 
 PATIENCE = 5.0  # seconds until an address counts as unreachable; Ray itself waits for minutes
-TRIES = "3"  # of Ray, a second each, at an address where something else answers
-RETRIES = 10  # of a training whose node or process is gone
+TRIES = "3"  # attempts of Ray, one second each, at an address where something else answers
+RETRIES = 10  # attempts for a training whose node or process has failed
 
 
 def execute(
@@ -33,16 +33,17 @@ def execute(
     gpus: float = 0.0,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make tasks on a cluster and wait for them; one that cannot be made has the reason in its folder.
+    """Run tasks on a cluster and wait for them; the reason of a failure is kept in the task's folder.
 
     Arguments:
         out: Folder of all trainings, an absolute path that all nodes share.
         address: HOST:PORT of a cluster of which this machine is a node, or ray://HOST:PORT of any other.
-        gpus: Of each training; may be a fraction.
-        after: Called now and then.
+        device: Device of every training.
+        gpus: GPUs per training; may be a fraction.
+        after: Called from time to time.
 
     Raises:
-        ValueError: Nobody answers at the address.
+        ValueError: No cluster answers at the address.
     """
     reach(address)
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)  # read when Ray is imported
@@ -75,10 +76,10 @@ def execute(
 
 
 def reach(address: str) -> None:
-    """Find out within seconds whether somebody listens at an address.
+    """Check within seconds whether anything listens at an address.
 
     Raises:
-        ValueError: Nobody does, or it is no address.
+        ValueError: Nothing does, or it is not an address.
     """
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
@@ -101,7 +102,7 @@ def _make(task: Task, out: Path, device: str, trusted: Sequence[str], needed: ob
 
 
 def _judge(out: Path, task: Task, done: Any) -> None:
-    """Keep the reason if a task came to no end; what fails while training has its reason already."""
+    """Write the reason if Ray gave up on a task; a failure of the training itself is written already."""
     import ray
 
     try:

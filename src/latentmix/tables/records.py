@@ -1,8 +1,8 @@
-"""Results that outlive their machine: a small file for each table, to be committed, without weights.
+"""Recorded results: for each table a small file without weights, which can be committed.
 
 ``results/NAME-SCALE.json`` holds one line for each finished training: its resolved settings, scores, seconds,
-day and version. A line counts for a training if its settings, filled up with the defaults of options that are
-younger than the line, are those of the training, and if data that are at hand are the same files.
+day and version. A line belongs to a training if its settings, completed by the defaults of options that were
+added later, are those of the training, and if the files of the data, where they are available, are the same.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ Record = Mapping[str, Any]
 
 
 def path_of(folder: Path, table: Table, scale: str) -> Path:
-    """The file of a table."""
+    """Return the path of the records of a table at a scale."""
     return folder / f"{table.name}-{scale}.json"
 
 
 def attach(tasks: Sequence[Task], path: Path, table: Table) -> list[Task]:
-    """Tasks with what is recorded of them.
+    """Return the tasks with their records.
 
-    A record has no weights. So none is used for a table whose figure is drawn from weights, nor for a
-    training that another one builds on, unless that one is recorded too. Stand-ins for data have no records.
+    Records have no weights. Therefore none is used for a table whose figure is drawn from weights, nor for a
+    training that another one builds on, unless that one is recorded too. Trainings on stand-in data have no
+    records.
     """
     if table.draw is not None:
         return list(tasks)
@@ -51,7 +52,7 @@ def attach(tasks: Sequence[Task], path: Path, table: Table) -> list[Task]:
 
 
 def read(path: Path) -> list[Record]:
-    """All records of a file; none if there is no such file.
+    """Read all records of a file; an empty list if there is no such file.
 
     Raises:
         ValueError: The file is damaged.
@@ -66,9 +67,9 @@ def read(path: Path) -> list[Record]:
 
 
 def write(tasks: Sequence[Task], out: Path, path: Path) -> int:
-    """Add all finished trainings to a file; returns their number.
+    """Add all finished trainings to a file, and return their number.
 
-    What the file has of other trainings stays; another training of the same cell and seed is replaced.
+    Records of other trainings are kept; a record of the same cell and seed is replaced.
     """
     found = {(record["cell"], record["seed"]): record for record in read(path)}
     new = {
@@ -101,7 +102,7 @@ def _record(task: Task, out: Path) -> Record | None:
 
 
 def _of(record: Record, task: Task) -> bool:
-    """Whether a record is one of this training."""
+    """Return whether a record belongs to this training."""
     files = {record["files"], _files(task)} - {""}
     if task.stand_in or len(files) > 1:
         return False
@@ -115,7 +116,7 @@ def _of(record: Record, task: Task) -> bool:
 
 
 def _files(task: Task) -> str:
-    """Hash of the names and sizes of the files of a task's data; "" if they are drawn or not at hand."""
+    """Hash the names and sizes of the files of a task's data; "" if there are no files here."""
     path = task.run.data.get("path")
     return _hash(Path(path)) if path and Path(path).exists() else ""
 

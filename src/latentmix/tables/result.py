@@ -1,4 +1,4 @@
-"""What is kept of each training: its scores, or the reason why it failed; and how it stands."""
+"""The result of each training as a file: its scores, or the reason why it failed; and its state."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Result:
     """The scores of a finished training.
 
     Arguments:
-        folder: Of the run, with its report and log.
+        folder: Folder of the run, with its report and log.
         scores: {metric: {"values", "protocol", "seconds"}}, as in scores.json.
         settings: The resolved configuration.
-        metrics: What was asked for.
-        seconds: The training took.
-        version: Of latentmix.
-        checkpoint: Which weights the metrics judge, as it was asked for.
+        metrics: The metrics that were measured.
+        seconds: Duration of the training.
+        version: Version of latentmix that trained it.
+        checkpoint: Which weights the metrics judge, as the task asks.
         date: Day on which it was finished, such as 2026-11-25.
-        recorded: Whether it was made elsewhere, so that its run is not at hand.
-        device: What it was trained on, such as "NVIDIA H100" or "cpu (x86_64)"; "" where that was not kept.
+        recorded: Whether it was trained elsewhere, so that its run is not available here.
+        device: Device of the training, such as "NVIDIA H100" or "cpu (x86_64)"; "" if it was not recorded.
     """
 
     folder: Path
@@ -49,19 +49,19 @@ class Result:
 
 
 def folder_of(out: Path, key: str) -> Path:
-    """Where a training lives, below the folder of all: its lease, its result, and the run itself in `run`."""
+    """Return the folder of a training, which holds its lease, its result and, in `run`, the run itself."""
     return out / key
 
 
 def run_of(out: Path, key: str) -> Path:
-    """The folder of the run."""
+    """Return the folder of the run of a training."""
     return folder_of(out, key) / RUN
 
 
 def read(out: Path, task: Task) -> Result | None:
-    """The result of a task, if it is finished and everything that is asked for was measured.
+    """Read the result of a task; None if it is not finished or a metric of the task is missing.
 
-    What was made here comes before what was recorded elsewhere.
+    A result in `out` takes precedence over a record from elsewhere.
     """
     here = read_any(out, task.key)
     if _suffices(here, task):
@@ -75,7 +75,7 @@ def read(out: Path, task: Task) -> Result | None:
 
 
 def read_any(out: Path, key: str) -> Result | None:
-    """The result of a training, whatever was measured; None if it is not finished or its file is damaged."""
+    """Read the result of a training, whatever was measured; None if it is not finished or is damaged."""
     path = folder_of(out, key) / RESULT
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def _suffices(found: Result | None, task: Task) -> bool:
 
 
 def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) -> None:
-    """Keep a result; from here on the training is finished."""
+    """Write a result; from then on the training counts as finished."""
     content = {
         "cell": task.cell.name,
         "settings": dict(settings),
@@ -125,14 +125,14 @@ def write(out: Path, task: Task, result: Result, settings: Mapping[str, Any]) ->
 
 
 def fail(out: Path, task: Task, reason: str) -> None:
-    """Keep the reason why a training failed."""
+    """Write the reason why a training failed."""
     folder = folder_of(out, task.key)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FAILED, json.dumps({"cell": task.name, "reason": reason}, indent=1) + "\n")
 
 
 def reason(out: Path, key: str) -> str | None:
-    """Why a training failed; None if it did not."""
+    """Read the reason why a training failed; None if it did not."""
     try:
         return json.loads((folder_of(out, key) / FAILED).read_text(encoding="utf-8"))["reason"]
     except (OSError, ValueError, KeyError):
@@ -140,13 +140,13 @@ def reason(out: Path, key: str) -> str | None:
 
 
 def forgive(out: Path, tasks: list[Task]) -> None:
-    """Forget why trainings failed, so that they are tried again."""
+    """Delete the reasons of failures, so that these trainings are tried again."""
     for task in tasks:
         (folder_of(out, task.key) / FAILED).unlink(missing_ok=True)
 
 
 def state(out: Path, task: Task) -> State:
-    """How a task stands."""
+    """Return the state of a task."""
     folder = folder_of(out, task.key)
     found = read(out, task)
     if found is not None:
@@ -161,7 +161,7 @@ def state(out: Path, task: Task) -> State:
 
 
 def remove_empty(out: Path, key: str) -> None:
-    """Remove what a killed process left in a run's folder before it was a run."""
+    """Remove the folder of a run if its process was killed before it wrote settings or a checkpoint."""
     folder = run_of(out, key)
     if folder.is_dir() and not (folder / "config.yaml").exists() and not checkpoints.exist(folder):
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What came out of a table so far, read once: a row for each number, and remarks for the reader."""
+"""The results of a table so far, read once: a row for each number, and remarks for the reader."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Row:
     """One number of one cell.
 
     Arguments:
-        ours: Over the seeds that are finished; None before the first, and where a seed's model is collapsed.
-        theirs: As published, or None.
-        budget: Images seen, and training images, of one training.
-        state: "" if all trainings are finished, else how many are, and why others failed.
-        collapsed: "", or of how many seeds the model is collapsed, instead of a number.
+        ours: Mean over the finished seeds; None if none is finished, or if a seed's model is collapsed.
+        theirs: The published number, or None.
+        budget: Number of images that one training sees, and number of its training images.
+        state: "" if all trainings are finished, else how many are, and the states of the others.
+        collapsed: "", or the number of seeds whose model is collapsed, shown instead of a number.
     """
 
     cell: str
@@ -45,15 +45,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A table with what is finished.
+    """The results of a table.
 
     Arguments:
-        table, scale, tasks: What was asked for.
+        table, scale, tasks: The table, its scale, and the tasks that were asked for.
         out: Folder of the trainings.
-        results: Of each task, in their order; None where it is not finished.
-        rows: One for each cell and column that has a number here or in the paper.
-        orders: For each column and group of cells, how the published order compares with ours.
-        remarks: What a reader must know, a sentence each: failures, notes, changes, deviations.
+        results: Result of each task, in their order; None if it is not finished.
+        rows: One row for each cell and column that has a number here or in the paper.
+        orders: For each column and group of cells, a sentence that compares our order with the published one.
+        remarks: What a reader must know, one sentence each: failures, notes, changes, deviations.
     """
 
     table: Table
@@ -67,28 +67,28 @@ class Outcome:
 
     @property
     def title(self) -> str:
-        """Where the table is, and what it shows."""
+        """Place of the table in the paper, and what it shows."""
         return f"{self.table.paper}: {self.table.title}"
 
     @property
     def lead(self) -> str:
-        """The scale, and what it reduces."""
+        """The scale and its reductions."""
         note = self.table.at(self.scale).note
         return f"Scale: {self.scale}. {note}".rstrip() if self.scale in get_args(ScaleName) else note
 
     @property
     def stand_in(self) -> str:
-        """That data are not the paper's; "" if they are."""
+        """A sentence about stand-in data; "" if all data are the paper's."""
         names = sorted({task.stand_in for task in self.tasks if task.stand_in})
         return (
-            f"Stand-in data: {'; '.join(names)}. These numbers say nothing of the paper's." if names else ""
+            f"Stand-in data: {'; '.join(names)}. These numbers say nothing about the paper." if names else ""
         )
 
     @property
     def grid(self) -> tuple[Sequence[str], list[list[str]]]:
-        """Head and lines: one for each number, or for each cell where the paper has no numbers.
+        """Head and lines of the table: one line per number, or per cell if the paper has no numbers.
 
-        The last two columns are what each was trained on, and its state.
+        The last two columns are the data that each was trained on, and its state.
         """
         if any(row.theirs for row in self.rows):
             return HEAD, [_words(row) for row in self.rows]
@@ -105,14 +105,14 @@ class Outcome:
 
     @property
     def rule(self) -> str:
-        """How verdicts are made, if there are any."""
+        """The rule of the verdicts, if there are any."""
         return RULE if any(row.verdict for row in self.rows) else ""
 
 
 def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
-    """Read what is finished of a table.
+    """Read the finished trainings of a table.
 
-    At the scale "smoke" there is no verdict: after two steps numbers say nothing.
+    At the scale "smoke" there are no verdicts, since numbers mean nothing after two steps.
     """
     results = [result.read(out, task) for task in tasks]
     by_cell: dict[str, list[tuple[Task, Result | None]]] = {}
@@ -143,7 +143,7 @@ def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
 
 
 def _made(results: Sequence[Result | None]) -> list[str]:
-    """By which other versions of latentmix, and on which devices, trainings were made."""
+    """List other versions of latentmix that made trainings, and the devices."""
     found = [made for made in results if made is not None]
     other = Counter(made.version for made in found if made.version != latentmix.__version__)
     lines = [f"made by latentmix {version}: {count} of {len(found)}" for version, count in other.items()]
@@ -154,7 +154,7 @@ def _made(results: Sequence[Result | None]) -> list[str]:
 
 
 def _judged(found: Sequence[Row]) -> list[Row]:
-    """Rows with verdicts; cells are compared with the others of their group and column."""
+    """Add verdicts to rows; a cell is compared with the others of its group and column."""
     judged: list[Row] = []
     compared = sum(row.ours is not None and row.theirs is not None for row in found)
     for row in found:
@@ -169,14 +169,14 @@ def _judged(found: Sequence[Row]) -> list[Row]:
 
 
 def _group(cell: str) -> str:
-    """What a cell is compared within: the part of its name before a colon, such as the data set."""
+    """Return the group that a cell is compared within: its name before the colon, such as the data set."""
     return cell.partition(":")[0] if ":" in cell else ""
 
 
 def value(found: Result, column: Column) -> float | None:
-    """What a column shows of a result, in its unit; None if it is undefined or was not measured.
+    """Return the number of a column in its unit; None if it is undefined or was not measured.
 
-    Options of the metric do not matter; names of fast scores end in ``_fast``.
+    The options of the metric do not matter; names of fast scores end in ``_fast``.
     """
     for score, of_score in found.scores.items():
         if score.partition(".")[0] == column.score:  # options follow the dot
@@ -188,7 +188,7 @@ def value(found: Result, column: Column) -> float | None:
 
 
 def is_collapsed(found: Result, column: Column) -> bool:
-    """Whether the score of a column says that the model is collapsed."""
+    """Return whether the score of a column says that the model is collapsed."""
     mine = (score for name, score in found.scores.items() if name.partition(".")[0] == column.score)
     return any(collapsed(score) is not None for score in mine)
 
@@ -215,7 +215,7 @@ def _orders(table: Table, found: Sequence[Row]) -> list[str]:
 
 
 def _changes(table: Table, scale: str) -> list[str]:
-    """What a reduced scale changes."""
+    """List the settings that a scale changes."""
     here = table.at(scale)
     changed = {"all cells": here.change, **here.each}
     return [
@@ -235,7 +235,7 @@ def _settings(tree: Mapping[str, object], prefix: str = "") -> list[str]:
 
 
 def _deviations(tasks: Sequence[Task]) -> list[str]:
-    """Settings in which cells of protocol=paper differ from what is known of the published code."""
+    """List the settings in which cells with protocol=paper differ from the published code."""
     cells: dict[str, set[str]] = {}
     for task in tasks:
         for line in protocol.deviations(task.run.as_dict()):
@@ -289,12 +289,12 @@ def _words(row: Row) -> list[str]:
 
 
 def title(column: Column) -> str:
-    """The column with its unit."""
+    """Return the title of a column with its unit."""
     return column.title + (f" ({column.unit})" if column.unit else "")
 
 
 def shown(number: Published | None, column: Column) -> str:
-    """Mean and deviation, with two digits after the point for percent and three for other numbers."""
+    """Format mean and deviation, with two decimals for percent and three for other numbers."""
     if number is None:
         return ""
     digits = 2 if column.unit else 3
@@ -303,7 +303,7 @@ def shown(number: Published | None, column: Column) -> str:
 
 
 def cost(tasks: Sequence[Task], out: Path) -> Mapping[str, object]:
-    """What a plan costs: trainings, images, those that are done, and hours where a rate was measured here."""
+    """Count the trainings of a plan and the finished ones, and estimate the hours left from the latter."""
     done = {task.key: r for task in tasks if (r := result.read(out, task)) is not None}
     todo = {task.key: task for task in tasks if task.key not in done}
     rates = [

@@ -1,4 +1,4 @@
-"""Make the trainings of a table as Slurm jobs, submitted by submitit; a job that is requeued continues."""
+"""Run the trainings of a table as Slurm jobs, submitted by submitit; a job that is requeued continues."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from latentmix.tables.execute import make_one
 from latentmix.tables.plan import Task
 
 POLL = 5.0  # seconds between looks at the folder and the queue
-HOUR = 60  # minutes of a job; one that needs longer saves, is requeued and continues
-GONE = 6  # looks at which a job is neither in the queue nor has an end, until it counts as lost
+HOUR = 60  # minutes per job; a training that needs more saves, is requeued and continues
+GONE = 6  # polls at which a job is neither queued nor finished, until it counts as lost
 
 
 class Making:
-    """One training, as submitit calls it; when its time is over, it asks to be queued again."""
+    """One training as submitit calls it; when its time is up, it asks to be requeued."""
 
     def __call__(self, task: Task, out: Path, device: str, trusted: Sequence[str]) -> None:
         make_one(task, out, device, trusted)
 
     def checkpoint(self, *arguments: Any) -> Any:
-        """What submitit queues when the job is preempted or its time is over: the same."""
+        """Return what submitit queues when the job is preempted or its time is up: the same training."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, *arguments)
@@ -41,20 +41,21 @@ def execute(
     gpus: float = 0.0,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make tasks as jobs of a partition and wait for them; one that is lost has the reason in its folder.
+    """Run tasks as jobs of a partition and wait for them; the reason of a failure is kept in the folder.
 
     Arguments:
         out: Folder of all trainings, an absolute path that all nodes share; logs are in OUT/slurm.
-        gpus: Of each training; a whole number.
-        after: Called now and then.
+        device: Device of every training.
+        gpus: GPUs per training; a whole number.
+        after: Called from time to time.
 
     Raises:
-        ValueError: Slurm is not here, it refuses the jobs, or a fraction of a GPU.
+        ValueError: This machine has no Slurm, Slurm refuses the jobs, or `gpus` is a fraction.
     """
     if shutil.which("sbatch") is None:
         raise ValueError("--slurm: sbatch was not found; run this on a machine that submits jobs to Slurm")
     if gpus != int(gpus):
-        raise ValueError(f"--gpus {gpus:g}: Slurm gives whole GPUs")
+        raise ValueError(f"--gpus {gpus:g}: Slurm allocates whole GPUs only")
     import submitit
 
     executor = submitit.AutoExecutor(folder=out / "slurm", cluster="slurm", slurm_max_num_timeout=1000)
@@ -94,6 +95,6 @@ def _ended(out: Path, task: Task) -> bool:
 
 
 def _queue() -> set[str] | None:
-    """Jobs that run or wait, those of arrays as ID_INDEX; None if the queue does not answer."""
+    """Return the ids of jobs that run or wait, ID_INDEX for arrays; None if the queue does not answer."""
     done = subprocess.run(["squeue", "--noheader", "--array", "--format=%i"], capture_output=True, text=True)
     return None if done.returncode else set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""A table or figure as a value: cells, each a training and what is read from it, beside what was printed."""
+"""A table or figure as a value: its cells, each a training and its numbers, beside the published ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ScaleName = Literal["smoke", "short", "paper"]
-# Two steps of small images: whether everything runs, and nothing else.
+# Two steps on small images: they show that everything runs, and nothing else.
 SMOKE: Mapping[str, Any] = {"image_size": 16, "train_size": 64, "batch_size": 16, "steps": 2}
 
 
@@ -18,7 +18,7 @@ class Published:
     """A number as the paper prints it, in the unit of its column.
 
     Arguments:
-        mean, deviation: Over `n` trainings; the deviation is None where the paper has none.
+        mean, deviation: Over `n` trainings; the deviation is None if the paper prints none.
         n: Number of trainings.
     """
 
@@ -29,12 +29,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Column:
-    """One number of a training.
+    """One column: a number that is read from each training.
 
     Arguments:
-        title: What it is called in the table.
-        score: "training" for what the training itself measures, or a metric.
-        value: Its name in the score.
+        title: Title in the table.
+        score: "training" for what the training itself measures, or the name of a metric.
+        value: Name of the number in that score.
         unit: "%" prints a share of 1 in percent, "error %" prints 1 - share in percent, "" the number itself.
     """
 
@@ -44,7 +44,7 @@ class Column:
     unit: Literal["", "%", "error %"] = ""
 
     def printed(self, value: float) -> float:
-        """The value in the unit that is printed."""
+        """Convert a value to the unit that is printed."""
         return {"": value, "%": 100 * value, "error %": 100 * (1 - value)}[self.unit]
 
 
@@ -54,12 +54,12 @@ class Cell:
 
     Arguments:
         name: Unique in its table.
-        settings: Of the run, without seed, device and folder, as the paper has them; None for a number that
-            the paper cites, which is not run.
-        published: {title of a column: what the paper prints}.
+        settings: Settings of the run as in the paper, without seed, device and folder; None for a number that
+            the paper cites, which is not trained.
+        published: {title of a column: published number}.
         start: Name of the cell whose run this one builds on (`start_from`).
-        metrics: What is measured besides the metrics of the table: names and options, as `latentmix evaluate`
-            takes them.
+        metrics: Further metrics in addition to those of the table: names and options, as for `latentmix
+            evaluate`.
         note: What a reader must know about the published number.
         as_published: What a reader must know about the settings as the paper has them; shown at the scale
             "paper" alone, since other scales replace settings.
@@ -76,16 +76,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of a table is run.
+    """A scale: which part of a table is trained, and with which reductions.
 
     Arguments:
         change: Settings that replace those of every cell.
-        each: {pattern of names of cells: settings that replace those of these cells}, after `change`.
-        only: Patterns of names of cells; all of them if empty.
-        seeds: Number of trainings of each cell, with seeds from 0.
-        metrics: Metrics instead of those of the table and its cells.
-        minutes: Processor minutes of one training, where they were measured.
-        note: What is reduced, in words.
+        each: {pattern of cell names: settings that replace those of these cells}, applied after `change`.
+        only: Patterns of cell names; all cells if empty.
+        seeds: Number of trainings per cell, with seeds from 0.
+        metrics: Metrics that replace those of the table and its cells.
+        minutes: Processor minutes of one training, if they were measured.
+        note: The reductions, in words.
     """
 
     change: Mapping[str, Any] = field(default_factory=dict)
@@ -102,13 +102,13 @@ class Table:
     """A table or figure of a paper.
 
     Arguments:
-        name: How `latentmix reproduce` calls it.
-        title: One line: what it shows.
-        paper: Where it is, such as "AMR, table 1".
-        cells: As published.
-        columns: What is read from each training.
-        scales: {"paper": ..., "short": ..., "smoke": ...}; a scale that is left out does not exist.
-        metrics: What `evaluate` computes of each training, besides what the training itself measures.
+        name: Its name for `latentmix reproduce`.
+        title: One line that says what it shows.
+        paper: Its place in the paper, such as "AMR, table 1".
+        cells: The cells as published.
+        columns: The numbers that are read from each training.
+        scales: {"paper": ..., "short": ..., "smoke": ...}; a table need not have all of them.
+        metrics: Metrics that are evaluated for each training, in addition to what it measures itself.
         checkpoint: Which weights the metrics judge: "best", as the method declares it, or "last".
         draw: Draws the figure, given {cell: folders of its finished runs, by seed} and where to write it.
     """
@@ -137,17 +137,17 @@ class Table:
                 raise ValueError(f"{self.name}: {cell.name} builds on {cell.start!r}, which is not a cell")
 
     def at(self, scale: str) -> Scale:
-        """The scale of this name.
+        """Return the scale with this name.
 
         Raises:
-            ValueError: This table has no such scale; names those that it has.
+            ValueError: This table has no such scale; the message lists those that it has.
         """
         if scale not in self.scales:
             raise ValueError(f"{self.name} has no scale {scale!r}; it has {', '.join(self.scales)}")
         return self.scales[scale]
 
     def scaled(self, scale: str) -> tuple[Cell, ...]:
-        """The cells of a scale, with its changes made, and with the notes that belong to it."""
+        """Return the cells of a scale, with its settings and with the notes that belong to it."""
         here, cells = self.at(scale), []
         for cell in self.cells:
             if here.only and not any(fnmatchcase(cell.name, pattern) for pattern in here.only):
@@ -163,9 +163,9 @@ class Table:
 
 
 def merged(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with a change made, deeply; a part that gets another name loses its options.
+    """Return nested settings with a change applied; a part whose name changes loses its options.
 
-    `steps` takes the place of `epochs`, and `epochs` that of `steps`.
+    `steps` replaces `epochs`, and `epochs` replaces `steps`.
     """
     result: dict[str, Any] = dict(settings)
     for length, other in (("steps", "epochs"), ("epochs", "steps")):

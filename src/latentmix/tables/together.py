@@ -1,4 +1,4 @@
-"""Trainings of a table that share a GPU: as many as are free begin together, as a fleet."""
+"""Trainings of a table that share a GPU: those that are still to do run together, as a fleet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOGETHER = 16  # more take no more images a second, on an H200 (benchmarks/RESUL
 
 
 def shares(device: str) -> bool:
-    """Whether one training leaves most of this device idle.
+    """Return whether one training leaves most of this device idle.
 
     Raises:
         ValueError: This machine does not have the device.
@@ -27,9 +27,9 @@ def shares(device: str) -> bool:
 
 
 def train_together(tasks: Sequence[Task], out: Path, device: str, say: Callable[[str], None]) -> None:
-    """Train tasks that nobody has trained and nobody works on; they are scored one by one afterwards.
+    """Train those tasks together that no process has taken yet; they are scored one by one afterwards.
 
-    If one of them fails, all go on one by one, from their last checkpoints.
+    If one of them fails, all continue one by one from their last checkpoints.
 
     Raises:
         Interrupted: The process was asked to stop; every training has a checkpoint.
@@ -45,7 +45,7 @@ def train_together(tasks: Sequence[Task], out: Path, device: str, say: Callable[
                 mine.append(task)
         if len(mine) < 2:
             return
-        say(f"{len(mine)} trainings begin together: {mine[0].name} to {mine[-1].name}")
+        say(f"{len(mine)} trainings run together: {mine[0].name} to {mine[-1].name}")
         fleet = [
             dataclasses.replace(task.run, out=str(result.run_of(out, task.key)), device=device)
             for task in mine
@@ -57,7 +57,7 @@ def train_together(tasks: Sequence[Task], out: Path, device: str, say: Callable[
         except Interrupted:
             raise
         except Exception as error:  # each of them says what is wrong with it when it is made alone
-            say(f"not together, but one by one: {error}")
+            say(f"the trainings continue one by one, because together they failed: {error}")
 
 
 def _can(task: Task) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a number or an order is the published one: rules that know the numbers of seeds and of comparisons.
+"""Verdicts: does a number, or an order of cells, agree with the published one beyond noise?
 
 A difference of two means is *beyond noise* by Welch's test at the 5 % level, divided by the number of
 comparisons (Bonferroni): for orders, the pairs of cells that the paper orders; for numbers, the numbers of
@@ -31,10 +31,10 @@ RULE = (
 def verdict(
     name: str, ours: Mapping[str, Published], theirs: Mapping[str, Published], comparisons: int = 1
 ) -> Verdict:
-    """How our mean of a cell compares with the published one; see `RULE`.
+    """Compare our mean of a cell with the published one, by `RULE`.
 
     Arguments:
-        name: The cell.
+        name: Name of the cell.
         ours, theirs: All cells of the column that are to be compared with each other.
         comparisons: Number of verdicts in the table.
     """
@@ -57,11 +57,11 @@ def verdict(
 
 @dataclass(frozen=True)
 class Order:
-    """How the published order of pairs of cells compares with ours.
+    """Counts of pairs of cells, by whether our order is the published one.
 
     Arguments:
-        same, opposite: Pairs whose order here is the published one, or the other one, beyond noise.
-        noise: Pairs that differ here by no more than noise.
+        same, opposite: Number of pairs in the published order, and in the opposite one, beyond noise.
+        noise: Number of pairs that do not differ beyond noise.
     """
 
     same: int
@@ -70,10 +70,10 @@ class Order:
 
 
 def order(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> Order | None:
-    """Compare all pairs of cells of one column that both have and whose published means differ.
+    """Compare the order of all pairs of cells of one column whose published means differ.
 
     Returns:
-        None if there are no such pairs, or no deviation of ours is known, so that noise is unknown.
+        The counts; None if there are no such pairs, or if no deviation of ours is known.
     """
     pairs = list(_pairs(ours, theirs))
     if not pairs or all(ours[name].deviation is None for pair in pairs for name in pair):
@@ -83,13 +83,13 @@ def order(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> Ord
 
 
 def _pairs(ours: Mapping[str, Published], theirs: Mapping[str, Published]) -> list[tuple[str, str]]:
-    """Pairs of cells that the paper orders and both have."""
+    """List the pairs of cells that both sides have and that the paper orders."""
     names = [name for name in ours if name in theirs]
     return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if theirs[a].mean != theirs[b].mean]
 
 
 def direction(a: Published, b: Published, comparisons: int = 1) -> int:
-    """1 if the first mean is larger beyond noise, -1 if it is smaller beyond noise, 0 if neither.
+    """Return 1 if the first mean is larger beyond noise, -1 if it is smaller beyond noise, else 0.
 
     Arguments:
         comparisons: Number of comparisons that share the level.
@@ -102,13 +102,13 @@ def direction(a: Published, b: Published, comparisons: int = 1) -> int:
 def _sign(
     ours: Mapping[str, Published], theirs: Mapping[str, Published], a: str, b: str, comparisons: int
 ) -> int:
-    """1 if two cells are in the published order beyond noise, -1 if in the other one, 0 if neither."""
+    """Return 1 if two cells are in the published order beyond noise, -1 if in the opposite one, else 0."""
     sign = direction(ours[a], ours[b], comparisons)
     return sign if theirs[a].mean > theirs[b].mean else -sign
 
 
 def _pooled(ours: Published, theirs: Published) -> float | None:
-    """Standard deviation of single trainings, over both sides; None if neither is known."""
+    """Pool the standard deviations of single trainings over both sides; None if neither is known."""
     known = [p for p in (ours, theirs) if p.deviation is not None and p.n > 1]
     freedom = sum(p.n - 1 for p in known)
     return (
@@ -119,7 +119,7 @@ def _pooled(ours: Published, theirs: Published) -> float | None:
 
 
 def _margin(a: Published, b: Published, comparisons: int) -> float | None:
-    """Largest difference of two means that noise explains; None if no deviation is known."""
+    """Return the largest difference of two means that noise explains; None if no deviation is known."""
     parts = [_of_mean(a, b), _of_mean(b, a)]
     known = [part for part in parts if part is not None]
     if len(known) < 2:
@@ -132,7 +132,7 @@ def _margin(a: Published, b: Published, comparisons: int) -> float | None:
 
 
 def _of_mean(one: Published, other: Published) -> tuple[float, int] | None:
-    """Variance of a mean and its degrees of freedom; a single value borrows the other's deviation."""
+    """Return the variance of a mean and its degrees of freedom; a single value borrows the other's."""
     if one.deviation is not None and one.n > 1:
         return one.deviation**2 / one.n, one.n - 1
     if other.deviation is not None and other.n > 1:
@@ -147,5 +147,5 @@ def _quantile(p: float, freedom: float) -> float:
 
 
 def summary(values: Sequence[float]) -> Published:
-    """Mean, standard deviation (n - 1; None of a single value) and number of values."""
+    """Return the mean, the standard deviation (n - 1; None for a single value) and the number of values."""
     return Published(fmean(values), stdev(values) if len(values) > 1 else None, len(values))

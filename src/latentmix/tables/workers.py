@@ -1,4 +1,4 @@
-"""Where the trainings of a table are made: by processes of this machine, on a Ray cluster, or on Slurm."""
+"""Where the trainings of a table run: in processes on this machine, on a Ray cluster, or on Slurm."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from latentmix.tables.plan import Task
 
 @dataclass(frozen=True)
 class Workers:
-    """Who trains.
+    """The processes or the cluster that train.
 
     Arguments:
-        jobs: Number of local processes; as many as cores if None.
+        jobs: Number of local processes; the number of cores if None.
         ray: Address of a Ray cluster, HOST:PORT or ray://HOST:PORT; "" for none.
         slurm: Partition of a Slurm cluster; "" for none.
         device: Device of every training.
-        gpus: GPUs of each training on a cluster, where the device is one; Ray takes fractions.
+        gpus: GPUs per training on a cluster, if the device is a GPU; Ray also takes fractions.
 
     Raises:
         ValueError: Both clusters are named, or jobs with a cluster.
@@ -33,17 +33,17 @@ class Workers:
 
     def __post_init__(self) -> None:
         if sum((self.jobs is not None, bool(self.ray), bool(self.slurm))) > 1:
-            raise ValueError("--jobs, --ray and --slurm: give one of them")
+            raise ValueError("--jobs, --ray and --slurm: name only one of them")
 
     def make(self, tasks: Sequence[Task], out: Path, after: Callable[[], None] = lambda: None) -> bool:
-        """Make all tasks; those that are finished are only read.
+        """Run all tasks that are not finished yet.
 
         Arguments:
             out: Folder of all trainings; workers of a cluster must reach it by the same path.
-            after: Called now and then while they train.
+            after: Called from time to time while they train.
 
         Returns:
-            Whether all are finished; what failed has its reason in its folder.
+            Whether all are finished. The folder of a task that failed contains the reason.
 
         Raises:
             ValueError: The cluster cannot be reached.
