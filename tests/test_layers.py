@@ -106,7 +106,7 @@ metrics
 methods
 methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding methods.gan_losses
 methods.classifying
-methods.__init__ methods.roles
+methods.__init__ methods.roles methods.portions
 manifold
 manifold.huggingface manifold.lightning manifold.timm manifold.keras manifold.rows
 manifold.manifold_mixup

@@ -21,8 +21,9 @@ from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.paths import Walk, walk
 from latentmix.apps.refine import refine
 from latentmix.data.decoding.images import BadImage, open_image
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
-from latentmix.metrics import decode, device_of
+from latentmix.metrics import decode
 from latentmix.mixing import simplex_grid
 from latentmix.pictures.figures import evaluating, interpolations, triangle
 from latentmix.pictures.tiles import Label, Tile, sheet
@@ -102,7 +103,7 @@ def resynthesise(
         fitted = refine(run.method, x, refined)
         method = require(fitted.method, Autoencodes, "mixing")
     with evaluating(method):
-        h = method.encode(x.to(device_of(method))) if fitted is None else fitted.codes
+        h = in_portions(method, "encode", x) if fitted is None else fitted.codes
         way = walk(method, path)
         mixes = decode(method, torch.stack([_mix(h, cell.weights, way) for cell in cells]))
 

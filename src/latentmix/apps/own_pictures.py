@@ -19,8 +19,9 @@ from torch import Tensor
 from latentmix.apps.neighbours import Neighbours, read_by
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
-from latentmix.metrics import decode, device_of
+from latentmix.metrics import decode
 
 STEP = 38  # grey levels, 15 % of the range: what differs from the background by more is ink
 SAME = 0.8  # share of the border that has to be background
@@ -227,8 +228,7 @@ def nearest(x: Tensor, others: Tensor) -> Tensor:
 @torch.no_grad()
 def reconstruct(method: Any, x: Tensor) -> Tensor:
     """g(f(x)) for pictures (N, C, H, W), clipped to [-1, 1], on the CPU."""
-    codes = torch.cat([method.encode(part.to(device_of(method))) for part in x.split(100)])
-    return decode(method, codes).clamp(-1, 1)
+    return decode(method, in_portions(method, "encode", x)).clamp(-1, 1)
 
 
 def as_pixels(images: Tensor) -> Tensor:

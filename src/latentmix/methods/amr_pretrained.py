@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from latentmix.methods import Batch, Losses, Method, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.learned_mixing import LearnedMixing
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
@@ -147,8 +148,8 @@ class AMRPretrained(Method):
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error of each reconstruction."""
-        found = [(self.decode(self.encode(x)) - x).abs().flatten(1).mean(1) for x in batch.x.split(4)]
-        return {"reconstruction": torch.cat(found)}
+        x_hat = in_portions(self, "decode", in_portions(self, "encode", batch.x))
+        return {"reconstruction": (x_hat - batch.x).abs().flatten(1).mean(1)}
 
     def _each(self, half: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Encode or decode; large images one at a time, so that memory holds the graph of one of them."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentmix.methods import Batch, Losses, Shape
 from latentmix.methods.autoencoding import AutoencoderMethod
+from latentmix.methods.portions import in_portions
 from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.conv import Conv
 
@@ -91,7 +92,7 @@ class VAE(AutoencoderMethod):
         z = torch.randn(n, *self.code_shape, generator=generator, device=drawn_on).to(device)
         training = self.training
         self.eval()
-        images = torch.cat([self.decode(part) for part in z.split(500)])
+        images = in_portions(self, "decode", z)
         self.train(training)
         return images
 

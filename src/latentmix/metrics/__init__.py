@@ -27,6 +27,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from latentmix.data import Split
+from latentmix.methods.portions import device_of as device_of
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Decodes, Encodes, missing
 
 Count = Annotated[int, Field(ge=1)]  # options of this type are checked where they are typed
@@ -169,30 +171,26 @@ def folder_of(method: object) -> Path | None:
 
 
 @torch.no_grad()
-def encode(
-    method: Encodes, split: Split, index: Tensor | None = None, *, batch_size: int | None = None
-) -> Tensor:
-    """Encode images of a split in batches: flat codes, shape (N, d_h), float32, on the CPU.
+def encode(method: Encodes, split: Split, index: Tensor | None = None) -> Tensor:
+    """Encode images of a split in portions: flat codes, shape (N, d_h), float32, on the CPU.
 
     Arguments:
         index: Which images, shape (N,); all of them if None.
-        batch_size: Images encoded at a time, `Split.at_once` by default; it decides memory, not the codes.
 
     Raises:
         ValueError: Codes that are not finite, or no images.
     """
     kept = vars(method).get("_kept")
-    batch_size = batch_size or split.at_once
     if index is None and kept is not None:
         if split.images not in kept.codes:
-            kept.codes[split.images] = encode(method, split, torch.arange(len(split)), batch_size=batch_size)
+            kept.codes[split.images] = encode(method, split, torch.arange(len(split)))
         return kept.codes[split.images].clone()
     index = torch.arange(len(split)) if index is None else index.cpu()
-    device = device_of(method)
     codes: Tensor | None = None
-    for start in range(0, len(index), batch_size):
-        part = index[start : start + batch_size]
-        h = method.encode(split.pixels(part.to(split.images.device)).to(device)).flatten(1).float().cpu()
+    for start in range(0, len(index), split.at_once):
+        part = index[start : start + split.at_once]
+        x = split.pixels(part.to(split.images.device))
+        h = in_portions(method, "encode", x).flatten(1).float().cpu()
         codes = torch.empty(len(index), h.shape[1]) if codes is None else codes
         codes[start : start + len(part)] = h
     if codes is None:
@@ -202,23 +200,15 @@ def encode(
 
 
 @torch.no_grad()
-def decode(method: Decodes, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Decode flat codes (N, d_h) or codes (N, ...) in batches: images (N, C, H, W), float32, on the CPU.
+def decode(method: Decodes, codes: Tensor) -> Tensor:
+    """Decode flat codes (N, d_h) or codes (N, ...) in portions: images (N, C, H, W), float32, on the CPU.
 
     Raises:
         ValueError: Images that are not finite.
     """
-    device, shape = device_of(method), method.code_shape
-    parts = codes.reshape(-1, *shape).split(batch_size)
-    images = torch.cat([method.decode(part.to(device)).float().cpu() for part in parts])
+    images = in_portions(method, "decode", codes.reshape(-1, *method.code_shape).cpu()).float()
     require_finite(images, "decoded images")
     return images
-
-
-def device_of(method: object) -> torch.device:
-    """Where a method's parameters live; the CPU if it has none."""
-    parameters = cast(nn.Module, method).parameters()
-    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def require_finite(x: Tensor, what: str) -> None:

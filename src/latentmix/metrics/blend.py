@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from latentmix.data import Data
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, device_of, metric, require_finite
 from latentmix.metrics.walks.variety import IMAGES, measure
@@ -28,12 +29,12 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 1000)
     seen, rebuilt, mixed = list[Tensor](), list[Tensor](), list[Tensor]()
     for part in rows.split(50):
         x = data.test.pixels(part).to(device)
-        h = method.encode(x)
+        h = in_portions(method, "encode", x)
         require_finite(h, "codes")
-        decoded = method.decode(h)
+        decoded = in_portions(method, "decode", h)
         require_finite(decoded, "decoded images")
         error += (decoded - x).square().flatten(1).mean(1).sum().item()
-        middle = method.decode((h + h.roll(1, 0)) / 2)
+        middle = in_portions(method, "decode", (h + h.roll(1, 0)) / 2)
         if len(seen) * 50 < IMAGES:
             seen.append(x.cpu())
             rebuilt.append(decoded.cpu())

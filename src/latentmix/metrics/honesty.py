@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentmix.data import UNLABELLED, Data
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, decode, device_of, encode, folder_of, metric
 from latentmix.metrics.features.classifier import Features, classifier
@@ -251,7 +252,7 @@ def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 @torch.no_grad()
 def _opinion(method: object, images: Tensor) -> Tensor | None:
-    device = device_of(method)
     realism = getattr(method, "realism", lambda images: None)
-    found = [realism(part.to(device)) for part in images.split(500)]
-    return torch.cat([p.cpu() for p in found if p is not None]) if found[0] is not None else None
+    if realism(images[:1].to(device_of(method))) is None:
+        return None
+    return in_portions(method, "realism", images)

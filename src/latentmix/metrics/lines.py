@@ -20,8 +20,9 @@ from torch import Tensor
 from latentmix.data import Data
 from latentmix.data.sources.lines import draw as draw
 from latentmix.data.sources.one_parameter import FAMILIES
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import Score, decode, device_of, metric, require_finite
+from latentmix.metrics import Score, decode, metric, require_finite
 from latentmix.metrics.walks.mixes import Path, walk
 from latentmix.metrics.walks.variety import measure
 
@@ -64,7 +65,7 @@ def evaluate(
     if given != wanted:
         raise ValueError(f"{family} need a method for images of shape {wanted}; this one has {given}")
     with torch.no_grad():
-        h = method.encode(images.to(device_of(method)))
+        h = in_portions(method, "encode", images)
         codes = walk(path, h[:PAIRS], h[PAIRS:], torch.linspace(0, 1, STEPS, device=h.device), g)
     decoded = decode(method, codes.flatten(0, 1)).unflatten(0, (PAIRS, STEPS))
     protocol: dict[str, object] = {"family": family, "path": path, "pairs": PAIRS, "steps": STEPS}

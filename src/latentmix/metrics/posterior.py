@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latentmix.data import Data
+from latentmix.methods.portions import at_once
 from latentmix.methods.vae import VAE, divergence
 from latentmix.metrics import Count, Score, device_of, metric, require_finite
 
@@ -48,7 +49,8 @@ def evaluate(method: VAE, data: Data, *, seed: int = 0, n: Count = 10_000, draws
     rows = torch.arange(min(n, len(data.test)), device=data.test.images.device)
     means: list[Tensor] = []
     likelihood = kl = 0.0
-    for part in rows.split(500):
+    count = at_once(method, "posterior", data.test.pixels(rows[:2]))
+    for part in rows.split(count):
         x = data.test.pixels(part).to(device)
         with torch.no_grad():
             mean, std = method.posterior(x)

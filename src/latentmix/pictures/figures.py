@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
-from latentmix.metrics import decode, device_of
+from latentmix.metrics import decode
 from latentmix.mixing import crossover, lerp, simplex_grid
 from latentmix.pictures.tiles import GREY, INK, PAPER, Label, Tile, room, sheet, store
 
@@ -73,7 +74,7 @@ def bernoulli_paths(
 def simplex_mixes(method: Autoencodes, x: Tensor, steps: int = 7) -> Tensor:
     """Decode an even grid of mixes of three real images (3, C, H, W): (steps (steps + 1) / 2, C, H, W)."""
     with evaluating(method):
-        h = method.encode(x.to(device_of(method)))
+        h = in_portions(method, "encode", x)
         return decode(method, torch.einsum("nk,k...->n...", simplex_grid(3, steps).to(h), h))
 
 
@@ -82,7 +83,7 @@ def reconstruct(methods: Mapping[str, Autoencodes], x: Tensor) -> dict[str, Tens
     decoded = {}
     for label, method in methods.items():
         with evaluating(method):
-            decoded[label] = decode(method, method.encode(x.to(device_of(method))))
+            decoded[label] = decode(method, in_portions(method, "encode", x))
     return decoded
 
 
@@ -219,7 +220,7 @@ def _walk(
     rows = {}
     for label, method in methods.items():
         with evaluating(method):
-            h1, h2 = (method.encode(x.to(device_of(method))) for x in (x1, x2))
+            h1, h2 = (in_portions(method, "encode", x) for x in (x1, x2))
             images = decode(method, path(h1, h2, _positions(steps)).flatten(0, 1))
             rows[label] = images.unflatten(0, (len(x1), steps))
     return rows

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentmix import runs
 from latentmix.data import Data, Split
+from latentmix.methods.portions import at_once, in_portions
 from latentmix.methods.roles import Autoencodes, Decodes, Samples, require
 from latentmix.methods.vae import VAE, divergence
 from latentmix.mixing import slerp
@@ -113,7 +114,7 @@ def _samples(method: Samples, drawn: Path, seed: int) -> None:
     if isinstance(method, Decodes):
         z = torch.randn(2 * PAIRS, *method.code_shape, generator=g)
         path = slerp(z[:PAIRS], z[PAIRS:], torch.linspace(0, 1, STEPS)).flatten(0, 1)
-        walks = method.decode(path.to(images.device))
+        walks = in_portions(method, "decode", path)
         tiles = [Tile(i % STEPS, i // STEPS, image) for i, image in enumerate(walks)]
         store(sheet(tiles), drawn / "latent_walk.png")
 
@@ -121,7 +122,9 @@ def _samples(method: Samples, drawn: Path, seed: int) -> None:
 @torch.no_grad()
 def _traversals(method: VAE, split: Split, drawn: Path, seed: int) -> None:
     """Draw what the most used units of a VAE do: a row for each, from -3 to 3, the others as in one image."""
-    mean, std = method.posterior(split.pixels(slice(500)))
+    some = split.pixels(slice(500))
+    parts = [method.posterior(part) for part in some.split(at_once(method, "posterior", some))]
+    mean, std = (torch.cat(each) for each in zip(*parts))
     used = divergence(mean, std).flatten(2).sum(2) if mean.ndim > 2 else divergence(mean, std)
     used = used.mean(0)  # a unit of a code with places is a whole map
     units = used.argsort(descending=True)[:UNITS].tolist()
@@ -132,7 +135,7 @@ def _traversals(method: VAE, split: Split, drawn: Path, seed: int) -> None:
         codes = code.repeat(STEPS, *[1] * (code.ndim - 1))
         values = torch.linspace(-3, 3, STEPS, device=code.device)
         codes[:, unit] = values.reshape(-1, *[1] * (code.ndim - 2))
-        tiles += [Tile(n, place, image) for n, image in enumerate(method.decode(codes))]
+        tiles += [Tile(n, place, image) for n, image in enumerate(in_portions(method, "decode", codes))]
         labels.append(Label(0, place, f"unit {unit}, {used[unit]:.1f} nats"))
     store(sheet(tiles, labels), drawn / "traversals.png")
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix.methods import Method
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, Samples
 from latentmix.mixing import lerp
 from latentmix.runs import write_atomically
@@ -68,8 +69,9 @@ def walks(method: Method, images: Tensor) -> Tensor | None:
     a, b = images[: len(images) // 2 * 2][: 2 * count].unflatten(0, (-1, 2)).unbind(1)
     if not len(a):
         return None
-    h = lerp(method.encode(a), method.encode(b), torch.linspace(0, 1, steps))
-    mixes = torch.cat([method.decode(row.reshape(steps, *method.code_shape)) for row in h])
+    h1, h2 = (in_portions(method, "encode", images) for images in (a, b))
+    h = lerp(h1, h2, torch.linspace(0, 1, steps))
+    mixes = torch.cat([in_portions(method, "decode", row.reshape(steps, *method.code_shape)) for row in h])
     rows = torch.cat([a[:, None], mixes.unflatten(0, (-1, steps)), b[:, None]], 1)
     return _grid(rows.flatten(0, 1).float().cpu(), steps + 2)
 

@@ -11,7 +11,6 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import torch
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,7 +20,8 @@ from latentmix.apps.own_pictures import Known, know
 from latentmix.apps.page.graph import Graph, NoPage, trace
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
-from latentmix.metrics import device_of
+from latentmix.methods.portions import in_portions
+from latentmix.metrics import decode
 from latentmix.reports.exhibit import choose
 from latentmix.runs.opened import OpenRun
 
@@ -160,9 +160,8 @@ class Content:
 
 def _reconstruction(run: OpenRun, data: Data, rows: Tensor) -> NDArray[np.float32]:
     """The first test image as PyTorch reconstructs it: the page compares its own with it when it starts."""
-    x = data.test.pixels(rows.to(data.test.images.device)).to(device_of(run.method))
-    with torch.no_grad():
-        return run.method.decode(run.method.encode(x)).float().cpu().numpy()
+    x = data.test.pixels(rows.to(data.test.images.device))
+    return decode(run.method, in_portions(run.method, "encode", x)).numpy()
 
 
 def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, name: str) -> str:

@@ -1,0 +1,81 @@
+"""Encoding and decoding of many images: as many at a time as memory should hold, found by looking at one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+Half = Literal["encode", "decode", "realism"]
+
+BYTES = (
+    1 << 29
+)  # of the largest layer of all images that are computed at a time; a pass takes about twice that
+MOST = 500  # images at a time
+UNSEEN = 64  # times the pixels of an image, the largest layer of a network whose layers cannot be seen
+
+_known: weakref.WeakKeyDictionary[object, dict[object, int]] = weakref.WeakKeyDictionary()
+
+
+@torch.no_grad()
+def in_portions(method: object, half: Half, x: Tensor) -> Tensor:
+    """method.half(x), computed for a few rows at a time and put together where x lies.
+
+    Arguments:
+        method: In evaluation mode. Rows are moved to where its parameters lie.
+        half: What it does: "encode" or "decode", or "realism" of methods with a critic.
+        x: Images or codes, (N, ...), N of 1 or more.
+    """
+    f = cast("Callable[[Tensor], Tensor]", getattr(method, half))
+    device, count = device_of(method), at_once(method, half, x)
+    return torch.cat([f(part.to(device)).to(x.device) for part in x.split(count)])
+
+
+@torch.no_grad()
+def at_once(method: object, half: str, x: Tensor) -> int:
+    """How many rows of x, (N, ...), a method computes at a time where no gradient is needed: 1 to 500.
+
+    A single row is computed first, and the largest tensor that goes into or out of a layer is what an image
+    takes. So the number follows from the network and the size of its images, and never from the memory that
+    happens to be free: the same run is computed in the same portions everywhere.
+    """
+    kinds = _known.setdefault(method, {})
+    kind = (half, x.dtype, *x.shape[1:])
+    if kind not in kinds:
+        if len(x) == 1:
+            return 1
+        kinds[kind] = _largest_layer(getattr(method, half), x[:1].to(device_of(method)))
+    return max(1, min(MOST, BYTES // max(1, kinds[kind])))
+
+
+def device_of(method: object) -> torch.device:
+    """Where a method's parameters live; the CPU if it has none."""
+    parameters = cast(nn.Module, method).parameters()
+    return next((p.device for p in parameters), torch.device("cpu"))
+
+
+def _largest_layer(f: Callable[[Tensor], object], row: Tensor) -> int:
+    """Bytes of the largest tensor that any layer takes or gives for one row."""
+    sizes, seen = [row.nbytes], False
+
+    def look(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal seen
+        seen |= next(module.parameters(recurse=False), None) is not None
+        sizes.extend(_sizes((inputs, output)))
+
+    hook = register_module_forward_hook(look)
+    try:
+        sizes += _sizes(f(row))
+    finally:
+        hook.remove()
+    return max(sizes) * (1 if seen else UNSEEN)
+
+
+def _sizes(value: object) -> list[int]:
+    if isinstance(value, Tensor):
+        return [value.nbytes]
+    return [size for each in value for size in _sizes(each)] if isinstance(value, (tuple, list)) else []
