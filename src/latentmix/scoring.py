@@ -18,6 +18,7 @@ from latentmix.metrics import metric as as_metric
 from latentmix.runs import at_hand
 from latentmix.training.device import keep_freed_memory
 
+USUAL = ("probe", "classification", "samples")  # for methods that encode, that classify, that draw samples
 NO_DATA = "none"  # the name of the data of an imported run that has none
 
 
@@ -84,7 +85,8 @@ def evaluate(
     """Compute metrics of a run; scores that are kept for the same weights and options are not recomputed.
 
     Arguments:
-        metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20".
+        metrics: Names, and options as ``name.option=value``: "probe", "knn.k=20". If there are none,
+            the first of `USUAL` that fits the method.
         seed: Seed for metrics that sample, unless they are given another seed.
         checkpoint: "best" or "last"; by default the best epoch, as the method defines it.
         path: Where the run's data are now, if they have moved. Scores of other images than those that the run
@@ -101,7 +103,8 @@ def evaluate(
     Raises:
         ValueError: A metric or option is unknown, or the folder is not a run.
     """
-    asked = config.metrics(metrics, seed=seed)
+    named = tuple(metrics)
+    asked = config.metrics(named or USUAL, seed=seed)
     run = runs.open_run(folder, device, checkpoint, say)
     if at_hand.ours(run.folder):
         raise ValueError(
@@ -110,6 +113,9 @@ def evaluate(
         )
     say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory()
+    if not named:
+        first = next((name for name in USUAL if _lacks(run, name) is None), USUAL[0])
+        asked = {first: asked[first]}
     scores: dict[str, Any] = {}
     failures: dict[str, Exception] = {}
     keeps, suffix = data is None, ""
@@ -124,8 +130,9 @@ def evaluate(
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
             assert metric is not None, "config.metrics knows it"
-            if (lacking := missing_role(metric.make, run.method)) is not None:
-                failures[name] = ValueError(lacking)
+            if (lacking := _lacks(run, name)) is not None:
+                fit = [other for other in catalogue.find("metric") if _lacks(run, other) is None]
+                failures[name] = ValueError(f"{lacking}; metrics that fit it: {', '.join(fit) or 'none'}")
                 continue
             defaults = {key: default for key, (_, default) in metric.options.items()}
             key = key_of(name, options, defaults) + suffix
@@ -156,6 +163,13 @@ def evaluate(
                     say(f"{key} cannot be kept: {error}")
             _warn(key, scores[key], say)
     return scores, failures
+
+
+def _lacks(run: runs.OpenRun, name: str) -> str | None:
+    """What a run's method lacks for a metric, in one line; None if it lacks nothing."""
+    metric = catalogue.get("metric", name)
+    assert metric is not None, "config.metrics knows it"
+    return missing_role(metric.make, run.method)
 
 
 def lasting(options: Mapping[str, Any]) -> bool:

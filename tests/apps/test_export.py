@@ -15,6 +15,7 @@ from untrained_run import untrained
 
 from latentmix import runs
 from latentmix.apps.export import BATCHES, ROLES, ExportFailed, compare, export
+from latentmix.apps.page.page import build
 from latentmix.apps.traced import example
 from latentmix.config import catalogue
 from terminal import typed
@@ -156,10 +157,13 @@ def test_mistakes_are_named(digits_run, digits, tmp_path) -> None:
         export(digits_run, "onnx", tmp_path / "absent" / "out", unused)
 
 
-def test_a_method_without_a_decoder_is_refused(digits_run, tmp_path) -> None:
+def test_a_method_without_a_decoder_is_refused(digits_run, digits, tmp_path) -> None:
     class Classifier(torch.nn.Module):
-        label = "classifier"
+        name = "classifier"
 
     run = runs.OpenRun(**{**vars(digits_run), "method": Classifier()})
-    with pytest.raises(ValueError, match="classifier cannot encode"):
-        export(run, "onnx", tmp_path / "out", unused)
+    for use in (lambda: export(run, "onnx", tmp_path / "out", unused), lambda: build(run, digits)):
+        with pytest.raises(
+            ValueError, match="trained by method=classifier, which has no encoder and no decoder"
+        ):
+            use()

@@ -73,3 +73,17 @@ def test_parts_lists_everything_by_name(tmp_path: Path) -> None:
     assert one.out.startswith("mixers\n  bernoulli ")
     assert "k=2, p=sample, self_pairs=True" in one.out
     assert one.out in done.out
+
+
+def test_a_run_that_does_not_mix_says_what_it_can_do(tmp_path: Path, tiny_settings: list[str]) -> None:
+    assert typed("train", *tiny_settings, "method=classifier", "out=judge", cwd=tmp_path).code == 0
+    for words in (["explore", "judge"], ["export", "judge"], ["mix", "judge", "a.png", "b.png"]):
+        message = refusal(typed(*words, cwd=tmp_path))
+        assert "judge was trained by method=classifier, which has no encoder and no decoder" in message
+        assert "name a run of an autoencoder, such as method=amr" in message
+    done = typed("evaluate", "judge", cwd=tmp_path)  # by default what fits
+    assert done.code == 0, done.err
+    assert done.out.startswith("classification ")
+    alone = typed("evaluate", "judge", "knn", cwd=tmp_path)
+    assert alone.code == 2
+    assert "metrics that fit it: classification, interpolation, robustness" in alone.err

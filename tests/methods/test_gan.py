@@ -468,7 +468,7 @@ def test_a_run_that_is_killed_before_its_penalty_continues_with_the_same_bits(tm
     page = (whole / "report.html").read_text()
     assert "Walks between latent vectors" in page
     for words in (("mix", "run", "run/figures/samples.png", "run/figures/samples.png"), ("explore", "run")):
-        assert "mixing needs a method that encodes images (encode); gan has no encode" in refusal(
+        assert "run was trained by method=gan, which has no encoder; mixing needs" in refusal(
             typed(*words, cwd=tmp_path / "whole")
         )
     _, failures = evaluate(whole, ["probe", "knn"], say=lambda _: None)

@@ -53,9 +53,7 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
         FileNotFoundError: The folder of `out` does not exist.
         ExportFailed: The comparison failed.
     """
-    for role in ROLES:
-        if not callable(getattr(run.method, role, None)):
-            raise ValueError(f"{run.folder}: {run.method.label} cannot {role}, so there is nothing to export")
+    run.autoencoder("an export")
     out = Path(out)
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")

@@ -98,7 +98,7 @@ def resynthesise(
     x = torch.stack([pixels for pixels, _ in read])
 
     cells = {"strip": _chain, "gif": _chain, "triangle": _simplex, "grid": _pairs}[layout](len(x), steps)
-    method, fitted = require(run.method, Autoencodes, "mixing"), None
+    method, fitted = run.autoencoder("mixing"), None
     if refined:
         fitted = refine(run.method, x, refined)
         method = require(fitted.method, Autoencodes, "mixing")
@@ -204,7 +204,7 @@ def _settle(
         layout = "gif" if suffix == ".gif" else "triangle" if len(images) == 3 and path == "lerp" else "strip"
     if layout not in LAYOUTS:
         raise ValueError(f"no layout is called {layout!r}; there are {', '.join(LAYOUTS)}")
-    walk(require(run.method, Autoencodes, "mixing"), path)
+    walk(run.autoencoder("mixing"), path)
     if len(images) < 2:
         raise ValueError(f"mixing takes at least 2 images, got {len(images)}")
     if steps < 2:

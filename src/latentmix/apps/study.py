@@ -102,7 +102,7 @@ def evaluate(
     """Score a trained run: ``lm.evaluate("runs/a", "probe", "knn.k=5")``.
 
     Arguments:
-        metrics: Names, and options as NAME.option=value; "probe" by default.
+        metrics: Names, and options as NAME.option=value; by default what fits the method, such as "probe".
         data: Other data to measure on; such scores are returned and not kept with the run.
         seed: Seed for metrics that sample.
         checkpoint: Which weights; by default those that an opened run has, or else the best.
@@ -111,7 +111,7 @@ def evaluate(
         ValueError: A metric or option is unknown, or none of the metrics could be computed. If only some
             could not, a warning says why.
     """
-    asked = [word for each in metrics for word in ([each] if isinstance(each, str) else each)] or ["probe"]
+    asked = [word for each in metrics for word in ([each] if isinstance(each, str) else each)]
     catalogue.trust(asked)
     if checkpoint is None and isinstance(run, OpenRun) and run.checkpoint in ("best", "last"):
         checkpoint = run.checkpoint  # type: ignore[assignment]

@@ -156,6 +156,7 @@ def explore(
 
     catalogue.trust(allow)
     opened = runs.open_run(run, device_of(device), warn=note)
+    opened.autoencoder("mixing")  # before its data are read
     shown = data_of(opened, path=data)
     live.explore(opened, shown, port, say=lambda url: print(f"{url}\nCtrl+C stops it", flush=True))
 

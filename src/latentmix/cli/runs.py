@@ -129,7 +129,7 @@ def evaluate(
         The run's folder.
     metrics
         Names and options as listed by `latentmix parts metric`, such as probe knn.k=20
-        disentanglement.fast=true. By default probe.
+        disentanglement.fast=true. By default what fits the method: probe, classification or samples.
     seed
         Seed for metrics that sample.
     data
@@ -145,7 +145,7 @@ def evaluate(
     with progress.waiting() as say:
         scores, failures = score(
             run,
-            metrics or ("probe",),
+            metrics,
             seed=seed,
             checkpoint=checkpoint,
             path=data,

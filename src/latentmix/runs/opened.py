@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import latentmix
 from latentmix import config
 from latentmix.config import reading
 from latentmix.data import Data
+from latentmix.data.names import name_of
 from latentmix.methods import Method
+from latentmix.methods.roles import Autoencodes, Decodes, Encodes
 from latentmix.runs import at_hand, checkpoints
 from latentmix.runs.description import what_is_wrong_with
 from latentmix.runs.files import RunError
@@ -47,6 +49,28 @@ class OpenRun:
     def which(self) -> str:
         """Name of the weights, such as ``best, epoch 3``."""
         return f"{self.checkpoint}, epoch {self.epoch}"
+
+    def autoencoder(self, what: str) -> Autoencodes:
+        """The method, as one that encodes and decodes.
+
+        Arguments:
+            what: What needs it, for the message.
+
+        Raises:
+            ValueError: It does not do both; the message names the run and one that would.
+        """
+        lacks = [
+            f"no {half}"
+            for half, role in (("encoder", Encodes), ("decoder", Decodes))
+            if not isinstance(self.method, role)
+        ]
+        if not lacks:
+            return cast(Autoencodes, self.method)
+        name = name_of(type(self.method))
+        raise ValueError(
+            f"{self.folder} was trained by method={name}, which has {' and '.join(lacks)}; {what} needs an "
+            f"encoder and a decoder: name a run of an autoencoder, such as method=amr"
+        )
 
 
 def describe(run: config.Run, data: Data) -> dict[str, Any]:

@@ -97,11 +97,13 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
 
 
 def check(run: OpenRun) -> None:
-    """Refuse, before any work, a run whose images cannot be shown.
+    """Refuse, before any work, a run that does not mix, or whose images cannot be shown.
 
     Raises:
-        ValueError: Images of another number of channels than 1 or 3, or that are not square.
+        ValueError: A method without encoder and decoder, images of another number of channels than 1 or 3, or
+            images that are not square.
     """
+    run.autoencoder("mixing")
     if run.shape[0] not in (1, 3) or run.shape[1] != run.shape[2]:
         raise ValueError(
             f"a page shows square images of 1 or 3 channels, and this run was trained on {run.shape}"
