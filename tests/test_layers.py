@@ -79,7 +79,7 @@ runs.folder
 runs.log runs.scores
 runs.checkpoints
 runs.description runs.files
-runs.atomic runs.at_hand
+runs.at_hand
 imported
 imported.ranged imported.found
 config
@@ -143,7 +143,7 @@ data.found
 mixing
 mixing.mixers mixing.other_libraries mixing.paths
 mixing.draws
-outside memory
+outside memory atomic
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 FILES = sorted(ROOT.rglob("*.py"))

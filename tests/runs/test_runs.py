@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from latentmix import config, runs
+from latentmix.atomic import NEW
 from latentmix.runs import checkpoints
-from latentmix.runs.atomic import NEW
 from latentmix.runs.folder import LOCK
 
 

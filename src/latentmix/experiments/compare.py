@@ -13,8 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from latentmix import config, data
+from latentmix.atomic import write_atomically
 from latentmix.metrics import collapsed
-from latentmix.runs.atomic import write_atomically
 from latentmix.tables import output, pareto, result
 from latentmix.tables.pairs import LEVEL, Pair, Values, front, leaders, pairs
 from latentmix.tables.plan import Task, plan

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from latentmix.runs.atomic import write_atomically
+from latentmix.atomic import write_atomically
 
 LEAST = 96  # minimum length of a tile's shorter side after magnification, in pixels
 GAP = 4

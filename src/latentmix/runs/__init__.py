@@ -1,7 +1,7 @@
 """Run folders, which hold configuration, checkpoints, log and scores."""
 
-from latentmix.runs.atomic import write_atomically as write_atomically
-from latentmix.runs.atomic import write_together as write_together
+from latentmix.atomic import write_atomically as write_atomically
+from latentmix.atomic import write_together as write_together
 from latentmix.runs.files import RunError as RunError
 from latentmix.runs.folder import alone as alone
 from latentmix.runs.folder import describe_data as describe_data

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from latentmix.atomic import write_atomically
 from latentmix.config import reading
-from latentmix.runs.atomic import write_atomically
 
 MARK = "sha256"
 LARGEST = 1 << 26  # bytes; larger files are no files of a run

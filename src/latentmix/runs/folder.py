@@ -3,7 +3,7 @@
     config.yaml  environment.json  data.json  log.jsonl  scores.json  figures/  report.html  .lock
     checkpoints/{last,previous,best}/  features/  data/  (TensorBoard events)
 
-Files are written atomically (`latentmix.runs.atomic`) and with checksums (`latentmix.runs.files`). If a
+Files are written atomically (`latentmix.atomic`) and with checksums (`latentmix.runs.files`). If a
 checkpoint fails its checksums, the one before it is used, with a message (`latentmix.runs.checkpoints`). What
 decides the numbers is in the checkpoint too: if config.yaml says something else, the checkpoint is right.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from latentmix import config
+from latentmix.atomic import NEW, OLDER, locked, remove_leftovers
 from latentmix.data import Data
 from latentmix.runs import checkpoints
-from latentmix.runs.atomic import NEW, OLDER, locked, remove_leftovers
 from latentmix.runs.files import RunError, read_json, read_yaml, write_json, write_yaml
 from latentmix.runs.log import NAME as LOG
 from latentmix.runs.scores import LOCK as SCORES_LOCK

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentmix.atomic import locked
 from latentmix.runs import checkpoints
-from latentmix.runs.atomic import locked
 from latentmix.runs.files import RunError, read_json, write_json
 
 NAME = "scores.json"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentmix.runs.atomic import write_atomically
+from latentmix.atomic import write_atomically
 from latentmix.tables import numbers, page, result
 from latentmix.tables.plan import Task
 from latentmix.tables.result import Result

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from latentmix import config
-from latentmix.runs.atomic import write_atomically
+from latentmix.atomic import write_atomically
 from latentmix.tables import result
 from latentmix.tables.plan import Task, key_of
 from latentmix.tables.table import Table

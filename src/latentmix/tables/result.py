@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from latentmix.atomic import write_atomically
 from latentmix.runs import checkpoints
-from latentmix.runs.atomic import write_atomically
 from latentmix.tables import lease
 from latentmix.tables.plan import Task
 

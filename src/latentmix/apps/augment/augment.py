@@ -18,13 +18,13 @@ from latentmix.apps.augment import page
 from latentmix.apps.augment.arms import ARMS, SHARES, correct, train
 from latentmix.apps.augment.outcome import Comparison, Verdict, compare, headline, recall
 from latentmix.apps.augment.pools import Pool, blends, limits, mixes
+from latentmix.atomic import write_atomically
 from latentmix.data import Data, Split
 from latentmix.data.given import as_numpy
 from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
 from latentmix.metrics.features.classifier import classifier
 from latentmix.pictures.tiles import picture
-from latentmix.runs.atomic import write_atomically
 
 SEEDS = 5
 TESTED = 2000  # test images, evenly over the classes, and as many validation images
