@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 fcntl: ModuleType | None
 try:
@@ -19,15 +20,16 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
-NEW = ".latentmix-new-"  # prefix of the names of files that are being written
-OLDER = ".new-"  # the prefix of earlier versions, which is looked for in folders of runs only
+NEW = ".latentmix-new-"  # prefix of the names of unfinished files
+OLDER = ".new-"  # the prefix of earlier versions, looked for in folders of runs only
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, sync it, and rename it.
 
     Raises:
-        OSError: There is no room, or the folder refuses; the message names the file, which stays as it was.
+        OSError: There is no room, or the folder cannot be written; the message names the file, which stays
+            as it was.
     """
     write_together({path: content})
 
@@ -35,11 +37,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def write_together(contents: Mapping[Path, bytes | str]) -> None:
     """Write files that belong together, such as a picture and its receipt.
 
-    A kill at any moment leaves files of one writing, some of which may be missing, and never files of two
-    writings side by side.
+    If the process is killed, some of the files may be missing, but files of two writings are never mixed.
 
     Raises:
-        OSError: There is no room, or a folder refuses; the message names the file.
+        OSError: There is no room, or a folder cannot be written; the message names the file.
     """
     temporary: dict[Path, Path] = {}
     held: list[int] = []
@@ -59,7 +60,7 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
             while held:
                 os.close(held.pop())
         for path in list(contents)[1:]:
-            path.unlink(missing_ok=True)  # those of an earlier writing
+            path.unlink(missing_ok=True)  # from an earlier writing
         for path, new in temporary.items():
             with _naming(path):
                 new.replace(path)
@@ -72,8 +73,30 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
             os.close(descriptor)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a stream whose content becomes the file when the block ends: complete or not at all.
+
+    Raises:
+        OSError: There is no room, or the folder cannot be written; the file stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    descriptor, temporary = _begin(path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            temporary.chmod(0o644)
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def remove_leftovers(folder: Path, prefixes: tuple[str, ...] = (NEW,)) -> None:
-    """Remove what killed processes had begun to write in a folder; files that are being written stay."""
+    """Remove unfinished files of killed processes from a folder; files that are being written are kept."""
     for prefix in prefixes:
         for left in folder.glob(f"{prefix}*"):
             with suppress(OSError), left.open("rb") as stream:
@@ -83,7 +106,7 @@ def remove_leftovers(folder: Path, prefixes: tuple[str, ...] = (NEW,)) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on a file, which ends with the process; file systems without locks are not locked.
+    """Hold a lock on a file until the block or the process ends; file systems without locks ignore it.
 
     Raises:
         BlockingIOError: Another process holds the lock, and `wait` is false.
@@ -110,7 +133,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path) -> tuple[int, Path]:
-    """Make a file to be renamed later, and claim it before another process takes it for left over."""
+    """Create a temporary file and claim it, so that no other process removes it as unfinished."""
     while True:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=NEW)
         _claim(descriptor)

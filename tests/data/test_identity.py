@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from latentmix.atomic import NEW
 from latentmix.data import from_path, load
 from latentmix.data.sources.folder import Folder
 
@@ -108,7 +109,7 @@ def test_what_killed_processes_left_is_removed(cache: Path) -> None:
     from test_load import Numbered
 
     cache.mkdir()
-    (cache / "numbered-1.tmp").write_bytes(b"half of something")
+    (cache / f"{NEW}1").write_bytes(b"half of something")
     load(Numbered(20), image_size=2)
     assert [p.suffix for p in cache.iterdir()] == [".bytes"]
 

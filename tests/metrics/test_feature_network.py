@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentmix.data import Split, load, store
+from latentmix.atomic import NEW, replacing
+from latentmix.data import Split, load
 from latentmix.data.sources.digits import Digits
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.metrics import evaluating, frechet
@@ -177,11 +178,11 @@ def test_what_killed_processes_left_in_a_run_is_removed_and_what_is_being_writte
     run = tmp_path / "run"
     features.classifier(toy_data, folder=run)
     (whole,) = run.iterdir()
-    (run / "left over.tmp").write_bytes(b"half of something")
-    with store.replacing(run / "other.safetensors") as stream:
+    (run / f"{NEW}1").write_bytes(b"half of something")
+    with replacing(run / "other.safetensors") as stream:
         stream.write(b"first half")
         features.classifier(toy_data, folder=run)  # nothing to write: the network is there
-        (written,) = run.glob("*.tmp")
+        (written,) = run.glob(f"{NEW}*")
         stream.write(b", second half")
     assert {file.name for file in run.iterdir()} == {whole.name, "other.safetensors"}
     assert (run / "other.safetensors").read_bytes() == b"first half, second half"

@@ -1,4 +1,4 @@
-"""Arrays on disk: written once, guarded by checksums, and mapped into memory where they are large."""
+"""Arrays on disk: written once, checked by checksums, and mapped into memory if they are large."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmix.atomic import replacing
+
 MAGIC = b"latmixd1"
-LARGE = 1 << 30  # bytes; larger sets stay on disk, and the system reads the pages that are asked for
+LARGE = 1 << 30  # bytes; larger sets stay on disk, and the system reads the pages that are accessed
 SPILL = 1 << 28  # bytes; larger arrays are filled on disk
 CHUNK = 1 << 24  # bytes copied at a time
-UNFINISHED = ".tmp"  # the end of the names of files that are being written
 
 Rows = NDArray[np.int64]
 
 
 def folder() -> Path:
-    """Where decoded data lie: $LATENTMIX_CACHE, else ~/.cache/latentmix."""
+    """Return the folder of the cache: $LATENTMIX_CACHE, by default ~/.cache/latentmix."""
     return Path(os.environ.get("LATENTMIX_CACHE") or Path.home() / ".cache" / "latentmix")
 
 
 def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
-    """An array to be filled: in memory, or from `SPILL` bytes on in an unnamed file of the cache's folder.
+    """Make an array to be filled: in memory, or on disk if it has `SPILL` bytes or more.
 
-    The file vanishes with the array, also when the process is killed.
+    On disk it is an unnamed file in the folder of the cache, which vanishes with the array, even if the
+    process is killed.
 
     Raises:
         ValueError: The disk has no room for it.
@@ -47,7 +48,7 @@ def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
     try:
         folder().mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder()).free
-    except OSError:  # nowhere to write: memory has to do
+    except OSError:  # nothing can be written: memory has to do
         return np.empty(shape, dtype)
     if size > free:
         raise ValueError(f"{size / 1e9:,.1f} GB are needed in {folder()}, and {free / 1e9:,.1f} GB are free")
@@ -59,7 +60,7 @@ def room(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
 
 
 def gather(array: NDArray[Any], rows: Rows | None) -> NDArray[Any]:
-    """Some rows of an array, in `room`; the array itself where `rows` is None."""
+    """Copy some rows of an array to a new one made by `room`; return the array itself if `rows` is None."""
     if rows is None:
         return array
     taken = room((len(rows), *array.shape[1:]), array.dtype)
@@ -73,12 +74,14 @@ def gather(array: NDArray[Any], rows: Rows | None) -> NDArray[Any]:
 def write(
     file: Path, arrays: Mapping[str, tuple[NDArray[Any], Rows | None]], meta: Mapping[str, Any]
 ) -> None:
-    """Write arrays, each with the rows that are wanted of it, and values that JSON can keep.
+    """Write rows of arrays, and a dictionary of JSON values, to one file; it appears complete or not at all.
 
-    The file appears complete or not at all.
+    Arguments:
+        arrays: {name: (array, indices of the rows to write, or None for all)}.
+        meta: Values that JSON can store.
 
     Raises:
-        OSError: There is no room, or the folder refuses.
+        OSError: There is no room, or the folder cannot be written.
     """
     with replacing(file) as stream:
         described = {}
@@ -100,31 +103,8 @@ def write(
         stream.write(end + hashlib.sha256(end).digest() + len(end).to_bytes(8, "little") + MAGIC)
 
 
-@contextmanager
-def replacing(file: Path) -> Iterator[BinaryIO]:
-    """A stream whose content becomes `file` at the end, complete or not at all.
-
-    What killed processes had begun to write in the same folder is removed.
-
-    Raises:
-        OSError: There is no room, or the folder refuses.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tidy(file.parent)
-    handle, temporary = _begin(file)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-    """Arrays and values of a file, every byte checked; None where it is missing, damaged or foreign."""
+    """Read arrays and values, checking every byte; None if the file is missing, damaged or not ours."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -158,10 +138,10 @@ def read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
 
 
 def read_ahead(array: NDArray[Any], rows: Iterable[int]) -> None:
-    """Let the system read rows of a mapped file meanwhile: they will be asked for soon.
+    """Tell the system to read rows of a mapped file in the background, since they will be needed soon.
 
-    Without it a row is read from the disk only when it is touched, and the system reads up to megabytes
-    around it that nobody wants.
+    Otherwise a row is read from the disk only when it is accessed, with up to megabytes around it that
+    nobody needs.
     """
     advise = _advise()
     if advise is None:
@@ -174,7 +154,7 @@ def read_ahead(array: NDArray[Any], rows: Iterable[int]) -> None:
 
 @cache
 def _advise() -> Callable[[int, int, int], int] | None:
-    """The system's `madvise`, where there is one."""
+    """Return the system's `madvise`; None if it has none."""
     try:
         call = ctypes.CDLL(None).madvise
     except (OSError, TypeError, AttributeError):  # Windows
@@ -184,7 +164,7 @@ def _advise() -> Callable[[int, int, int], int] | None:
 
 
 def checksum(array: NDArray[Any]) -> str:
-    """SHA-256 of the values of an array, in hexadecimal."""
+    """Compute the SHA-256 of the values of an array, in hexadecimal."""
     total = hashlib.sha256()
     for part in _parts(array, None):
         total.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
@@ -199,37 +179,3 @@ def _parts(array: NDArray[Any], rows: Rows | None) -> Iterator[NDArray[Any]]:
         if rows is not None and array.nbytes >= SPILL:  # it may be a file
             read_ahead(array, rows[start : start + step].tolist())
         yield array[start : start + step] if rows is None else array[rows[start : start + step]]
-
-
-def _claim(handle: int) -> bool:
-    """Mark a file as being written for as long as this process lives; False where another one writes it."""
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        return False
-    except OSError:
-        return False
-    return True
-
-
-def tidy(where: Path) -> None:
-    """Remove what killed processes had begun to write in a folder; files that are being written stay."""
-    for left in where.glob(f"*{UNFINISHED}"):
-        try:
-            with left.open("rb") as stream:
-                if _claim(stream.fileno()):
-                    left.unlink()
-        except OSError:
-            continue
-
-
-def _begin(file: Path) -> tuple[int, Path]:
-    """Make a file to be renamed later, and claim it before another process takes it for left over."""
-    while True:
-        handle, name = tempfile.mkstemp(prefix=file.stem, suffix=UNFINISHED, dir=file.parent)
-        _claim(handle)
-        if Path(name).exists():
-            return handle, Path(name)
-        os.close(handle)

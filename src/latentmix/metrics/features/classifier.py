@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.atomic import remove_leftovers
 from latentmix.data import Data, Split, store
 from latentmix.metrics.features import kept
 from latentmix.metrics.fit import fit
@@ -131,7 +132,7 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
         net = Classifier(split.images.shape[1], outputs, split.images.shape[2] if places else None)
     files = [f / name for f in (folder, store.folder() / "features") if f is not None]
     for file in files:
-        store.tidy(file.parent)
+        remove_leftovers(file.parent)
     found = next((i for i, file in enumerate(files) if file.is_file() and _read(file, net)), len(files))
     net.to(split.images.device).eval()
     if found == len(files):

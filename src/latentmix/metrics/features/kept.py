@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from latentmix.data import store
+from latentmix.atomic import replacing
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -49,8 +49,7 @@ def write(file: Path, state: Mapping[str, Tensor], what: str) -> None:
     """
     state = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
     try:
-        with store.replacing(file) as stream:
+        with replacing(file) as stream:
             stream.write(save(state, {"fingerprint": digest(state.values())}))
-        file.chmod(0o644)  # a run's folder may be shared
     except OSError as error:
         warnings.warn(f"{what} is not kept, because {file.parent} cannot be written: {error}", stacklevel=4)
