@@ -124,7 +124,7 @@ def test_a_method_is_collapsed_if_most_of_its_trainings_are(
         (("--methods", "amr", "amr steps=9"), "steps=9 must be the same for all methods"),
         (("--methods", "amr", "amr"), "two methods are called 'amr'"),
         (("--methods", "method.mixer=bernoulli"), "must begin with a method's name"),
-        (("seed=3",), "seed=3: is not the same for all trainings; use --seeds"),
+        (("seed=3",), "seed=3: differs between trainings; use --seeds"),
         (("data=nowhere/at/all",), "nowhere/at/all"),
         (("stepps=3",), "did you mean steps"),
     ],

@@ -1,6 +1,6 @@
-"""The tables and figures of the papers, one file each: choices, and what is drawn from finished runs.
+"""The tables and figures of the papers, one file each: their settings, and how finished runs are drawn.
 
-A file below ``amr/`` or ``manifold_mixup/`` that has a ``TABLE`` is one; `latentmix reproduce` lists them.
+Every file below ``amr/`` or ``manifold_mixup/`` with a ``TABLE`` is listed by `latentmix reproduce`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from latentmix.tables.table import Table
 
 @cache
 def tables() -> dict[str, Table]:
-    """Every table and figure by its name, in the order of the papers' pages."""
+    """Return all tables and figures by their names, sorted by name and number."""
     found: list[Table] = []
     for place in ("amr", "manifold_mixup", ""):
         package = importlib.import_module(f"{__name__}.{place}".rstrip("."))
@@ -31,10 +31,10 @@ def tables() -> dict[str, Table]:
 
 
 def table(name: str) -> Table:
-    """The table or figure of this name.
+    """Return the table or figure with this name.
 
     Raises:
-        ValueError: There is none; names the nearest.
+        ValueError: There is none; the message suggests the nearest name.
     """
     known = tables()
     if name not in known:

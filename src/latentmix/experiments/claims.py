@@ -1,8 +1,7 @@
-"""A claim of a paper as a value: where it is made, what tests it, and what was noted of it.
+"""A claim of a paper as a value: its place, the table that tests it, and what was noted about it.
 
-A claim is read from recorded results where there are any (`latentmix.experiments.evidence`), and else from
-what a log or a test says, which is quoted. The claims themselves are in `amr.claims` and
-`manifold_mixup.claims`.
+A claim is judged by recorded results if there are any (`latentmix.experiments.evidence`), and otherwise by a
+quotation from the log or a test. The claims themselves are in `amr.claims` and `manifold_mixup.claims`.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ Verdict = Literal["holds", "does not hold", "open"]
 
 @dataclass(frozen=True)
 class Noted:
-    """What a file of this repository says about a claim.
+    """A passage in a file of this repository about a claim.
 
     Arguments:
-        file, heading: Where; the heading of the section, or the name of a test.
-        words: What the section says, word for word.
-        verdict: What follows from it.
-        budget: What was run.
+        file, heading: The file, and the heading of the section or the name of the test.
+        words: The passage, quoted word for word.
+        verdict: The verdict that follows from it.
+        budget: The trainings that were run for it.
     """
 
     file: str
@@ -39,10 +38,10 @@ class Claim:
         place: Paper, and section, table or figure.
         text: The claim.
         table: Name of the table or figure whose trainings test it; "" if it needs none.
-        column: Of the table, in which numbers are compared.
-        above: Pairs of cells (more, less): the claim says that the first has the larger number. "*" stands
-            for each group of cells, such as "*: AE+GAN".
-        noted: What was noted; it counts where no recorded results decide.
+        column: Title of the column of the table in which numbers are compared.
+        above: Pairs of cells: according to the claim, the first has the larger number. "*" stands for every
+            group of cells, as in "*: AE+GAN".
+        noted: A passage about the claim, used if no recorded results decide it.
     """
 
     place: str
@@ -54,5 +53,5 @@ class Claim:
 
 
 def log(heading: str, words: str, verdict: Verdict, budget: str) -> Noted:
-    """What LOG.md says under a heading."""
+    """Return a passage of LOG.md under a heading."""
     return Noted("LOG.md", heading, words, verdict, budget)

@@ -1,4 +1,4 @@
-"""What `latentmix compare` does: equal budgets and several seeds for each method, and a verdict."""
+"""The command `latentmix compare`: equal budgets and several seeds for each method, and a verdict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METHODS = (
     "AMR mixup: amr",
     "AMR Bernoulli: amr method.mixer=bernoulli",
 )
-# Small images and few steps: the comparison is of many trainings, on a processor too.
+# Small images and few steps, because many trainings are compared, often on a processor.
 BUDGET = ("image_size=16", "steps=200", "batch_size=64")
 EQUAL = (
     *("data", "image_size", "classes", "train_size", "subset", "labelled", "hold_out", "attributes"),
@@ -56,13 +56,13 @@ MASKS = ("bernoulli", "region")  # mixers whose mixes are judged by masks, as th
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """A comparison of methods.
 
     Arguments:
-        settings: Words as `latentmix train` takes them, the same for all methods: data=..., steps=...
-        methods: Words of each method: its name and settings, after "NAME: " if it is to be called so.
-        seeds: Number of trainings of each.
-        lambdas: Values of lambda among which each method that has one takes the best on validation images.
+        settings: Settings as for `latentmix train`, the same for all methods: data=..., steps=...
+        methods: For each method, its name and settings, after "NAME: " to give it another name.
+        seeds: Number of trainings per method.
+        lambdas: Values of lambda; each method that has one takes the best value on validation images.
         out: Folder of the trainings.
 
     Raises:
@@ -81,7 +81,7 @@ class Comparison:
         for word in self.settings:
             key = word.partition("=")[0]
             if key in OWN:
-                raise ValueError(f"{word}: is not the same for all trainings; use {OWN[key]}")
+                raise ValueError(f"{word}: differs between trainings; use {OWN[key]} instead")
         words = list(self.settings)
         given = {word.partition("=")[0] for word in words}
         length = {"epochs", "steps"} & given or any("=" not in word for word in words)
@@ -125,12 +125,12 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """Of the data."""
+        """Name of the data."""
         given = next(iter(self.runs.values())).data
         return data.name_of_path(given["path"]) if "path" in given else str(given["name"])
 
     def search(self) -> list[Task]:
-        """Trainings at every lambda, of the methods that have one."""
+        """List the trainings at every lambda, for the methods that have one."""
         cells = []
         for name, run in self.runs.items():
             for lamb in self.lambdas if "lamb" in run.method else ():
@@ -141,7 +141,7 @@ class Comparison:
         return plan(table, self.name) if cells else []
 
     def chosen(self) -> dict[str, dict[float, float]]:
-        """{method: {lambda: mean validation score}}; larger is better."""
+        """Return {method: {lambda: mean validation score}}; larger is better."""
         scores: dict[str, dict[float, list[float]]] = {}
         best = "valid_probe_accuracy" if self.labelled else "valid_reconstruction"
         for task in self.search():
@@ -157,7 +157,7 @@ class Comparison:
         }
 
     def table(self) -> Table:
-        """The table of the methods, each at its lambda."""
+        """Return the table of the methods, each with its chosen lambda."""
         chosen, cells = self.chosen() if self.lambdas else {}, []
         for name, run in self.runs.items():
             by = chosen.get(name, {})
@@ -188,11 +188,11 @@ class Comparison:
         )
 
     def tasks(self) -> list[Task]:
-        """The trainings that are compared."""
+        """List the trainings that are compared."""
         return plan(self.table(), self.name)
 
     def write(self) -> list[Path]:
-        """Write the comparison to OUT/tables; returns the paths."""
+        """Write the comparison to OUT/tables, and return the paths."""
         table, tasks, into = self.table(), self.tasks(), self.out / "tables"
         into.mkdir(parents=True, exist_ok=True)
         stem = into / f"compare-{self.name}"
@@ -210,14 +210,14 @@ class Comparison:
         return paths
 
     def values(self, tasks: Sequence[Task]) -> tuple[Values, list[str], dict[str, str]]:
-        """What is compared, the names of collapsed methods, and how many trainings of others collapsed.
+        """Collect the values to compare, the collapsed methods, and counts of other collapsed trainings.
 
-        A method of which more than half of the trainings collapsed is collapsed, and has no values. Of others
-        a collapsed training keeps what can be measured of it, and takes the worst value of all where nothing
-        can: left out, it would flatter its method, and one bad seed is no difference beyond chance.
+        A method is collapsed if more than half of its trainings are, and then has no values. In other
+        methods, a collapsed training keeps the values that can be measured, and gets the worst value of all
+        for the others: leaving it out would flatter its method.
 
         Returns:
-            {measure: {method: values by seed}}, the collapsed, and {method: "1 of 5"}.
+            {measure: {method: values by seed}}, the collapsed methods, and {method: "1 of 5"}.
         """
         done: dict[str, list[result.Result | None]] = {}
         for task in tasks:
@@ -252,10 +252,10 @@ def verdict(
     same: Sequence[tuple[str, str]] = (),
     partly: Mapping[str, str] = {},
 ) -> list[str]:
-    """The verdict in sentences.
+    """Write the verdict in sentences.
 
     Arguments:
-        ahead: Methods on Pareto's front.
+        ahead: Methods on the Pareto front.
         fallen: Collapsed methods.
         same: Pairs of names of the same training.
         partly: {method: how many of its trainings collapsed}.
@@ -302,7 +302,7 @@ def verdict(
 
 
 def same_trainings(tasks: Sequence[Task]) -> list[tuple[str, str]]:
-    """Names of cells that are the same training at the first seed."""
+    """List pairs of cells that are the same training at the first seed."""
     first: dict[str, str] = {}
     found = []
     for task in tasks:
@@ -330,7 +330,7 @@ def lambdas(words: Sequence[str]) -> list[float]:
 
 
 def _words(method: str) -> tuple[str, list[str]]:
-    """The name that a method is called, and its words."""
+    """Return the name of a method, and its words."""
     name, colon, rest = method.partition(": ")
     words = (rest if colon else method).split()
     if not words or "=" in words[0]:

@@ -12,7 +12,7 @@ from latentmix.tables.table import SMOKE, Cell, Column, Scale, Table
 IMAGES = 24_000  # each system sees so many in training
 SPRITES: dict[str, Any] = {
     "data": {"name": "sprites", "images": 20_000},
-    "hold_out": {"scale": [3, 4, 5], "x": list(range(16, 32))},  # whatever is large and on the right
+    "hold_out": {"scale": [3, 4, 5], "x": list(range(16, 32))},  # large shapes on the right
 }
 # {name: (settings, training images)}
 DATA: dict[str, tuple[dict[str, Any], int]] = {
@@ -31,7 +31,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "AMR Bernoulli 2": {"name": "amr", "mixer": {"name": "bernoulli", "k": 2}},
     "AMR Bernoulli 3": {"name": "amr", "mixer": {"name": "bernoulli", "k": 3}},
 }
-# Smaller than the defaults, for the sake of many runs on a processor; each protocol says so.
+# Cheaper than the defaults, because there are many runs on a processor; each protocol says so.
 METRICS = (
     "probe",
     "knn",
@@ -95,10 +95,10 @@ COLUMNS = {
 
 
 def cell(group: str, system: str) -> Cell:
-    """A system on a data set; mixes are made by masks where the method mixes by masks."""
+    """Return a system on a data set; if the method mixes by masks, so do the metrics."""
     data, size = DATA[group]
-    # In so few steps the L1 of the published code makes strokes on black wholly black; cross-entropy draws
-    # them.
+    # In so few steps, the L1 error of the published code decodes strokes on black to black images;
+    # cross-entropy draws the strokes.
     method = SYSTEMS[system] | {"reconstruction": "bce"}
     budget = {"train_size": size, "epochs": round(IMAGES / size), "batch_size": 16, "lr": 1e-3}
     masks = "Bernoulli" in system

@@ -1,6 +1,6 @@
-"""What tables cost in processor hours: images of each training over the rate of its system, measured once.
+"""The cost of tables in processor hours: images per training, divided by the measured rate of its system.
 
-Rates are in ``rates.json``, {system: training images for each processor second}, of one thread on one
+The rates are in ``rates.json``, {system: training images per processor second}, for one thread on one
 machine; `benchmarks/table_costs.py` measures them. Scores are not included.
 """
 
@@ -38,12 +38,12 @@ def system(run: config.Run) -> str:
 
 @cache
 def rates() -> Mapping[str, float]:
-    """{system: training images for each processor second}."""
+    """Return {system: training images per processor second}."""
     return json.loads(RATES.read_text(encoding="utf-8"))["rates"] if RATES.is_file() else {}
 
 
 def hours(tasks: Sequence[Task]) -> float | None:
-    """Processor hours of all different trainings; None if the rate or the images of one are not known."""
+    """Sum the processor hours of all different trainings; None if a rate or a number of images is unknown."""
     total = 0.0
     for task in {task.key: task for task in tasks}.values():
         rate = rates().get(system(task.run))

@@ -1,4 +1,4 @@
-"""The main job on built-in real data: AE, AE+GAN and AMR on scikit-learn's handwritten digits, side by side.
+"""The demo: AE, AE+GAN and AMR on scikit-learn's handwritten digits, side by side.
 
 latentmix demo      under three minutes on two cores; no download, no GPU
 """
@@ -23,7 +23,7 @@ METHODS = {
 
 
 def run(out: Path, seed: int) -> Path:
-    """Train the three, score them, draw them together; returns the path of AMR's report."""
+    """Train, score and draw the three methods, and return the path of AMR's report."""
     folders = []
     for name, method in METHODS.items():
         settings = {**SHARED, "method": method, "seed": seed, "out": str(out / name)}

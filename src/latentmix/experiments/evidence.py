@@ -1,4 +1,4 @@
-"""What becomes of the papers' claims: read from recorded results, or else from what was noted.
+"""Verdicts on the papers' claims, from recorded results or else from what was noted.
 
 Rule: a claim about an order *holds* if every one of its comparisons goes as claimed, each beyond noise by
 Welch's test at the 5 % level; it *does not hold* if one goes the other way beyond noise, the level shared
@@ -31,12 +31,12 @@ HEAD = "| where | claim | verdict | budget | read from | test it by |"
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of a claim.
+    """The verdict on a claim.
 
     Arguments:
-        evidence: Where it is read from.
-        budget: The largest that was run; "" if nothing was.
-        begun: Whether comparisons are still missing, and those that are there decide nothing.
+        evidence: The file that the verdict is read from.
+        budget: The largest budget that was run; "" if nothing was run.
+        begun: Whether comparisons are still missing and those available do not decide.
     """
 
     verdict: Verdict
@@ -46,7 +46,7 @@ class Finding:
 
 
 def find(claim: Claim, results: Path = RESULTS) -> Finding:
-    """Read the verdict on a claim.
+    """Find the verdict on a claim.
 
     Arguments:
         results: Folder of recorded trainings.
@@ -62,7 +62,7 @@ def find(claim: Claim, results: Path = RESULTS) -> Finding:
 
 
 def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
-    """The verdict by recorded results at a scale; None if a cell of every comparison is missing there."""
+    """Judge by the recorded results at a scale; None if every comparison lacks a cell."""
     asked = table(claim.table)
     path = records.path_of(results, asked, scale)
     if scale not in asked.scales or not path.is_file():
@@ -89,7 +89,7 @@ def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
 
 
 def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Verdict:
-    """Whether each first cell has a larger number than the second; see the rule above."""
+    """Judge whether the first cell of each pair has the larger number, by the rule above."""
     if all(direction(numbers[a], numbers[b]) > 0 for a, b in pairs):
         return "holds"
     if any(direction(numbers[a], numbers[b], len(pairs)) < 0 for a, b in pairs):
@@ -98,7 +98,7 @@ def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Ver
 
 
 def _pairs(claim: Claim, cells: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The comparisons of a claim, with "*" replaced by each group of cells."""
+    """List the comparisons of a claim, with "*" replaced by each group of cells."""
     groups = list(dict.fromkeys(name.partition(":")[0] for name in cells))
     return [
         (a.replace("*", group), b.replace("*", group))
@@ -109,7 +109,7 @@ def _pairs(claim: Claim, cells: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def page(results: Path = RESULTS) -> str:
-    """The claims as a page, docs/claims.md: each with its verdict, what that rests on, and what tests it."""
+    """Write the page docs/claims.md: each claim with its verdict, its evidence, and the command to test it."""
     findings = {claim: find(claim, results) for claim in CLAIMS}
     verdicts = [found.verdict for found in findings.values()]
     counted = [f"{verdicts.count(v)} {word}" for v, word in COUNTED.items()]

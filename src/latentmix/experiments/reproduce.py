@@ -1,4 +1,4 @@
-"""What `latentmix reproduce` does: list the tables, plan one, or make one."""
+"""The command `latentmix reproduce`: list the tables, plan one, or run one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latentmix.tables.workers import Workers
 
 
 def listing(out: Path = Path("runs/tables"), results: Path = Path("results")) -> str:
-    """All tables and figures: at each scale trainings, images, processor hours where measured, and state."""
+    """List all tables and figures with trainings, images, processor hours and state at each scale."""
     lines = []
     for each in tables().values():
         lines.append(f"{each.name:24} {each.paper}: {each.title}")
@@ -24,13 +24,13 @@ def listing(out: Path = Path("runs/tables"), results: Path = Path("results")) ->
                 continue
             tasks = records.attach(plan(each, scale), records.path_of(results, each, scale), each)
             lines.append(f"{'':24} {scale + ':':7} {cost(tasks, here.minutes)}{standing(tasks, out)}")
-    lines.append("Every one of them also at --scale smoke, in seconds. `latentmix reproduce NAME` makes one.")
-    lines.append("Hours are of one thread of the processor that rates.json names, without the scores.")
+    lines.append("All of them also have --scale smoke, for seconds. `latentmix reproduce NAME` runs one.")
+    lines.append("Hours are for one thread of the processor that rates.json names, without the scores.")
     return "\n".join(lines)
 
 
 def standing(tasks: Sequence[Task], out: Path) -> str:
-    """How many trainings are finished, and how many of those were recorded elsewhere."""
+    """Describe how many trainings are finished, and how many of these were recorded elsewhere."""
     made = [found for task in tasks if (found := result.read(out, task)) is not None]
     recorded = sum(found.recorded for found in made)
     words = f"; {len(made)} finished" if tasks else ""
@@ -38,7 +38,7 @@ def standing(tasks: Sequence[Task], out: Path) -> str:
 
 
 def cost(tasks: Sequence[Task], minutes: float | None) -> str:
-    """Trainings, images, and processor time where it was measured."""
+    """Describe the number of trainings and images, and the processor time if it was measured."""
     if not tasks:
         return "no training"
     count = len({task.key for task in tasks})
@@ -56,19 +56,19 @@ def cost(tasks: Sequence[Task], minutes: float | None) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """A request to plan or run a table.
 
     Arguments:
-        name, scale: Of the table or figure.
-        seeds: Number of trainings of each cell, instead of the scale's.
-        only: Patterns of names of cells; all of them if empty.
+        name, scale: Name and scale of the table or figure.
+        seeds: Number of trainings per cell, instead of the scale's own.
+        only: Patterns of cell names; all cells if empty.
         out: Folder of the trainings; the table is written to OUT/tables.
-        data: A folder with one folder for each data set.
+        data: A folder with one folder per data set.
         results: Folder of recorded trainings, which count as finished.
         record: Whether to record the trainings that are finished.
 
     Raises:
-        ValueError: An unknown table, scale or cell.
+        ValueError: The table, the scale or a cell is unknown.
     """
 
     name: str
@@ -82,15 +82,17 @@ class Request:
 
     @cached_property
     def table(self) -> Table:
+        """The table."""
         return table(self.name)
 
     @cached_property
     def tasks(self) -> list[Task]:
+        """Its trainings, with their records."""
         tasks = plan(self.table, self.scale, seeds=self.seeds, only=self.only, data=self.data)
         return records.attach(tasks, self._records, self.table)
 
     def keep(self) -> None:
-        """Record what is finished, if that is asked for."""
+        """Record the finished trainings, if the request asks for it."""
         if self.record:
             records.write(self.tasks, self.out, self._records)
 
@@ -100,7 +102,7 @@ class Request:
 
 
 def planned(asked: Request) -> str:
-    """What a command would train, a line for each training, and how it stands."""
+    """Describe the trainings of a request and their states, one line each."""
     table, tasks, out = asked.table, asked.tasks, asked.out
     asked.keep()
     lines = [f"{table.paper}: {table.title}; {asked.scale}. {table.at(asked.scale).note}"]
@@ -118,7 +120,7 @@ def planned(asked: Request) -> str:
 
 
 def reproduce(asked: Request, workers: Workers | None = None) -> tuple[bool, list[Path]]:
-    """Make a table or figure.
+    """Run the trainings of a table or figure and write it.
 
     Returns:
         Whether all trainings are finished, and the files of the table.

@@ -1,4 +1,4 @@
-"""Every table and figure with its cost and how far it was run: the generated list of docs/experiments.md."""
+"""The generated list in docs/experiments.md: all tables and figures, their cost and their state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latentmix.tables import records, result
 from latentmix.tables.plan import Task, plan
 from latentmix.tables.table import Table
 
-# What was run before trainings were recorded: {name: heading of the entry in LOG.md}.
+# Tables that were run before trainings were recorded: {name: heading of the entry in LOG.md}.
 LOGGED = {
     "amr-figure5": "2026-11-21: AMR with classes on faces (figure 5)",
     "amr-figure12": "2026-11-21: consistency on the spiral (figure 12 of AMR)",
@@ -28,7 +28,7 @@ SCALES = ("short", "paper")
 
 
 def listed(results: Path) -> str:
-    """A Markdown table: where it is in its paper, its name, processor hours at each scale, and its state.
+    """Write a Markdown table of all tables and figures: place, name, processor hours at each scale, state.
 
     Arguments:
         results: Folder of recorded trainings.
@@ -58,13 +58,13 @@ def _cost(table: Table, scale: str, tasks: Sequence[Task] | None) -> str:
 
 
 def _spelt(hours: float) -> str:
-    """Two digits: rates differ by a tenth from one measurement to the next."""
+    """Format hours with two digits, since rates vary by a tenth between measurements."""
     amount, unit = (60 * hours, "min") if hours < 2 else (hours, "h")
     return f"{float(f'{amount:.2g}'):,.0f} {unit}"
 
 
 def _state(table: Table, planned: dict[str, list[Task]], results: Path) -> str:
-    """What was run besides two steps of every training."""
+    """Describe what was run beyond two steps of every training."""
     states = []
     for scale, tasks in planned.items():
         done = sum(result.read(results / "none", task) is not None for task in tasks)

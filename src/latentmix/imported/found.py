@@ -1,4 +1,4 @@
-"""What a reader finds at a path, and what readers share: ranges of pixels, JSON, other people's errors."""
+"""The result of importing a model, and what importers share: pixel ranges, JSON, errors of foreign code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAFE = "save the weights as safetensors, or export encoder and decoder to ONNX"
 
 
 class Found(NamedTuple):
-    """What lies at a path: a network, its images, its weights, and what to call it."""
+    """An imported model: its network, the shape of its images, its weights, and its title."""
 
     network: AutoencodingNetwork
     shape: tuple[int, int, int]
@@ -27,6 +27,11 @@ class Found(NamedTuple):
 
 
 def settled(pixels: Range | None) -> Range:
+    """Return the values of black and white, checked.
+
+    Raises:
+        ValueError: They are unknown, or black is not below white.
+    """
     if pixels is None:
         raise ValueError(
             "this model does not say which values stand for black and white; give --range 0,1 or --range -1,1"
@@ -37,21 +42,35 @@ def settled(pixels: Range | None) -> Range:
 
 
 def called(half: Any, x: Tensor, what: str) -> Tensor:
+    """Call foreign code.
+
+    Arguments:
+        what: Name of the code, for the message.
+
+    Raises:
+        ValueError: It raised any error.
+    """
     try:
         return half(x)
-    except Exception as error:  # what somebody else's code or file raises
+    except Exception as error:  # foreign code may raise anything
         raise ValueError(f"{what} fails with {type(error).__name__}: {first_line(error)}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: The file is missing or is not a JSON object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not readable as JSON") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no settings")
+        raise ValueError(f"{path} is not an object with settings")
     return content
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, at most 200 characters, or else its class."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

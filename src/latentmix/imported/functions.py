@@ -21,8 +21,8 @@ PAIR = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<encode>[A-Za-z_]\w*),(
 class FunctionNetwork:
     """Functions of tensors: images (B, C, H, W) to codes (B, ...), and codes to images.
 
-    They belong to an installed module, or to a file that the command line names (`--allow`). Their weights
-    are their own affair: they are not part of the run.
+    They are in an installed module, or in a file that the command line names (`--allow`). Their weights are
+    not part of the run.
 
     Arguments:
         functions: "module:encode,decode" or "./file.py:encode,decode".
@@ -36,7 +36,7 @@ class FunctionNetwork:
     code_shape: tuple[int, ...]
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Find the functions.
+        """Find the functions and make them an autoencoder.
 
         Raises:
             ValueError: There is no such module or function.
@@ -63,11 +63,22 @@ class Function(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self._function[0](x)
         if not isinstance(y, torch.Tensor) or y.ndim < 2 or len(y) != len(x):
-            raise ValueError("encode and decode must give a tensor with one row for each row that they get")
+            raise ValueError("encode and decode must return a tensor with one row per row of their input")
         return y.float()
 
 
 def read(source: str, pixels: Range | None, size: int | None, channels: int) -> Found:
+    """Import two functions.
+
+    Arguments:
+        source: "module:encode,decode" or "./file.py:encode,decode".
+        pixels: Values of black and white.
+        size: Side of the images, in pixels.
+        channels: Number of channels of the images.
+
+    Raises:
+        ValueError: Something is missing, or `encode` fails on an image of zeros.
+    """
     low, high = settled(pixels)
     if size is None:
         raise ValueError(f"{source} does not say how large its images are; give --size PIXELS")

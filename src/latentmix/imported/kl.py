@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion models, diffusers' `AutoencoderKL`: diffusers itself computes it."""
+"""The autoencoder of latent diffusion models, diffusers' `AutoencoderKL`, computed by diffusers itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KLNetwork:
     settings: str
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Build it, with random weights.
+        """Build the model with random weights.
 
         Raises:
             ValueError: Images of this shape do not fit the model.
@@ -47,7 +47,7 @@ class KLNetwork:
 
 
 class KLAutoencoder(EncoderDecoder):
-    """Encode to the posterior's mean, decode from it.
+    """An `AutoencoderKL` that encodes to the mean of the posterior.
 
     Arguments:
         kl: An `AutoencoderKL`.
@@ -59,19 +59,27 @@ class KLAutoencoder(EncoderDecoder):
         self.kl, self.code_shape = kl, code_shape
 
     def encode(self, x: Tensor) -> Tensor:
-        """h = E[q(h | x)]."""
+        """Compute h = E[q(h | x)]."""
         return self.kl.encode(x).latent_dist.mode()
 
     def decode(self, h: Tensor) -> Tensor:
-        """x = g(h)."""
+        """Compute x = g(h)."""
         return self.kl.decode(h).sample
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct."""
+        """Compute the reconstruction g(f(x))."""
         return self.decode(self.encode(x))
 
 
 def read(path: Path, size: int | None) -> Found:
+    """Import a folder in diffusers' format.
+
+    Arguments:
+        size: Side of the images in pixels; by default that of the settings, else 256.
+
+    Raises:
+        ValueError: It is not an AutoencoderKL, has no safetensors, or cannot be read.
+    """
     settings = read_json(path / "config.json")
     kind = settings.get("_class_name")
     if kind != "AutoencoderKL":

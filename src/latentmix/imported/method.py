@@ -14,8 +14,8 @@ class Imported(Method):
 
     Arguments:
         shape: Shape of an image, (C, H, W).
-        network: What was imported.
-        title: What figures call it.
+        network: The imported network.
+        title: Its name in figures.
     """
 
     memory_format = torch.contiguous_format  # as its own library computes it, to the bit
@@ -46,5 +46,5 @@ class Imported(Method):
         )
 
     def losses(self, batch: Batch) -> Losses:
-        """None; see `begin`."""
+        """Raise TypeError; see `begin`."""
         raise TypeError("an imported autoencoder has no losses")

@@ -1,4 +1,4 @@
-"""An encoder and a decoder in ONNX as an autoencoder, computed by ONNX Runtime and without gradients."""
+"""An encoder and a decoder in ONNX as an autoencoder; ONNX Runtime computes them, without gradients."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from latentmix.outside.onnx_session import open_session
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """Two ONNX files, which the run keeps among its weights.
+    """Two ONNX files, which are stored as weights of the run.
 
     Channels may come first or last, and the batch may be fixed to one image. Images are scaled to the side
-    that the encoder wants. A decoder may also take a picture, as style transfer does; it always gets the same
-    one then.
+    that the encoder declares. A decoder may also take a picture, as in style transfer, which is then always
+    the same.
 
     Arguments:
         bytes_of_files: Sizes of the encoder's and the decoder's file.
         code_shape: Shape of one code.
         low, high: Values of black and white.
-        picture_shape: Shape of the decoder's picture, as it wants it; empty where it takes none.
+        picture_shape: Shape of the decoder's picture as it declares it; empty if it takes none.
     """
 
     bytes_of_files: tuple[int, int]
@@ -42,7 +42,7 @@ class OnnxNetwork:
     picture_shape: tuple[int, ...] = ()
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Make room for the files; those of the checkpoint fill it."""
+        """Allocate buffers for the files, which are filled from the checkpoint."""
         encoder, decoder = (torch.zeros(n, dtype=torch.uint8) for n in self.bytes_of_files)
         picture = torch.zeros(self.picture_shape) if self.picture_shape else None
         return Ranged(
@@ -55,7 +55,7 @@ class OnnxNetwork:
 
 
 class Reshaped(nn.Module):
-    """Codes in their shape: single rows and columns are dropped."""
+    """Reshape codes, which drops single rows and columns."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class OnnxHalf(nn.Module):
     Arguments:
         content: The file's bytes, uint8.
         encodes: Whether it is the encoder.
-        picture: What every further input gets, in that input's own shape and without the batch; or None.
+        picture: Value of all further inputs, in their own shape without the batch; None if there are none.
     """
 
     content: Tensor
@@ -85,7 +85,7 @@ class OnnxHalf(nn.Module):
         self._session: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the session, which cannot be copied."""
+        """Return everything except the session, which cannot be copied."""
         return {**self.__dict__, "_session": None}
 
     @property
@@ -93,16 +93,16 @@ class OnnxHalf(nn.Module):
         """ONNX Runtime's session, made when it is first needed.
 
         Raises:
-            ValueError: The file is no ONNX model that runs alone.
+            ValueError: The file is not an ONNX model, or refers to other files.
         """
         if self._session is None:
             self._session = open_session(self.content.cpu().numpy().tobytes())
         return self._session
 
     def wanted(self) -> tuple[Any, list[Any]]:
-        """The input that varies, and those that always get the picture.
+        """Return the input that varies, and those that always get the picture.
 
-        It is the one of the fewest numbers where there are several: a code is smaller than a picture.
+        Of several inputs, the smallest one varies, because a code is smaller than a picture.
         """
         inputs = sorted(self.session.get_inputs(), key=lambda i: math.prod(_known(i.shape[1:])))
         return inputs[0], inputs[1:]
@@ -123,17 +123,17 @@ class OnnxHalf(nn.Module):
 
 
 def channels_last(shape: Sequence[Any]) -> bool:
-    """Whether images of this shape, batch included, have their channels last."""
+    """Return whether images of this shape, which includes the batch, have their channels last."""
     return len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3)
 
 
 def _known(shape: Sequence[Any]) -> list[int]:
-    """Sizes, with one for each that is not fixed."""
+    """Return sizes, with 1 for each that is not fixed."""
     return [n if isinstance(n, int) else 1 for n in shape]
 
 
 def _as_image(x: Tensor, shape: Sequence[Any]) -> Tensor:
-    """Images (B, C, H, W) in the shape that an input declares; their sides are scaled to it."""
+    """Scale and permute images (B, C, H, W) to the shape that an input declares."""
     last = channels_last(shape)
     sides = tuple(shape[1:3] if last else shape[2:4])
     if len(sides) == 2 and all(isinstance(n, int) for n in sides) and sides != tuple(x.shape[2:]):
@@ -147,6 +147,18 @@ def _as_code(h: Tensor, shape: Sequence[Any]) -> Tensor:
 
 
 def read(paths: list[Path], pixels: Range | None, size: int | None, picture: Path | None) -> Found:
+    """Import two ONNX files.
+
+    Arguments:
+        paths: The encoder and the decoder.
+        pixels: Values of black and white; by default those in latentmix.json beside the files.
+        size: Side of the images in pixels, if the files do not declare it.
+        picture: A picture for a decoder that takes one beside the code.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: The files are not an encoder of images and a decoder, or something is unknown.
+    """
     if len(paths) != 2:
         raise ValueError(f"{len(paths)} ONNX files; name two, ENCODER.onnx,DECODER.onnx")
     for path in paths:
@@ -188,21 +200,21 @@ def read(paths: list[Path], pixels: Range | None, size: int | None, picture: Pat
 
 
 def _is_vector(shape: tuple[int, ...]) -> bool:
-    """Whether all sides but one are 1, so that a code is a vector."""
+    """Return whether at most one side is larger than 1, so that a code is a vector."""
     return len(shape) > 1 and sum(n > 1 for n in shape) <= 1
 
 
 def _pictures(path: Path, others: list[Any], picture: Path | None, pixels: Range) -> Tensor | None:
-    """What the further input of a decoder gets, in its own shape."""
+    """Load the picture for the further input of a decoder, in the shape that it declares."""
     if not others:
         return None
     shape = others[0].shape
     if len(others) > 1 or len(shape) != 4 or not all(isinstance(n, int) for n in shape[1:]):
         raise ValueError(
-            f"{path} takes {1 + len(others)} inputs; a decoder takes codes, and a picture at most"
+            f"{path} takes {1 + len(others)} inputs; a decoder takes codes and at most one picture"
         )
     if picture is None:
-        raise ValueError(f"{path} takes a picture beside the code; give --picture FILE, which it always gets")
+        raise ValueError(f"{path} takes a picture beside the code; give --picture FILE, used for all codes")
     last = channels_last(shape)
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
     image = open_image(picture).convert("L" if channels == 1 else "RGB").resize((width, height))
@@ -212,7 +224,7 @@ def _pictures(path: Path, others: list[Any], picture: Path | None, pixels: Range
 
 
 def _image_shape(shape: list[Any], size: int | None) -> tuple[int, int, int] | None:
-    """(C, H, W) of the images that an ONNX file declares; None where it says too little."""
+    """Return (C, H, W) of the images that an ONNX file declares; None if it leaves too much open."""
     if len(shape) != 4:
         return None
     height, width, channels = shape[1:4] if channels_last(shape) else (*shape[2:4], shape[1])

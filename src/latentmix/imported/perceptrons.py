@@ -18,10 +18,10 @@ HIDDEN = 512
 
 @dataclass(frozen=True)
 class PythaeNetwork:
-    """Pixels in [0, 1] to 512 units (ReLU) to a code, and back to pixels by a sigmoid.
+    """Perceptrons: pixels in [0, 1], 512 units (ReLU), the code, 512 units (ReLU), pixels (sigmoid).
 
     Arguments:
-        d_h: Number of units of the code; of a variational autoencoder, the posterior's mean.
+        d_h: Number of units of the code; the code of a variational autoencoder is the posterior's mean.
 
     References:
         pythae 0.1.2, `pythae.models.nn.default_architectures`.
@@ -30,7 +30,7 @@ class PythaeNetwork:
     d_h: int
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder:
-        """Build it, with random weights."""
+        """Build the autoencoder with random weights."""
         encoder = nn.Sequential(
             nn.Flatten(), nn.Linear(math.prod(shape), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, self.d_h)
         )
@@ -41,10 +41,10 @@ class PythaeNetwork:
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of pythae under the names of `PythaeNetwork`'s autoencoder.
+    """Rename weights of pythae to the names in `PythaeNetwork`'s autoencoder.
 
     Raises:
-        ValueError: They are not those of pythae's default networks.
+        ValueError: They are not weights of pythae's default networks.
     """
     names = {
         "encoder.layers.0.0": "encoder.1",
@@ -66,6 +66,11 @@ def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read(path: Path) -> Found:
+    """Import a folder in pythae's format.
+
+    Raises:
+        ValueError: Its networks are not the default ones, it has pickles, or it cannot be read.
+    """
     settings = read_json(path / "model_config.json")
     for half in ("encoder", "decoder"):
         if (path / f"{half}.pkl").exists() or settings.get(f"uses_default_{half}") is False:

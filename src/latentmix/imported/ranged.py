@@ -1,4 +1,4 @@
-"""An autoencoder with pixels of a range of its own, as one with pixels in [-1, 1]."""
+"""An adapter for autoencoders whose pixels have another range than [-1, 1]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from latentmix.networks import EncoderDecoder
 
 
 class Ranged(EncoderDecoder):
-    """Encoder and decoder of images in [low, high], seen from outside with pixels in [-1, 1].
+    """An encoder and a decoder of images in [low, high], used with pixels in [-1, 1].
 
     Arguments:
         encoder, decoder: Images (B, C, H, W) in [low, high] to codes (B, *code_shape), and back.
@@ -23,16 +23,16 @@ class Ranged(EncoderDecoder):
         self.low, self.high = low, high
 
     def encode(self, x: Tensor) -> Tensor:
-        """h = f(low + (x + 1) (high - low) / 2)."""
-        if (self.low, self.high) != (-1, 1):  # where nothing changes, not even the last bit does
+        """Compute h = f(low + (x + 1) (high - low) / 2)."""
+        if (self.low, self.high) != (-1, 1):  # no rescaling, so that no bit changes
             x = self.low + (x + 1) * ((self.high - self.low) / 2)
         return self.encoder(x)
 
     def decode(self, h: Tensor) -> Tensor:
-        """x = 2 (g(h) - low) / (high - low) - 1."""
+        """Compute x = 2 (g(h) - low) / (high - low) - 1."""
         y = self.decoder(h)
         return y if (self.low, self.high) == (-1, 1) else (y - self.low) * (2 / (self.high - self.low)) - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct."""
+        """Compute the reconstruction g(f(x))."""
         return self.decode(self.encode(x))
