@@ -85,7 +85,7 @@ def test_a_run_of_that_name_goes_first_and_another_folder_does_not(digits_run, t
     (tmp_path / "digits").mkdir()
     said: list[str] = []
     assert at_hand.find("digits", said.append) == at_hand.SHELF / "digits"
-    assert "the folder digits here is no run" in said[-1]
+    assert "the folder digits here is not a run" in said[-1]
     (tmp_path / "digits" / "config.yaml").write_text("")
     assert at_hand.find("digits", said.append) == Path("digits")
     assert "the run in this folder" in said[-1]

@@ -48,7 +48,7 @@ def test_all_mistakes_at_once_with_the_nearest_names(tmp_path: Path) -> None:
         ("method.mixer.k=1", "method.mixer.k=1: a mix needs at least 2 parents"),
         ("labelled=5", "labelled=5: there are 10 classes, and each needs a label"),
         ("attributes=male", "digits has no attribute 'male'; there are none"),
-        ("hold_out.label=3", "hold_out.label: a combination has two columns or more"),
+        ("hold_out.label=3", "hold_out.label: a combination needs two or more of the columns"),
         ("every.critics=2", "players are autoencoder, probe, critic"),
         ("image_size=20", "square images of"),
         ("absent.yaml", "absent.yaml: no such file; give a YAML file or key=value"),
@@ -70,7 +70,7 @@ def test_mistakes_in_settings(tmp_path: Path, tiny_settings: list[str], setting:
         ("mix a b c --steps five", "five"),
         ("evaluate nowhere", "nowhere does not exist; a run is a folder that `latentmix train`"),
         ("evaluate . prob", "no metric is named 'prob' (did you mean probe?); there are "),
-        ("mix . one.png two.png", ". is no run (it has no config.yaml)"),
+        ("mix . one.png two.png", ". is not a run (it has no config.yaml)"),
         ("mix nowhere one.png two.png", "nowhere does not exist"),
     ],
 )

@@ -89,7 +89,7 @@ def test_other_damaged_files_are_named(spoilt_run: Path, file: str, content: str
         ("{{{", "config.yaml is damaged: not readable as YAML"),
         ("method: {name: amr}", "config.yaml is damaged: it lacks data, image_size"),
         ("", "config.yaml is damaged: it holds no settings"),
-        ("&a [*a]", "aliases (*a) are not read"),
+        ("&a [*a]", "aliases (*a) are not supported"),
         ("[" * 3000, "nested deeper than 20 levels"),
         ("month: 2020-13-01", "config.yaml is damaged"),
     ],

@@ -165,4 +165,4 @@ def test_mistakes(
 
 def test_a_folder_that_is_no_run(tmp_path: Path, images: list[str]) -> None:
     message = refusal(typed("mix", "my images", *images[:2], cwd=tmp_path))
-    assert "my images is no run (it has no config.yaml); a run is a folder that `latentmix train`" in message
+    assert "my images is not a run (it has no config.yaml); a run is a folder that" in message

@@ -150,18 +150,18 @@ SMALL = [
     ("setting", "message"),
     [
         ("method.mixer=./wrong.py:Doubled", "the weights of a mix must sum to one"),
-        ("method=./odd.py:Stranger", "has a loss of judge, which is no player"),
+        ("method=./odd.py:Stranger", "has a loss of judge, which is not a player"),
         ("method=./odd.py:Constant", "the loss of 'autoencoder' depends on no parameter of 'autoencoder'"),
-        ("method=./odd.py:a_function", "is no method: a method is a subclass of latentmix.methods.Method"),
+        ("method=./odd.py:a_function", "is not a method: a method is a subclass of latentmix.methods.Method"),
         ("method=./odd.py:Missing", "./odd.py has nothing called Missing"),
         ("method=./none.py:Missing", "./none.py: no such file"),
-        ("method=json:JSONDecoder", "json:JSONDecoder is no method"),
+        ("method=json:JSONDecoder", "json:JSONDecoder is not a method"),
         ("method=no_such_package.part:Part", "no module no_such_package is installed or on PYTHONPATH"),
         (
             "method=odd:Stranger",
             "no module odd is installed or on PYTHONPATH; for a file write ./FILE.py",
         ),
-        ("data=json:JSONDecoder", "json:JSONDecoder is no data"),
+        ("data=json:JSONDecoder", "json:JSONDecoder is not a data source"),
     ],
 )
 def test_what_is_no_part_or_a_wrong_one_is_refused_in_one_line(

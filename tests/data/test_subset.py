@@ -69,7 +69,7 @@ def test_labels_and_attributes_make_combinations_too():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"tens": [1]}, "two columns or more"),
+        ({"tens": [1]}, "two or more of the columns"),
         ({"tens": [1], "twos": [1]}, "no column 'twos'.*tens, ones, tall, wide"),
         ({"tens": [4], "ones": [1]}, "hold_out.tens=4: no training image has this value"),
         ({"tens": [3], "wide": [1], "tall": [0]}, "no test image of grid has tens=3 and wide=1 and tall=0"),

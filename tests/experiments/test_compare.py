@@ -42,7 +42,7 @@ def test_one_method_under_two_names_is_noise_and_lambda_is_searched(tmp_path: Pa
     assert {path.suffix for path in made.iterdir()} == {".md", ".csv", ".tex", ".png", ".html"}
     assert (made / "compare-mine.html").read_text().count(">report</a>") == 6
     again = terminal.typed("compare", *words, cwd=tmp_path)
-    assert "begins" not in again.out, "everything is finished"
+    assert "started" not in again.out, "everything is finished"
 
 
 @pytest.mark.slow

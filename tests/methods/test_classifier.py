@@ -90,7 +90,7 @@ def test_published_statistics(name: str) -> None:
     m, s = (torch.tensor(v).reshape(3, 1, 1) for v in STATISTICS[name])
     torch.testing.assert_close(-mean / std, -m / s)
     torch.testing.assert_close((1 - mean) / std, (255 - m) / s)
-    with pytest.raises(ValueError, match="3 channels, the images have 1"):
+    with pytest.raises(ValueError, match="3 channels, and the images have 1"):
         channel_statistics(x[:, :1], name)
 
 

@@ -72,7 +72,7 @@ def test_the_fingerprint_follows_what_a_function_computes_and_not_its_name(file,
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("one_row", r"has to give features \(B, D\) of images \(B, 3, H, W\), and gave \(24576,\)"),
+        ("one_row", r"must return features \(B, D\) for images \(B, 3, H, W\), and returned \(24576,\)"),
         ("broken", r"mine.py:broken does not take images \(3, 32, 32\): a fault of its own"),
         ("endless", "features that are not finite"),
         ("number", "has no function number"),
@@ -98,7 +98,7 @@ def test_files_are_run_only_where_they_are_allowed(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["inceptoin", "nets/", "a b:c"])
 def test_other_words_are_refused_with_what_there_is(name) -> None:
-    with pytest.raises(ValueError, match=r"there are classifier, inception, NET\.onnx, a folder in transf"):
+    with pytest.raises(ValueError, match=r"choose classifier, inception, NET\.onnx, a folder in transf"):
         network(name, CPU, 32)
 
 

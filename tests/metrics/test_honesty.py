@@ -243,5 +243,5 @@ def test_one_class_is_refused(toy_data, toy_method, metric):
 def test_bad_shapes_and_positions_are_refused(toy_data, toy_method):
     with pytest.raises(ValueError, match=r"got \(3, 1, 4, 4\)"):
         honesty.exposures(images(3, 0), images(3, 1)[None, :2], torch.ones(1, 2))
-    with pytest.raises(ValueError, match="lies between 0 and 1"):
+    with pytest.raises(ValueError, match="must lie between 0 and 1"):
         honesty.evaluate(toy_method, toy_data, t=1.5)

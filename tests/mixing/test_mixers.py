@@ -111,7 +111,7 @@ class TestRegion:
         assert weights.min() > 0.2
 
     def test_vectors_are_refused_and_what_fits_is_named(self):
-        with pytest.raises(ValueError, match=r"spatial codes.*mixup, bernoulli"):
+        with pytest.raises(ValueError, match=r"spatial codes.*mixup or bernoulli"):
             Region()(torch.zeros(8, 10))
 
 
@@ -190,7 +190,7 @@ class TestConventions:
             (lambda: from_mixup(1.2, torch.arange(3)), "0..1"),
             (lambda: from_mixup(float("nan"), torch.arange(3)), "0..1"),
             (lambda: from_mixup(torch.rand(4), torch.arange(3)), "batch of 3"),
-            (lambda: from_mixup(0.5, torch.tensor([0, 0, 1])), "no permutation"),
+            (lambda: from_mixup(0.5, torch.tensor([0, 0, 1])), "not a permutation"),
             (lambda: Midpoint(std=-1.0), "std=-1"),
             (lambda: Region(k=1), "2 parents"),
             (lambda: Region(alpha=0.0), "above 0"),

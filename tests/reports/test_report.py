@@ -369,7 +369,7 @@ def test_the_old_page_survives_when_the_new_one_cannot_be_made(folder, monkeypat
 def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     with pytest.raises(ValueError, match="does not exist"):
         report.write(tmp_path / "absent")
-    with pytest.raises(ValueError, match="is no run"):
+    with pytest.raises(ValueError, match="is not a run"):
         report.write(folder, others=[tmp_path])
 
 

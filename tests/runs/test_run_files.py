@@ -93,7 +93,7 @@ def test_settings_that_were_edited_are_not_used_and_that_is_said(run: Path) -> N
     path, said = run / "config.yaml", []
     path.write_text(path.read_text().replace("seed: 0", "seed: 5"))
     assert runs.read_config(run, warn=said.append)["seed"] == 0
-    assert "config.yaml was changed after the training: seed: 0 -> 5. Used is what the checkpoint" in said[0]
+    assert "config.yaml was changed after the training: seed: 0 -> 5. The settings that the" in said[0]
     without = path.read_text().split("\n", 1)[1]
     path.write_text(without)  # without its checksum
     assert runs.read_config(run, warn=said.append)["seed"] == 0

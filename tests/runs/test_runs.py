@@ -125,7 +125,7 @@ def test_a_folder_of_something_else_is_left_alone(run: config.Run) -> None:
     folder = Path(run.out)
     folder.mkdir()
     (folder / "thesis.tex").write_text("precious")
-    with pytest.raises(runs.RunError, match="is no run"):
+    with pytest.raises(runs.RunError, match="is not a run"):
         runs.prepare(run, {})
     assert [p.name for p in folder.iterdir()] == ["thesis.tex"]
 
@@ -195,7 +195,7 @@ def hold(out: str) -> None:
 def test_a_folder_that_is_refused_gets_no_lock(run: config.Run) -> None:
     Path(run.out).mkdir()
     (Path(run.out) / "thesis.tex").write_text("precious")
-    with pytest.raises(runs.RunError, match="is no run"), runs.alone(run):
+    with pytest.raises(runs.RunError, match="is not a run"), runs.alone(run):
         pass
     assert [p.name for p in Path(run.out).iterdir()] == ["thesis.tex"]
 
@@ -207,7 +207,7 @@ def test_opening_needs_no_resume_state(run: config.Run) -> None:
     loaded = checkpoints.load(folder, resume=False)
     assert loaded is not None
     assert loaded[3] is None
-    with pytest.raises(runs.RunError, match="no whole checkpoint"):
+    with pytest.raises(runs.RunError, match="no intact checkpoint"):
         checkpoints.load(folder)
 
 
@@ -230,7 +230,7 @@ def test_scores_are_kept_side_by_side(tmp_path: Path) -> None:
 def test_folders_that_are_no_run_are_named(tmp_path: Path) -> None:
     with pytest.raises(runs.RunError, match="does not exist"):
         runs.open_run(tmp_path / "nowhere")
-    with pytest.raises(runs.RunError, match="is no run"):
+    with pytest.raises(runs.RunError, match="is not a run"):
         runs.open_run(tmp_path)
 
 
@@ -243,5 +243,5 @@ def test_a_folder_that_a_killed_process_had_only_begun_is_taken_over(tmp_path: P
     assert runs.read_config(folder)["method"]["name"] == "amr"
     (out / "config.yaml").unlink()
     (out / "mine.txt").touch()
-    with pytest.raises(runs.RunError, match="is no run"):
+    with pytest.raises(runs.RunError, match="is not a run"):
         runs.prepare(config.load([f"out={out}"]), {})

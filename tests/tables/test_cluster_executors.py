@@ -45,7 +45,7 @@ def test_one_kind_of_workers() -> None:
 
 def test_slurm_that_is_not_here_and_parts_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="there is no sbatch here"):
+    with pytest.raises(ValueError, match="sbatch was not found"):
         slurm.execute([], tmp_path, "main")
     monkeypatch.setattr(shutil, "which", lambda name: name)
     with pytest.raises(ValueError, match=r"--gpus 0\.5: Slurm allocates whole GPUs only"):

@@ -104,7 +104,7 @@ def get(kind: str, name: str) -> Part | None:
                 f"{name} is not a metric: a metric is a function (method, data, *, seed=0) -> Score"
             )
     elif not isinstance(thing, type) or not _is(kind, thing):
-        raise PartError(f"{name} is not a {kind}: {WANTED[kind]}")
+        raise PartError(f"{name} is not a {WANTED[kind]}")
     return _part(kind, name, thing, thing)
 
 
@@ -130,10 +130,10 @@ def builders(annotation: Any) -> tuple[str, ...]:
 
 
 WANTED = {
-    "method": "a method is a subclass of latentmix.methods.Method",
-    "mixer": "a mixer is a class with __call__(self, h, generator=None) -> Mix",
-    "network": f"a network is a class with some of the methods {', '.join(BUILDS)}",
-    "data": "a source is a class with read(self, image_size) -> Decoded and key(self)",
+    "method": "method: a method is a subclass of latentmix.methods.Method",
+    "mixer": "mixer: a mixer is a class with __call__(self, h, generator=None) -> Mix",
+    "network": f"network: a network is a class with some of the methods {', '.join(BUILDS)}",
+    "data": "data source: a data source is a class with read(self, image_size) -> Decoded and key(self)",
 }
 
 

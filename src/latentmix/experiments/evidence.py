@@ -109,7 +109,7 @@ def _pairs(claim: Claim, cells: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def page(results: Path = RESULTS) -> str:
-    """Write the page docs/claims.md: each claim with its verdict, its evidence, and the command to test it."""
+    """Write the page docs/claims.md: each claim with its verdict, its evidence and the command to test it."""
     findings = {claim: find(claim, results) for claim in CLAIMS}
     verdicts = [found.verdict for found in findings.values()]
     counted = [f"{verdicts.count(v)} {word}" for v, word in COUNTED.items()]

@@ -82,7 +82,7 @@ def systems(folders: Sequence[Path]) -> list[System]:
     """Read runs and put those that differ by the seed alone together, in the order in which they are given.
 
     Raises:
-        RunError: A folder is no run, or two runs of one configuration have the same seed.
+        RunError: A folder is not a run, or two runs of one configuration have the same seed.
     """
     found: dict[str, System] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):

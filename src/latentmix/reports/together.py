@@ -44,7 +44,7 @@ def exhibit(
         The path of report.html.
 
     Raises:
-        RunError: A folder is no run, is a run's folder where something else is to be written, or the runs are
+        RunError: A folder is not a run, the page would go into the folder of a run, or the runs are
             of unlike data.
     """
     if (out / "config.yaml").exists():

@@ -27,7 +27,7 @@ def find(folder: str | Path, say: Callable[[str], None]) -> Path:
     if own.is_file():
         say(f"{folder}: the run in this folder, and not the model of this name that comes with latentmix")
         return folder
-    beside = f"; the folder {folder} here is no run" if folder.exists() else ""
+    beside = f"; the folder {folder} here is not a run" if folder.exists() else ""
     say(f"{folder}: the model that comes with latentmix{beside}")
     return SHELF / folder
 

@@ -25,7 +25,7 @@ _HEADER = re.compile(rb"# sha256 of the lines below: ([0-9a-f]{64})\r?\n")
 
 
 class RunError(ValueError):
-    """A folder is no run, not the run that was asked for, or damaged; the message says what to do."""
+    """A folder is damaged, or not a run, or not the run that was asked for; the message says what to do."""
 
 
 class Unsealed(RunError):

@@ -176,7 +176,7 @@ def _check_that_it_is_a_run(folder: Path) -> None:
     try:
         if (folder / CONFIG).is_file():
             return
-        what = "is no run (it has no config.yaml)" if folder.exists() else "does not exist"
+        what = "is not a run (it has no config.yaml)" if folder.exists() else "does not exist"
         if folder.is_symlink() and not folder.exists():
             what = "is a link that leads nowhere"
     except (OSError, ValueError, RuntimeError) as error:  # a name that is too long; a loop of links
