@@ -60,8 +60,17 @@ def test_small_images_are_computed_500_at_a_time() -> None:
     method = Wide()
     in_portions(method, "encode", torch.zeros(1003, 1, 4, 4))
     assert method.sizes == [1, 500, 500, 3]
-    assert at_once(method, "encode", torch.zeros(2, 1, 64, 64)) == 500  # 2 ** 29 / (16 * 64 * 64 * 4) is more
-    assert at_once(method, "encode", torch.zeros(2, 1, 256, 256)) == 2**29 // (16 * 256 * 256 * 4)
+    assert at_once(method, "encode", torch.zeros(2, 1, 64, 64)) == 500  # 2 ** 27 / (16 * 64 * 64 * 4) is 512
+    assert at_once(method, "encode", torch.zeros(2, 1, 256, 256)) == 2**27 // (16 * 256 * 256 * 4)
+
+
+def test_half_precision_changes_no_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portions, "BYTES", 7 * LAYER)
+    method = Wide()
+    with torch.autocast("cpu", torch.bfloat16):
+        in_portions(method, "encode", torch.zeros(8, 1, 4, 4))
+    in_portions(method, "encode", torch.zeros(8, 1, 4, 4))
+    assert method.sizes == [1, 7, 1, 7, 1]
 
 
 def test_layers_that_cannot_be_seen_are_taken_for_64_times_the_pixels(

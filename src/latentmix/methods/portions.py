@@ -12,9 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 Half = Literal["encode", "decode", "realism"]
 
-BYTES = (
-    1 << 29
-)  # of the largest layer of all images that are computed at a time; a pass takes about twice that
+BYTES = 1 << 27  # of the largest layer of a portion, in single precision; a pass takes a few times as much
 MOST = 500  # images at a time
 UNSEEN = 64  # times the pixels of an image, the largest layer of a network whose layers cannot be seen
 
@@ -40,11 +38,11 @@ def at_once(method: object, half: str, x: Tensor) -> int:
     """How many rows of x, (N, ...), a method computes at a time where no gradient is needed: 1 to 500.
 
     A single row is computed first, and the largest tensor that goes into or out of a layer is what an image
-    takes. So the number follows from the network and the size of its images, and never from the memory that
-    happens to be free: the same run is computed in the same portions everywhere.
+    takes. So the number follows from the network and the size of its images, and neither from the precision
+    nor from the memory that happens to be free: the same run is computed in the same portions everywhere.
     """
     kinds = _known.setdefault(method, {})
-    kind = (half, x.dtype, *x.shape[1:])
+    kind = (half, *x.shape[1:])
     if kind not in kinds:
         if len(x) == 1:
             return 1
@@ -59,8 +57,8 @@ def device_of(method: object) -> torch.device:
 
 
 def _largest_layer(f: Callable[[Tensor], object], row: Tensor) -> int:
-    """Bytes of the largest tensor that any layer takes or gives for one row."""
-    sizes, seen = [row.nbytes], False
+    """Bytes of the largest tensor that any layer takes or gives for one row, as if in single precision."""
+    sizes, seen = [row.numel()], False
 
     def look(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal seen
@@ -72,10 +70,10 @@ def _largest_layer(f: Callable[[Tensor], object], row: Tensor) -> int:
         sizes += _sizes(f(row))
     finally:
         hook.remove()
-    return max(sizes) * (1 if seen else UNSEEN)
+    return 4 * max(sizes) * (1 if seen else UNSEEN)
 
 
 def _sizes(value: object) -> list[int]:
     if isinstance(value, Tensor):
-        return [value.nbytes]
+        return [value.numel()]
     return [size for each in value for size in _sizes(each)] if isinstance(value, (tuple, list)) else []
