@@ -99,7 +99,7 @@ def test_images_of_label_minus_one_have_none_and_are_trained_on(tmp_path: Path) 
     [
         ([-1, -1, -1, -1, -1], "every label is -1, which means none; leave the labels out"),
         ([-1, 1, -1, 1, 1], "labels are 1, or -1, which means none; number classes from 0 on"),
-        ([-1, -1, -1, 0, 1], "2 labelled images in set are too few to split; it takes 3 or more"),
+        ([-1, -1, -1, 0, 1], "2 labelled images in set are too few to split; at least 3 are needed"),
     ],
 )
 def test_too_few_labels_beside_minus_one(tmp_path: Path, labels: list[int], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A source is decoded and cut once: its splits are kept in one file for each size, found again by content."""
+"""The cache of decoded data: one file per source and image size, identified by the source's content."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMES = ("class_names", "attribute_names", "factor_names")
 
 
 def through_cache(source: Source, image_size: int, name: str) -> tuple[Decoded, str]:
-    """Read a source, cut into its three splits, and its fingerprint; from the cache where it was decoded.
+    """Return the three splits of a source and their fingerprint, from the cache if they are there.
 
-    A damaged entry is decoded anew; a folder that cannot be written costs a warning and nothing else.
+    A damaged entry is decoded again. A folder that cannot be written only causes a warning.
 
     Arguments:
-        name: What errors call the data.
+        name: Name of the data in errors.
 
     Raises:
         ValueError: The files change while they are read, or anything that `Source.read` or `plan` refuses.
@@ -67,7 +67,7 @@ def through_cache(source: Source, image_size: int, name: str) -> tuple[Decoded, 
 
 
 def fingerprint(decoded: Decoded) -> str:
-    """SHA-256 over name, type, shape and bytes of all arrays, and the names of classes and attributes."""
+    """Compute the SHA-256 of all arrays (name, type, shape, bytes) and of class and attribute names."""
     digest = hashlib.sha256()
     for split in SPLITS:
         for part in PARTS:

@@ -1,4 +1,4 @@
-"""Where the splits that a source lacks come from: they are held out of its training images."""
+"""Splits that a source lacks are held out of its training images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ Rows = NDArray[np.int64]
 def cut(
     count: int, missing: Sequence[str] = ("valid", "test"), valid_size: int | None = None
 ) -> dict[str, Rows]:
-    """Rows of each split where some are held out of `count` training images, as in AMR's published code.
-
-    A source that draws its images does so split by split, and saves the copy.
+    """Hold splits out of `count` training images, as in AMR's published code.
 
     Arguments:
         missing: Which of "valid" and "test" to hold out.
+        valid_size: Number of validation images; by default a fifth of the training images, at most 10,000.
+
+    Returns:
+        {split: rows of the training images}.
 
     Raises:
         ValueError: No training image would be left.
@@ -39,10 +41,10 @@ def cut(
 
 
 def plan(decoded: Decoded, name: str) -> dict[str, tuple[str, Rows | None]]:
-    """The three splits as {split: (split of the source, its rows)}; the rows are None where all are taken.
+    """Plan the three splits: {split: (split of the source, its rows)}, with None for all rows.
 
     Arguments:
-        name: What errors call the data.
+        name: Name of the data in errors.
 
     Raises:
         ValueError: Too few images or labelled images to split, or a split without images.
@@ -51,11 +53,11 @@ def plan(decoded: Decoded, name: str) -> dict[str, tuple[str, Rows | None]]:
     missing = [split for split in SPLITS if split not in decoded.splits]
     known = np.ones(len(train.images), bool)
     if missing and train.labels is not None:
-        known = train.labels != UNLABELLED  # scores need labels, training does without
+        known = train.labels != UNLABELLED  # scores need labels, training does not
     needed, count = len(missing) + 1, int(known.sum())
     if count < needed:
         what = "images" if known.all() else "labelled images"
-        raise ValueError(f"{count} {what} in {name} are too few to split; it takes {needed} or more")
+        raise ValueError(f"{count} {what} in {name} are too few to split; at least {needed} are needed")
     if empty := [split for split, part in decoded.splits.items() if not len(part.images)]:
         raise ValueError(
             f"{name} has a {empty[0]} split without images; fill it, or remove it "
@@ -75,7 +77,7 @@ def plan(decoded: Decoded, name: str) -> dict[str, tuple[str, Rows | None]]:
 
 
 def count_classes(decoded: Decoded, cuts: dict[str, tuple[str, Rows | None]]) -> dict[str, dict[str, int]]:
-    """{split: {class: number of images}}; the class is "" for images without a label."""
+    """Count images, {split: {class: number}}; the class is "" for images without a label."""
     counts: dict[str, dict[str, int]] = {}
     for split, (origin, rows) in cuts.items():
         part = decoded.splits[origin]
@@ -91,7 +93,7 @@ def count_classes(decoded: Decoded, cuts: dict[str, tuple[str, Rows | None]]) ->
 
 
 def gaps(counts: dict[str, dict[str, int]]) -> list[str]:
-    """One sentence for each split that lacks classes which another has."""
+    """Write one sentence for each split in which classes are missing."""
     names = [name for name in counts["train"] if name]
     said = []
     for split, word in (("train", "training"), ("valid", "validation"), ("test", "test")):
@@ -108,7 +110,7 @@ def _size(count: int) -> int:
 
 
 def _fair(labels: NDArray[np.int64], rows: dict[str, Rows]) -> bool:
-    """Whether every class is in every split that it has enough images for; training and test come first."""
+    """Return whether each class is in every split that it has enough images for, training and test first."""
     total = np.bincount(labels)
     for split, enough in (("train", 1), ("test", 2), ("valid", len(rows))):
         if split in rows:
@@ -121,7 +123,7 @@ def _fair(labels: NDArray[np.int64], rows: dict[str, Rows]) -> bool:
 def _evenly(
     labels: NDArray[np.int64], missing: Sequence[str], valid_size: int | None
 ) -> dict[str, Rows] | None:
-    """As `cut`, with the share of every class in every split; None where the classes are too small."""
+    """Hold out as `cut` does, but with the same share of each class; None if classes are too small."""
     rows: dict[str, Rows] = {"train": np.random.RandomState(0).permutation(len(labels))}
     for split, size in (("test", None), ("valid", valid_size)):
         if split not in missing:
@@ -140,7 +142,7 @@ def _evenly(
 
 
 def _quotas(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """How many of each class to hold out: its share of `size`, one at least, and one fewer than there are."""
+    """Return how many images of each class to hold out: its share of `size`, at least one, but not all."""
     spare = np.maximum(counts - 1, 0)
     ideal = counts * (size / counts.sum())
     quotas = np.minimum(np.floor(ideal).astype(np.int64), spare)

@@ -1,4 +1,4 @@
-"""What a source held and what of it was left out: shown on the console, kept with a run."""
+"""The contents of a source, and what of it is not used: shown on the console and kept with a run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SHOWN = 12  # classes, names of files and the like that a line lists
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a source.
+    """A summary of what was found in a source.
 
     Arguments:
         images: {split: {class: number of images}}; the class is "" for images without a label.
         formats: {format of the files, such as "JPEG": number of images}.
         sizes: Width and height of the image with the fewest and of the one with the most pixels.
-        left_out: What was not used, and why, one sentence each.
-        notes: How the source was understood where it leaves a choice, one sentence each.
-        warnings: What makes scores doubtful, such as a class without test images, one sentence each.
+        left_out: What is not used and why, one sentence each.
+        notes: How the source was understood where it is ambiguous, one sentence each.
+        warnings: Reasons to doubt scores, such as a class without test images, one sentence each.
     """
 
     images: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Found:
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The summary as text, one fact a line."""
+        """Return the summary as text, one fact per line."""
         lines = []
         for split, classes in self.images.items():
             named = {name: count for name, count in classes.items() if name}
@@ -52,12 +52,12 @@ class Found:
         return "\n".join(self.lines())
 
     def as_dict(self) -> dict[str, Any]:
-        """Values that JSON can keep; `from_dict` reads them again."""
+        """Return values that JSON can store; `from_dict` is the inverse."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Found:
-        """The inverse of `as_dict`."""
+        """Make a summary from the values that `as_dict` returned."""
         sizes = tuple((int(width), int(height)) for width, height in values["sizes"])
         texts = {name: tuple(values[name]) for name in ("left_out", "notes", "warnings")}
         return cls(values["images"], values["formats"], sizes, **texts)
@@ -70,7 +70,7 @@ class Found:
 
 
 def listed(things: Iterable[object], shown: int = SHOWN) -> str:
-    """Some of many things in one line: "a, b, c and 4 more"."""
+    """List things in one line, at most `shown` of them: "a, b, c and 4 more"."""
     names = [str(thing) for thing in things]
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more

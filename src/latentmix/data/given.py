@@ -1,4 +1,4 @@
-"""Data that a program hands over: arrays, tensors, and any dataset of torch."""
+"""Data from a program: arrays, tensors, and any dataset of torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def from_arrays(
     image_size: int | None = None,
     **options: Any,
 ) -> Data:
-    """A data set of arrays or tensors; splits that are not given are held out of the training images.
+    """Make a data set of arrays or tensors; splits that are not given are held out of the training images.
 
     Arguments:
         images: Shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; uint8, booleans, or floating
@@ -71,7 +71,7 @@ def from_dataset(
     name: str = "dataset",
     **options: Any,
 ) -> Data:
-    """A data set of what `torch.utils.data.Dataset`s give, every item read once.
+    """Make a data set of the items of `torch.utils.data.Dataset`s; every item is read once.
 
     Arguments:
         train: Items are an image, (image, label), or {"image": ..., "label": ...}. Images are Pillow's,
@@ -97,7 +97,7 @@ def from_dataset(
 
 
 def as_numpy(values: Any) -> NDArray[Any]:
-    """An array of a tensor, an array or a sequence, without a copy where there can be none."""
+    """Convert a tensor, an array or a sequence to an array, if possible without a copy."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
@@ -109,7 +109,7 @@ def as_numpy(values: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Given:
-    """Arrays that a program hands over."""
+    """A source of arrays from a program."""
 
     abstract = True  # nothing that a configuration can name
 
@@ -121,12 +121,12 @@ class Given:
         return decode_arrays(self.arrays, image_size, class_names=self.class_names or None)
 
     def key(self) -> None:
-        """Arrays are in memory already."""
+        """Return None, for no caching: arrays are in memory already."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """Items of datasets that a program hands over."""
+    """A source of items of datasets from a program."""
 
     abstract = True
 
@@ -155,7 +155,7 @@ class Items:
         return Decoded({s: Columns(a, indices.get(s)) for s, a in images.items()}, names, found=found)
 
     def key(self) -> None:
-        """Nobody knows what an item will be before it is read."""
+        """Return None, for no caching: items are not known before they are read."""
 
 
 def _read(items: Iterable[Any], size: int, split: str) -> tuple[NDArray[np.uint8], list[Any]]:
@@ -179,7 +179,7 @@ def _read(items: Iterable[Any], size: int, split: str) -> tuple[NDArray[np.uint8
 
 
 def _side(items: Iterable[Any]) -> tuple[Iterable[Any], int]:
-    """The items, the first of them not lost, and the shorter side of its image."""
+    """Return all items, including the first, and the shorter side of the first image."""
     first = next(iter(_each(items)), None)
     if first is None:
         raise ValueError("there are no train items")
@@ -192,7 +192,7 @@ def _side(items: Iterable[Any]) -> tuple[Iterable[Any], int]:
 
 
 def _each(items: Iterable[Any]) -> Iterable[Any]:
-    """All items; a map-style dataset of torch need not raise IndexError at its end."""
+    """Yield all items; a map-style dataset of torch need not raise IndexError at its end."""
     if isinstance(items, Sized) and hasattr(items, "__getitem__"):
         return (items[i] for i in range(len(items)))
     return items
@@ -218,7 +218,7 @@ def _parts(item: Any, what: str) -> tuple[Any, Any]:
 
 
 def _square(image: Any, size: int, what: str) -> NDArray[np.uint8]:
-    """Pixels (C, size, size) of an image of any of the kinds."""
+    """Convert an image of any kind to pixels (C, size, size)."""
     if isinstance(image, Image.Image):
         try:
             picture = plain(image, "")

@@ -12,12 +12,12 @@ BLOCK = 1 << 20
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def digest(file: Path) -> str:
-    """SHA-256 of the content of a file, in hexadecimal."""
+    """Compute the SHA-256 of the content of a file, in hexadecimal."""
     total = hashlib.sha256()
     with file.open("rb", buffering=0) as stream:
         while block := stream.read(BLOCK):

@@ -1,4 +1,4 @@
-"""From a source or a path to the three splits that a run trains on and is judged by."""
+"""Loading: from a source or a path to the training, validation and test splits of a run."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def load(
 
 
 def from_path(path: str | Path) -> Source:
-    """The source that fits what lies at `path`.
+    """Choose the source that can read what is at `path`.
 
     Raises:
         FileNotFoundError: Nothing is there.

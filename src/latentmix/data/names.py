@@ -1,4 +1,4 @@
-"""What things are called: classes in a configuration, data in figures and folders."""
+"""Names: of classes in a configuration, and of data in figures and folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = (".npz", ".npy", ".parquet", ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2
 
 
 def name_of(cls: type) -> str:
-    """The name a class goes by: its own attribute `name`, else its name in snake case."""
+    """Return the name of a class in configurations: its own attribute `name`, else its name in snake case."""
     own = vars(cls).get("name")
     if isinstance(own, str):
         return own
@@ -21,7 +21,7 @@ def name_of(cls: type) -> str:
 
 
 def name_of_path(path: str | Path) -> str:
-    """What figures and folders call the data at `path`: its last part; of mine.npz, mine."""
+    """Return the name of data in figures and folders: the end of their path, such as mine for mine.npz."""
     last = Path(path).expanduser().resolve()
     name = last.name
     while Path(name).suffix.lower() in FILES:
@@ -30,5 +30,5 @@ def name_of_path(path: str | Path) -> str:
 
 
 def printable(name: str) -> str:
-    """A name of a file as it can be written anywhere: bytes that are not UTF-8 become escapes (\\xe9)."""
+    """Return a file name that can be printed: bytes that are not UTF-8 become escapes (\\xe9)."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

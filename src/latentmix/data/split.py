@@ -47,35 +47,35 @@ class Split:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> Split:
-        """The same rows on another device."""
+        """Return the same rows on another device."""
         return self._each(lambda t: t.to(device))
 
     def take(self, index: Tensor | slice) -> Split:
-        """Some of the rows, in the order of `index`; many of a large set are copied on the disk."""
+        """Return some of the rows, in the order of `index`; a large subset of a large set stays on disk."""
         return self._each(lambda t: _rows(t, index))
 
     def labelled(self) -> Split:
-        """The rows whose label is known: all but those of label -1; all where there are no labels."""
+        """Return the rows with a label, that is, other than -1; all rows if the data have no labels."""
         known = None if self.labels is None else self.labels != UNLABELLED
         return self if known is None or bool(known.all()) else self.take(known)
 
     def soon(self, index: Tensor) -> None:
-        """Let the system read rows that are asked for next, where the images are a large file on disk."""
+        """Tell the system to read rows that will be needed soon, if the images are a large file on disk."""
         if self.is_large:
             store.read_ahead(self.images.numpy(), index.tolist())
 
     @property
     def is_large(self) -> bool:
-        """Whether the images are so many that they may be a view of a file."""
+        """Whether the images are so many that they may be a view of a file on disk."""
         return _is_large(self.images)
 
     @property
     def at_once(self) -> int:
-        """How many images are computed at a time where no gradient is needed: 500, or fewer large ones."""
+        """Number of images to process at a time when no gradient is needed: 500, fewer if they are large."""
         return max(2, min(500, VALUES // max(1, self.images[:1].numel())))
 
     def pixels(self, index: Tensor | slice | None = None) -> Tensor:
-        """Images as the networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).
+        """Return images as networks see them: x / 127.5 - 1, float32 in [-1, 1], shape (B, C, H, W).
 
         Points are seen as they are.
         """
@@ -143,23 +143,23 @@ class Data:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes, None without labels."""
+        """Number of classes; None without labels."""
         return None if self.train.labels is None else len(self.class_names)
 
     @property
     def num_attributes(self) -> int | None:
-        """Number of binary attributes, None without."""
+        """Number of binary attributes; None without attributes."""
         return None if self.train.attributes is None else len(self.attribute_names)
 
     def to(self, device: torch.device | str) -> Data:
-        """The same data on another device."""
+        """Return the same data on another device."""
         splits = {s: getattr(self, s).to(device) for s in SPLITS}
         return dataclasses.replace(self, **splits)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a source reads of one split.
+    """The columns of one split, as a source reads them.
 
     Arguments:
         images: Shape (N, C, H, W), uint8; or float32, which `Split.pixels` passes on unchanged.
@@ -176,7 +176,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a source reads: the columns of its splits.
+    """The result of a source: the columns of its splits.
 
     Arguments:
         splits: {"train", "valid" or "test": columns}, "train" among them; `load` holds the others out of the
@@ -195,7 +195,7 @@ class Decoded:
 
 
 class Source(Protocol):
-    """Where images come from: a frozen dataclass whose fields are its configuration."""
+    """A source of images: a frozen dataclass whose fields are its configuration."""
 
     def read(self, image_size: int) -> Decoded:
         """Decode everything, every image resized and centre-cropped to `image_size` pixels a side."""

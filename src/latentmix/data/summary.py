@@ -1,4 +1,4 @@
-"""What lies at a path, without training on it."""
+"""A summary of the data at a path, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images found by what a list calls them: a path, a name, or a name without its extension."""
+"""Finding images by their names in lists: a path, a name, or a name without its extension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from latentmix.data.decoding.layout import is_filling, read_name
 
 
 class ImageIndex:
-    """Finds images by what a list calls them: a path, a name, or a name without its extension."""
+    """Finds images by their names in lists.
+
+    Arguments:
+        images: Paths of all images, relative to the root of the source.
+    """
 
     def __init__(self, images: Sequence[str]) -> None:
         self.images = images
@@ -22,11 +26,11 @@ class ImageIndex:
         self.folders = {str(folder) for image in images for folder in PurePosixPath(image).parents}
 
     def finds(self, path: str, value: str) -> bool:
-        """Whether a list calls some image by this name."""
+        """Return whether a value in the list at `path` names an image."""
         return self._find(path.rpartition("/")[0], value) is not None
 
     def column(self, path: str, rows: Sequence[Mapping[str, str]]) -> str | None:
-        """The column that names most images, if it does so in half of the rows."""
+        """Return the column that names the most images, if these are at least half of the rows; else None."""
         if not rows:
             return None
         counts = Counter({n: sum(i is not None for i in self.rows(path, rows, n)) for n in rows[0]})
@@ -34,11 +38,11 @@ class ImageIndex:
         return best if 2 * count >= len(rows) and count else None
 
     def named_in(self, raw: bytes) -> bool:
-        """Whether some text names one of the first images."""
+        """Return whether a text contains the name of one of the first images."""
         return any(name.encode() in raw for name in [*self.names, *self.paths][:1000])
 
     def rows(self, path: str, rows: Sequence[Mapping[str, str]], column: str) -> list[int | None]:
-        """The image of each row."""
+        """Return the index of the image that each row names; None if it names none."""
         below = path.rpartition("/")[0]
         return [self._find(below, row.get(column, "")) for row in rows]
 
@@ -46,7 +50,7 @@ class ImageIndex:
         value = value.strip().replace("\\", "/").removeprefix("./")
         if not value:
             return None
-        if value.startswith(("/", "~")) or value[1:3] == ":/":  # where the list was made
+        if value.startswith(("/", "~")) or value[1:3] == ":/":  # an absolute path of another machine
             return self._ending(value.split("/")[1:])
         for name in (f"{below}/{value}", value) if below else (value,):
             if name in self.paths:
@@ -58,7 +62,7 @@ class ImageIndex:
         return self.names.get(value, self.stems.get(value))
 
     def _ending(self, parts: Sequence[str]) -> int | None:
-        """The image whose whole path is the end of an absolute one; a bare name must be in no split."""
+        """Find the image whose complete path ends an absolute path; a name alone must not be in a split."""
         for start in range(len(parts)):
             name = "/".join(parts[start:])
             if (found := self.paths.get(name, self.bare.get(name))) is not None:
@@ -67,12 +71,12 @@ class ImageIndex:
         return None
 
     def _below_others(self, below: str, value: str) -> int | None:
-        """The image of a path that begins further below, as apple/1 in meta/train.txt begins in images/.
+        """Find an image by a path from another folder: apple/1 in meta/train.txt for images/apple/1.jpg.
 
-        Or further above: images/apple/1, where all images lie in images/.
+        Or one that starts further up: images/apple/1, if the source is the folder images/.
         """
         if below in self.folders or value.split("/")[0] in self.folders:
-            return None  # the path begins here, and there is no such image
+            return None  # the path starts here, and there is no such image
         parts = value.split("/")
         for start in range(1, len(parts)):
             dropped, name = parts[start - 1], "/".join(parts[start:])

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, on a terminal only."""
+"""A counter for long work, shown on terminals only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 import time
 from types import TracebackType
 
-PATIENCE = 2.0  # seconds before anything is said
+PATIENCE = 2.0  # seconds before anything is shown
 
 
 class Progress:
-    """One line that counts, written over itself, and wiped at the end."""
+    """A line on standard error that counts and is erased at the end."""
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total = what, total
@@ -21,7 +21,7 @@ class Progress:
         return self
 
     def at(self, done: int) -> None:
-        """Say how many are done, five times a second at most."""
+        """Show how many are done, at most five times per second."""
         if done % 64 or time.monotonic() < self.next:
             return
         self.next = time.monotonic() + 0.2

@@ -1,4 +1,4 @@
-"""Every file below a folder, and what is passed over."""
+"""The files below a folder, and the entries that are skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latentmix.data.decoding.foreign import FOREIGN, ending_of, is_heif
 from latentmix.data.found import listed
 from latentmix.data.names import printable
 
-# What Pillow opens, but for formats that are no pictures or need another program.
+# Formats that Pillow opens, except those that are not pictures or need another program.
 EXTENSIONS = frozenset(
     f".{name}"
     for line in (
@@ -22,23 +22,23 @@ EXTENSIONS = frozenset(
     )
     for name in line.split()
 )
-# How images begin that people keep without a usual extension.
+# First bytes of images, to recognise those without a usual extension.
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
-# What other programs leave in folders: thumbnails of network drives, resource forks, recycle bins.
 PACKED = {".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".7z", ".rar"}
+# Leftovers of other programs: thumbnails of network drives, resource forks, recycle bins.
 STRANGERS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db"}
 
 
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """The entries below a folder.
 
     Arguments:
-        files: Files, sorted as paths are.
+        files: Files, sorted by path.
         hidden: Number of hidden files and folders.
-        broken: Links that lead to nothing, or to themselves.
-        strangers: Folders and files that other programs left.
-        bare: Folders with nothing in them.
+        broken: Links to nothing or to themselves.
+        strangers: Folders and files left by other programs.
+        bare: Empty folders.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Listing:
     bare: list[Path] = field(default_factory=list)
 
     def left_out(self, root: Path) -> list[str]:
-        """One sentence for each kind of thing that was passed over."""
+        """Return one sentence for each kind of entry that is skipped."""
         lines = []
         if self.broken:
             lines.append(f"{len(self.broken):,} links that lead nowhere: {_names(self.broken, root)}")
@@ -60,9 +60,9 @@ class Listing:
 
 
 def listing(folder: Path) -> Listing:
-    """Every file below a folder; links to folders are followed, but in no circle.
+    """List everything below a folder. Links to folders are followed, except in circles.
 
-    People gather classes from several places by such links.
+    People use such links to gather classes from several places.
     """
     found = Listing()
     _walk(folder, frozenset(), found)
@@ -70,14 +70,14 @@ def listing(folder: Path) -> Listing:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder that is neither hidden nor left by another program, sorted as paths are."""
+    """List the files below a folder that are neither hidden nor left by other programs, sorted by path."""
     return listing(folder).files
 
 
 def is_image(name: str, head: bytes = b"") -> bool:
-    """Whether a file is an image, by its extension or, if it has no known one, by its first 12 bytes.
+    """Return whether a file is an image, by its extension or, if that is unknown, by its first 12 bytes.
 
-    Pictures of formats that are not read are images too, so that decoding refuses them by name.
+    Unsupported picture formats count as images, so that decoding refuses them by name.
     """
     if (ending := ending_of(name)) in EXTENSIONS or ending in FOREIGN or is_heif(head):
         return True
@@ -85,7 +85,7 @@ def is_image(name: str, head: bytes = b"") -> bool:
 
 
 def is_image_file(file: Path) -> bool:
-    """As `is_image`, for a file on disk."""
+    """Return whether a file on disk is an image; see `is_image`."""
     if is_image(file.name):
         return True
     try:
@@ -96,7 +96,7 @@ def is_image_file(file: Path) -> bool:
 
 
 def others(names: Iterable[str]) -> list[str]:
-    """One sentence about files that are no images, by their extensions."""
+    """Describe files that are not images, by their extensions."""
     names = list(names)
     if not names:
         return []
@@ -112,7 +112,7 @@ def others(names: Iterable[str]) -> list[str]:
 
 
 def is_packed(name: str) -> bool:
-    """Whether a file is an archive, by its ending."""
+    """Return whether a file is an archive, by its extension."""
     return ending_of(name) in PACKED
 
 
