@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from latentmix.tables.table import Published
-from latentmix.tables.verdict import order, summary, verdict
+from latentmix.tables.verdict import direction, order, summary, verdict
 
 THEIRS = {"low": Published(10, 1, 3), "middle": Published(20, 1, 3), "high": Published(30, 1, 3)}
 
@@ -82,3 +82,10 @@ def test_summary(values: list[float]) -> None:
     assert found.mean == pytest.approx(np.mean(values))
     assert found.n == len(values)
     assert found.deviation == (pytest.approx(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def test_without_a_deviation_over_trainings_nothing_is_beyond_noise() -> None:
+    """A deviation needs two trainings: one that stands beside a single training is not borrowed."""
+    for other in (Published(2), Published(2, 0.5), Published(2, None, 3)):
+        assert direction(Published(1), other) == direction(other, Published(1)) == 0
+    assert direction(Published(1), Published(2, 1e-3, 3)) == -1

@@ -125,6 +125,11 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def device_of(name: str) -> str:
+    """Return the device with this name; "auto" takes the best one.
+
+    Raises:
+        ValueError: This machine has no such device.
+    """
     from latentmix.training.device import find_device
 
     return str(find_device(name))

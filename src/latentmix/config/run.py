@@ -106,6 +106,7 @@ class Run:
     out: str = ""
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the settings as nested dictionaries, as in config.yaml."""
         return dataclasses.asdict(self)
 
 

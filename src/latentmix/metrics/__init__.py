@@ -74,10 +74,10 @@ def metric(evaluate: Evaluate) -> Evaluate:
 
 
 def collapsed(score: Mapping[str, Any]) -> str | None:
-    """Why the model of a score counts as collapsed (`walks.variety`); None if it does not.
+    """Return why the model of a score counts as collapsed (`walks.variety`); None if it does not.
 
     Arguments:
-        score: As it is kept, with its protocol.
+        score: The stored score, with its protocol.
     """
     because = score.get("protocol", {}).get("collapsed_because")
     return None if because is None else str(because)
@@ -98,7 +98,7 @@ def missing_role(evaluate: Callable[..., Any], method: object) -> str | None:
 
 
 def key_of(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """The name under which a score is kept: the metric's, and every option that differs from its default.
+    """Return the name under which a score is kept: the metric, and all options that differ from defaults.
 
     >>> key_of("knn", {"k": 20, "temperature": 0.1}, {"k": 200, "temperature": 0.1})
     'knn.k=20'
@@ -127,13 +127,13 @@ def _versions() -> dict[str, str]:
 
 
 def versions() -> dict[str, object]:
-    """The versions of the libraries that compute scores, {name: version}."""
+    """Return the versions of the libraries that compute scores, {name: version}."""
     return dict(_versions())
 
 
 @dataclass
 class _Kept:
-    """What the metrics of one method share: codes, by the images that they are of, and a folder."""
+    """Values that the metrics of one method share: the codes of each set of images, and a folder."""
 
     codes: dict[Tensor, Tensor] = field(default_factory=dict)  # tensors are looked up by identity
     folder: Path | None = None
@@ -165,7 +165,7 @@ def evaluating(method: nn.Module, folder: Path | None = None) -> Iterator[None]:
 
 
 def folder_of(method: object) -> Path | None:
-    """The folder that the surrounding `evaluating` block names, None without one."""
+    """Return the folder of the surrounding `evaluating` block; None if it has none."""
     kept = vars(method).get("_kept")
     return kept.folder if kept is not None else None
 
@@ -212,7 +212,14 @@ def decode(method: Decodes, codes: Tensor) -> Tensor:
 
 
 def require_finite(x: Tensor, what: str) -> None:
-    """Raise ValueError if rows of x, shape (N, ...), hold NaN or infinity; `what` names them."""
+    """Check that x, shape (N, ...), is finite.
+
+    Arguments:
+        what: Name of the rows, for the message.
+
+    Raises:
+        ValueError: Some rows contain NaN or infinity.
+    """
     bad = int((~x.flatten(1).isfinite().all(1)).sum()) if len(x) else 0
     if bad:
         raise ValueError(

@@ -25,15 +25,15 @@ class EncoderDecoder(nn.Module):
         self.encoder, self.decoder, self.code_shape = encoder, decoder, code_shape
 
     def encode(self, x: Tensor) -> Tensor:
-        """h = f(x)."""
+        """Compute h = f(x)."""
         return self.encoder(x)
 
     def decode(self, h: Tensor) -> Tensor:
-        """x = g(h)."""
+        """Compute x = g(h)."""
         return self.decoder(h)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct: g(f(x))."""
+        """Compute the reconstruction g(f(x))."""
         return self.decoder(self.encoder(x))
 
 
@@ -54,30 +54,30 @@ class PublishedCritic(nn.Sequential):
 
 
 def treats_images_alone(critic: nn.Module) -> bool:
-    """Whether a critic declares that each of its logits depends on one image only."""
+    """Return whether a critic declares that each of its logits depends on one image only."""
     return isinstance(critic, Critic)
 
 
 class AutoencodingNetwork(Protocol):
-    """An architecture of which a method wants the autoencoder alone; `shape` is (C, H, W)."""
+    """An architecture that builds an autoencoder for images of a shape (C, H, W)."""
 
     def autoencoder(self, shape: tuple[int, int, int]) -> EncoderDecoder: ...
 
 
 class Network(AutoencodingNetwork, Protocol):
-    """An architecture of which a method wants autoencoder and critic."""
+    """An architecture that builds an autoencoder and a critic."""
 
     def critic(self, shape: tuple[int, int, int]) -> nn.Module: ...
 
 
 class ClassifyingNetwork(Protocol):
-    """An architecture of which a method wants the classifier, images (B, C, H, W) to logits (B, K)."""
+    """An architecture that builds a classifier, images (B, C, H, W) to logits (B, K)."""
 
     def classifier(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module: ...
 
 
 class GenerativeNetwork(Protocol):
-    """An architecture of which a method wants generator, (B, d_z) to images, and critic."""
+    """An architecture that builds a generator, (B, d_z) to images, and a critic."""
 
     def generator(self, shape: tuple[int, int, int], d_z: int) -> nn.Module: ...
 

@@ -35,11 +35,11 @@ class ClassifyingCritic(nn.Module):
         self.classifier = spectral_norm(head)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Real or fake: images (B, C, H, W) to logits (B,)."""
+        """Map images (B, C, H, W) to logits of being real, (B,)."""
         return self.adversary(x)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits of the attributes, (B, attributes)."""
+        """Map images (B, C, H, W) to logits of their attributes, (B, attributes)."""
         return self.classifier(self._features(x))
 
     def _features(self, x: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Conv:
 
 
 class MeanLogit(nn.Module):
-    """One logit a sample: the mean over all its outputs, (B, ...) to (B,)."""
+    """One logit per sample: the mean over all its outputs, (B, ...) to (B,)."""
 
     def forward(self, h: Tensor) -> Tensor:
         return h.flatten(1).mean(1)
@@ -149,5 +149,5 @@ def _initialise(model: nn.Module, variant: str) -> None:
 
 @torch.no_grad()
 def parameter_count(module: nn.Module) -> int:
-    """Trainable parameters."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -20,7 +20,7 @@ class FoldedStem(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) through all layers."""
+        """Apply all layers to images (B, C, H, W)."""
         stem, first, *rest = self
         if forms.compiled():
             h = pointwise(x, stem) if stem.in_channels == 1 else stem(x)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ class FoldedStem(nn.Sequential):
 
 
 def pointwise(x: Tensor, stem: nn.Conv2d) -> Tensor:
-    """stem(x) for a 1x1 convolution of a single map, which needs no sums: products that a compiler fuses."""
+    """Compute stem(x) for a 1x1 convolution of a single map as plain products, which a compiler fuses."""
     assert stem.bias is not None
     x = F.pad(x, [int(stem.padding[0])] * 4)
     return x * stem.weight.reshape(1, -1, 1, 1) + stem.bias.reshape(1, -1, 1, 1)

@@ -147,7 +147,7 @@ class Keep(nn.Module):
 
 
 class MeanHead(nn.Module):
-    """One logit of each image: a linear layer of the mean over places, maps (B, C, H, W) to (B,)."""
+    """One logit per image: a linear layer on the mean over positions, maps (B, C, H, W) to (B,)."""
 
     def __init__(self, width: int, norm: Norm) -> None:
         super().__init__()

@@ -80,7 +80,7 @@ class GanSmall:
 
 
 class Head(nn.Module):
-    """One logit of each image: a linear layer of all maps, (B, C, H, W) to (B,)."""
+    """One logit per image: a linear layer on all maps, (B, C, H, W) to (B,)."""
 
     def __init__(self, linear: nn.Module) -> None:
         super().__init__()

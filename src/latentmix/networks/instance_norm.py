@@ -1,4 +1,4 @@
-"""Instance norm and activation in one, fast on a processor where PyTorch's own norms are slow.
+"""Instance norm and activation as one operation, fast on processors, where PyTorch's norms are slow.
 
 With channels last and few channels, PyTorch's group norm and instance norm take longer than the convolutions
 beside them, in bfloat16 eight times as long. Written as sums over the places of a (B, places, C) view, norm
@@ -26,7 +26,7 @@ class InstanceNormLeakyReLU(nn.Module):
 
     Arguments:
         channels: Number of maps; `weight` (gain, from 1) and `bias` (from 0) have this shape.
-        slope: Of the leaky ReLU below zero; 0 is ReLU, 1 is the identity.
+        slope: Slope of the leaky ReLU below zero; 0 is ReLU, 1 is the identity.
 
     References:
         Ulyanov et al., "Instance normalization: the missing ingredient for fast stylization", 2016.
@@ -42,14 +42,14 @@ class InstanceNormLeakyReLU(nn.Module):
         return f"{len(self.weight)}, slope={self.slope}"
 
     def forward(self, x: Tensor, pool: bool = False) -> Tensor:
-        """Maps (B, C, H, W) to maps of the same shape and type; with `pool`, averaged over squares of 2x2."""
+        """Map (B, C, H, W) to the same shape and type; with `pool`, average over squares of 2x2."""
         return normed_activation(x, self.weight, self.bias, self.slope, pool)
 
 
 def normed_activation(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
-    """The fastest form of `reference` for this tensor; without weights the activation alone."""
+    """Compute `reference` in the fastest form for this tensor; without weights, the activation alone."""
     if forms.compiled() or forms.transformed():
         return reference(x, weight, bias, slope, pool)
     if norm_kernel.takes(x, weight):
@@ -67,7 +67,7 @@ def normed_activation(
 def reference(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
 ) -> Tensor:
-    """The same written out; on any device, under any transform, differentiable as often as one likes."""
+    """Compute norm, activation and pooling by plain operations, on any device and under any transform."""
     y = x
     if weight is not None and bias is not None:
         y = x.to(_wide(weight))
@@ -102,7 +102,7 @@ class _Compiled(torch.autograd.Function):
 def _differentiable(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool, upstream: Tensor
 ) -> list[Tensor | None]:
-    """Gradients with respect to x, weight and bias that can be differentiated again (create_graph)."""
+    """Compute gradients with respect to x, weight and bias that can be differentiated again."""
     y = reference(x, weight, bias, slope, pool)
     inputs = [x] if weight is None or bias is None else [x, weight, bias]
     wanted = [t for t in inputs if t.requires_grad]
@@ -144,15 +144,15 @@ class _Fused(torch.autograd.Function):
 
 
 def _wide(weight: Tensor) -> torch.dtype:
-    """The type that moments are computed in."""
+    """Return the type in which moments are computed."""
     return torch.promote_types(weight.dtype, torch.float32)
 
 
 def _places(x: Tensor) -> Tensor:
-    """(B, C, H, W) as (B, H W, C), contiguous; a view where channels are last in memory."""
+    """Reshape (B, C, H, W) to (B, H W, C), contiguous; a view if channels are last in memory."""
     return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def _maps(places: Tensor, shape: torch.Size) -> Tensor:
-    """(B, H W, C) back to (B, C, H, W), channels last."""
+    """Reshape (B, H W, C) back to (B, C, H, W), channels last."""
     return places.unflatten(1, shape[2:]).permute(0, 3, 1, 2)

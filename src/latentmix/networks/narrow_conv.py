@@ -1,6 +1,6 @@
 """3x3 convolutions to or from a single map: a matrix product and nine shifted sums.
 
-A processor's convolution works on sixteen maps at a time, so to compute one map costs as much as sixteen.
+On a processor, convolutions compute sixteen maps at a time, so a single map costs as much as sixteen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class NarrowConv2d(nn.Conv2d):
         super().__init__(c_in, c_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, c_in, H, W) to (B, c_out, H, W)."""
+        """Map (B, c_in, H, W) to (B, c_out, H, W)."""
         if self.out_channels > 1 or x.device.type != "cpu" or not forms.fast():
             return super().forward(x)
         y: Tensor = _ToOneMap.apply(*_cast(x, self.weight, self.bias))
@@ -29,23 +29,23 @@ class NarrowConv2d(nn.Conv2d):
 
 
 def from_one_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.conv2d(x, weight, bias, padding=1)`, whose gradient with respect to the one map x is the faster.
+    """Compute `F.conv2d(x, weight, bias, padding=1)` with a faster gradient with respect to the single map x.
 
-    A weight for two maps takes a map of ones as the second. Maps (B, 1, H, W) to (B, O, H, W).
+    If the weight has two input channels, the second map is all ones. Shapes (B, 1, H, W) to (B, O, H, W).
     """
     y: Tensor = _FromOneMap.apply(*_cast(x, weight, bias))
     return y
 
 
 def joined(x: Tensor, channels: int) -> Tensor:
-    """Maps x (B, C, H, W), and maps of ones up to the given number of channels; channels last."""
+    """Append maps of ones to x (B, C, H, W) up to the given number of channels; channels last."""
     if missing := channels - x.shape[1]:
         x = torch.cat([x, x.new_ones(()).expand(len(x), missing, *x.shape[2:])], 1)
     return x if forms.transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
 def shifted_sums(x: Tensor, weight: Tensor) -> Tensor:
-    """F.conv2d(x, weight, padding=1), weight (O, C, 3, 3), as nine products that are shifted and added."""
+    """Compute F.conv2d(x, weight, padding=1), weight (O, C, 3, 3), as the sum of nine shifted products."""
     images, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
     products = weight.permute(2, 3, 0, 1).reshape(-1, channels) @ rows.t()
@@ -89,14 +89,14 @@ class _FromOneMap(torch.autograd.Function):
 
 
 def _gradients(upstream: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
-    """Gradients of F.conv2d(x, weight, bias, padding=1) with respect to x, weight and bias."""
+    """Compute gradients of F.conv2d(x, weight, bias, padding=1) with respect to x, weight and bias."""
     sizes = [[len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1]
     found: tuple[Any, ...] = torch.ops.aten.convolution_backward(upstream, x, weight, *sizes, list(wanted))
     return found
 
 
 def _cast(*tensors: Tensor | None) -> list[Tensor | None]:
-    """What autocast would make of the inputs of a convolution."""
+    """Cast the inputs of a convolution as autocast would."""
     if not torch.is_autocast_enabled("cpu"):
         return list(tensors)
     dtype = torch.get_autocast_dtype("cpu")

@@ -31,7 +31,7 @@ FLAGS = (
 
 
 def takes(x: Tensor, weight: Tensor | None) -> bool:
-    """Whether the kernel is there and serves such tensors: x float32 or bfloat16, on a processor."""
+    """Return whether the kernel is available for such tensors: x float32 or bfloat16, on a processor."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
     fits = fits and (weight is None or (weight.dtype == torch.float32 and weight.is_contiguous()))
     allowed = forms.fast() and os.environ.get("LATENTMIX_KERNEL") != "0"
@@ -62,7 +62,7 @@ def gradients(
     moments: Tensor,
     upstream: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to x, and to weight and bias for each image, (2, B, C)."""
+    """Compute gradients with respect to x, and to weight and bias for each image, (2, B, C)."""
     upstream = upstream.to(x.dtype).contiguous(memory_format=torch.channels_last)
     on_x, on_weights = _maps(x, tuple(x.shape[2:])), _each_map(x, weight)
     _call(1, x, weight, bias, slope, pool, moments, on_x, upstream, on_weights)
@@ -99,7 +99,7 @@ def _call(
 
 @functools.cache
 def _function() -> Any:
-    """The compiled function, None where there is none; asked once in a process."""
+    """Return the compiled function, None if there is none; looked up once per process."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None or os.name != "posix":
         return None
@@ -119,7 +119,7 @@ def _function() -> Any:
 
 
 def _built(compiler: str) -> Path:
-    """The shared library for this source, compiler and processor; compiled if it is not in the cache."""
+    """Return the shared library for this source, compiler and processor; compile it if it is not cached."""
     mark = hashlib.sha256(f"{SOURCE.read_text()}{FLAGS}{compiler}{_processor()}".encode()).hexdigest()[:24]
     library = store.folder() / f"norm_kernel-{mark}.so"
     if library.exists():
@@ -138,7 +138,7 @@ def _built(compiler: str) -> Path:
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Describe the processor, on which -march=native depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -8,7 +8,7 @@ from latentmix.networks import forms
 
 
 class NearestUpsample(nn.Upsample):
-    """Each place of a map becomes a square of 2x2: `nn.Upsample(scale_factor=2)`.
+    """Each position of a map becomes a square of 2x2: `nn.Upsample(scale_factor=2)`.
 
     When compiled, `nn.Upsample` becomes a gather whose gradient is sorted and scattered, which takes a
     seventh of a training step on a GPU; as a broadcast, its gradient is a sum.
@@ -18,7 +18,7 @@ class NearestUpsample(nn.Upsample):
         super().__init__(scale_factor=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, H, W) to maps (B, C, 2 H, 2 W)."""
+        """Map (B, C, H, W) to (B, C, 2 H, 2 W)."""
         if not forms.compiled():
             return super().forward(x)
         batch, channels, height, width = x.shape

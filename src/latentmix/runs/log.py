@@ -53,6 +53,7 @@ class Log:
         self._file.seek(len(kept))
 
     def write(self, record: Mapping[str, Any]) -> None:
+        """Append a record."""
         text = json.dumps(record).encode()
         self._crc = zlib.crc32(text, self._crc)
         self._file.write(text[:-1] + _END + b'%08x"}\n' % self._crc)
@@ -64,6 +65,7 @@ class Log:
         return self._file.tell()
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

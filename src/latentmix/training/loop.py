@@ -48,7 +48,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Progress(Protocol):
-    """Receives news of a training, to print it or not."""
+    """Receives news of a training, to show or ignore it.
+
+    `start` is called once, `step` when a log record was written, `epoch` after each validation, and `say`
+    with any other message.
+    """
 
     def start(self, title: str, steps: int, done: int, batch_size: int) -> None: ...
 
@@ -104,7 +108,7 @@ def train(run: config.Run, progress: Progress | None = None) -> Path:
 
 
 def load(run: config.Run, runtime: Runtime) -> Data:
-    """The data of a run, on its device."""
+    """Load the data of a run onto its device."""
     return load_data(
         config.build("data", run.data),
         image_size=run.image_size,
@@ -239,7 +243,7 @@ class Trainer:
         return {name: every.get(name, 1) for name in names}
 
     def stepping(self, i: int) -> list[str]:
-        """The players that step on the i-th batch of an epoch."""
+        """List the players that step on the i-th batch of an epoch."""
         return [name for name, period in self.periods.items() if i % period == 0]
 
     def step(self, number: int, i: int) -> None:
@@ -252,7 +256,7 @@ class Trainer:
         self.count(number, losses, values)
 
     def part(self, number: int, i: int) -> Part:
-        """What a step is taken with."""
+        """Collect the arguments of step `number` of the run, the i-th of its epoch."""
         stepping = self.stepping(i)
         if len(set(self.periods.values())) > 1:  # with equal periods no player is ever frozen
             for name, parameters in self.players.items():
@@ -270,7 +274,7 @@ class Trainer:
         )
 
     def count(self, number: int, losses: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-        """Count what a step found."""
+        """Add the losses and values of a step to the record."""
         self.record.count(losses, values, number)
         if number == 0:
             self.state.first_losses = {name: float(loss.detach()) for name, loss in losses.items()}
