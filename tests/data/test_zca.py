@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmix.data.zca import Zca
+from latentmix.data.zca import Zca, contrast_normalised
 
 
 def images(n: int = 4000, seed: int = 0) -> Tensor:
@@ -81,3 +81,10 @@ def test_bad_input() -> None:
         Zca.fit(images(10), 0.0)  # ten images span nine directions
     with pytest.raises(ValueError, match="fitted to 60 pixels"):
         Zca.fit(images())(torch.zeros(2, 3, 5, 5))
+
+
+def test_contrast_normalisation_by_hand() -> None:
+    """Of 0, 1, 2, 3 the mean is 1.5 and the norm about it sqrt(5); an even image has no contrast."""
+    x = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]], [[[4.0, 4.0], [4.0, 4.0]]]], dtype=torch.float64)
+    expected = 55 * (torch.arange(4, dtype=torch.float64) - 1.5) / 5**0.5
+    torch.testing.assert_close(contrast_normalised(x).flatten(1), torch.stack([expected, 0 * expected]))
