@@ -46,12 +46,13 @@ def _learned(mixing: LearnedMixing) -> Walk:
     @torch.no_grad()
     def walked(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
         """m h1 + (1 - m) h2, m = mixing(h1, h2, 1 - t, n), with the same noise n at all positions."""
-        codes = []
+        codes, home = [], h1.device
+        h1, h2 = (h.to(next(mixing.parameters()).device) for h in (h1, h2))
         for share in (1 - t).tolist():
             generator = torch.Generator(h1.device).manual_seed(0)
             m = mixing(h1, h2, torch.full((len(h1),), share, dtype=h1.dtype, device=h1.device), generator)
             m = m.reshape(*m.shape, *[1] * (h1.ndim - 2))
             codes.append(m * h1 + (1 - m) * h2)
-        return torch.stack(codes, 1)
+        return torch.stack(codes, 1).to(home)
 
     return walked
