@@ -1,8 +1,7 @@
-"""Trials of `latentmix augment`: rare digits, held-out combinations of sprites, and shuffled labels.
+"""Three trials of `latentmix augment`: rare digits, a held-out combination of sprites, and shuffled labels.
 
 python benchmarks/augmentation.py mnist --data FOLDER --out OUT
 python benchmarks/augmentation.py sprites --out OUT
-python benchmarks/augmentation.py sizes --out OUT
 python benchmarks/augmentation.py shuffled
 """
 
@@ -22,7 +21,6 @@ from latentmix.apps.augment.pools import blends, limits, mixes
 from latentmix.data import Data, from_path, load
 from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import Sprites
-from latentmix.data.subset import hold_out, keep_images
 from latentmix.metrics.features.classifier import classifier
 
 MODEL: dict[str, Any] = {"batch_size": 32, "device": "cpu", "lr": 1e-3}
@@ -58,28 +56,6 @@ def sprites(out: Path, seeds: int) -> None:
     mixer = {"name": "bernoulli", "k": 2}
     model = {**MODEL, "method": method("amr", {"name": "mlp", "d_h": 16}, mixer=mixer), "steps": 1500}
     told(lm.augment(data, out, seeds=seeds, steps=200, model=model, per_class=500))
-
-
-def sizes(out: Path, seeds: int) -> None:
-    """Three sizes; no large sprite is in the lower right quarter. Masks can take x and y from two parents."""
-    data = load(Sprites(20_000), image_size=16)
-    splits = {}
-    for name in ("train", "valid", "test"):
-        split = getattr(data, name)
-        splits[name] = dataclasses.replace(
-            split, labels=split.factors[:, data.factor_names.index("scale")] // 2
-        )
-    data = dataclasses.replace(data, **splits, class_names=("small", "medium", "large"))
-    half = list(range(16, 32))
-    data = keep_images(hold_out(data, {"label": [2], "x": half, "y": half}), 4000, seed=0)
-    data = dataclasses.replace(data, valid=data.valid.take(slice(0, 1000)))
-    vae = {"name": "vae", "beta": 2.0, "network": {"name": "mlp", "d_h": 8}}
-    model = {**MODEL, "batch_size": 64, "method": vae, "steps": 2000}
-    told(
-        lm.augment(
-            data, out, seeds=seeds, steps=200, model=model, per_class=1000, mixer=lm.Bernoulli(p="unit")
-        )
-    )
 
 
 def shuffled(trials: int) -> None:
@@ -126,7 +102,7 @@ def told(outcome: Any) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("trial", choices=["mnist", "sprites", "sizes", "shuffled"])
+    parser.add_argument("trial", choices=["mnist", "sprites", "shuffled"])
     parser.add_argument("--data", type=Path, default=Path("mnist"))
     parser.add_argument("--out", type=Path, default=Path("runs/augmented"))
     parser.add_argument("--method", default="amr")
@@ -137,7 +113,5 @@ if __name__ == "__main__":
         mnist(words.data, words.out, words.method, words.seeds)
     elif words.trial == "sprites":
         sprites(words.out, words.seeds)
-    elif words.trial == "sizes":
-        sizes(words.out, words.seeds)
     else:
         shuffled(words.trials)

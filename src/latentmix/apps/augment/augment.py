@@ -24,7 +24,6 @@ from latentmix.data.given import as_numpy
 from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
 from latentmix.metrics.features.classifier import classifier
-from latentmix.mixing import Mixer
 from latentmix.pictures.tiles import picture
 
 SEEDS = 5
@@ -64,7 +63,6 @@ def augment(
     steps: int = 600,
     model: Mapping[str, Any] | None = None,
     per_class: int = 200,
-    mixer: Mixer | None = None,
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Train a mixing model on the training images, mix inside classes, and test whether it helps.
@@ -78,7 +76,6 @@ def augment(
         steps: Training steps of each classifier.
         model: Settings of the model's training, as for `lm.train`; AMR for 10 epochs by default.
         per_class: New images of each class.
-        mixer: How codes are mixed; by default as the method does it, or by mixup.
         say: Called with news.
 
     Raises:
@@ -104,7 +101,7 @@ def augment(
         settings = {"method": METHOD, "validate_every": LAST, **(model or {}), "seed": seed, "quiet": True}
         run = study.train(data=hidden, out=out / "models" / f"seed{seed}", **settings)
         with evaluating(run.method):
-            made = mixes(run.method, hidden, targets, per_class, features, known, mixer=mixer, seed=seed)
+            made = mixes(run.method, hidden, targets, per_class, features, known, seed=seed)
         pools.append({"mixes": made, "blends": blends(hidden, targets, per_class, seed=seed)})
         say(f"seed {seed}: {len(made)} mixes kept, dropped: {made.dropped}")
     outcome = judge(data, pools, judged, steps=steps, say=say)
