@@ -71,6 +71,11 @@ def examine(
             f"of the {size} samples in evaluation mode ({type(error).__name__}: {error}): run `eligible(x)` "
             "on inputs that it takes, or give check=False"
         ]
+    if INPUT in layers and conclusive:
+        notes += [
+            f"layer 'input' leaves {entry} unmixed: its batch is not in dimension {inputs.dim}, if it has one"
+            for entry in inputs.turned()
+        ]
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return conclusive

@@ -20,6 +20,7 @@ from latentmix.manifold.trial_run import (
     INPUT,
     Inputs,
     distance,
+    follows,
     length,
     run,
     take,
@@ -111,11 +112,11 @@ class Trial:
                 f"layer {name!r} holds {tuple(h.shape)} for {self.n} samples: its dimension {dim} is not the "
                 f"batch. {_advice(h, self.n, dim)}"
             )
-        expected = take(h, dim, self.order)
-        if distance([expected], [moved]) > self.tolerance * distance([h], [moved]) and not self.random:
+        if not follows(h, moved, dim, self.order, self.tolerance) and not self.random:
             raise Unfit(
                 f"layer {name!r} holds {tuple(h.shape)}, and its dimension {dim} does not follow the samples "
-                f"when they are put into another order, so it is not the batch. {_advice(h, self.n, dim)}"
+                "when they are put into another order: it is not the batch, or the network sorts its "
+                f"samples. {_advice(h, self.n, dim)}"
             )
 
     def whole(self, name: str, besides: Sequence[Tensor] = ()) -> bool | None:
@@ -190,10 +191,13 @@ class Trial:
         if a.shape != b.shape or not distance([a], [b]) > 0:
             return False
         allowed = self.tolerance * distance([a], [b])
+        along = [d for d in range(a.ndim) if a.shape[d] == self.n]  # behind time, it may be the second one
+        if any(distance([take(a, dim, self.order)], [b]) <= allowed for dim in along):
+            return True
         every = a  # where all samples are compared with all, two dimensions are the batch
-        for dim in (d for d in range(a.ndim) if a.shape[d] == self.n):
+        for dim in along:
             every = take(every, dim, self.order)
-        if every is not a and distance([every], [b]) <= allowed:
+        if len(along) > 1 and distance([every], [b]) <= allowed:
             return True
         for dim in {0, self.here.dim}:
             if length(a, dim) and a.shape[dim] % self.n == 0:

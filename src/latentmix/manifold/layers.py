@@ -113,7 +113,7 @@ def _whole_blocks(model: nn.Module, example: Any, dim: int) -> list[str]:
 def _can_be_mixed(trial: Trial, name: str) -> bool:
     try:
         trial.check_batch(name)
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter of states that `torch.vmap` does not give away
         return False
     masks = [t for _, t in trial.here.masks()]  # these are merged by `masks`, or the first pass warns of them
     return bool(trial.whole(name, besides=masks) and trial.matters(name))

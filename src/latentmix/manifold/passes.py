@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from latentmix.manifold.hooks import in_backward, replace_every, replace_first, tensors
+from latentmix.manifold.hooks import in_backward, is_real, replace_every, replace_first, tensors
 from latentmix.manifold.labels import Criterion, accuracy, check_target, mixed_loss
 from latentmix.manifold.masks import Merge
 from latentmix.manifold.trial_run import INPUT
@@ -264,14 +264,14 @@ class MixedPass:
 
         def mix(t: Tensor) -> Tensor:
             nonlocal found
-            if t.is_floating_point() and t.ndim > dim and t.shape[dim] == self._size:
+            if is_real(t) and (t.is_nested or (t.ndim > dim and t.shape[dim] == self._size)):
                 found = True
                 return self._mix_at(index, t)
             return t
 
         mixed = replace_every(value, mix)
         if not found:
-            real = [tuple(t.shape) for t in tensors(value) if t.is_floating_point()]
+            real = [tuple(t.shape) for t in tensors(value) if is_real(t)]
             raise ValueError(
                 f"layer 'input' holds {', '.join(map(str, real))} and nothing of the batch of {self._size} "
                 f"in dimension {dim}; see batch_dim"
@@ -283,6 +283,12 @@ class MixedPass:
 
     def _mix_at(self, index: int, h: Tensor) -> Tensor:
         dim, weights = self._owner.batch_dims[index], sent(self._weights[index], h.device)
+        if h.layout != torch.strided or h.is_nested:
+            kind, way = ("nested", "pad it") if h.is_nested else ("sparse", "make it dense")
+            raise ValueError(
+                f"layer {self._owner.layers[index]!r} holds a {kind} tensor, whose rows cannot be mixed: "
+                f"name a layer that holds a dense one, or {way} before"
+            )
         if h.ndim <= dim or h.shape[dim] != self._size:
             raise ValueError(
                 f"layer {self._owner.layers[index]!r} holds {tuple(h.shape)}, but the draw was for a batch "

@@ -11,9 +11,9 @@ from latentmix.manifold.trial_run import (
     INPUT,
     Inputs,
     distance,
+    follows,
     length,
     run,
-    take,
     undisturbed,
     without_zeros,
 )
@@ -37,9 +37,8 @@ def passed_in_training(model: nn.Module, layers: Sequence[str], inputs: Inputs) 
     def outputs(
         inputs: Inputs, forced: str | None = None, state: Tensor | None = None
     ) -> tuple[list[Tensor], Mapping[str, list[Tensor | None]]]:
-        buffers = {name: t.clone() for name, t in model.named_buffers()}  # norms move their statistics
-        found, held = run(model, layers, buffers | filled, inputs, forced, state)
-        return [t for t in found if n in (length(t, 0), length(t, inputs.dim))], held
+        found, held = run(model, layers, filled, inputs, forced, state)
+        return [t for t in found if n in t.shape], held
 
     try:
         with undisturbed(model, training=True):
@@ -94,6 +93,6 @@ def shuffled_in_training(
         h, other, dim = held[name][0], held_moved[name][0], dims.get(name, 0)
         if h is None or other is None or not length(h, dim) == length(other, dim) == n:
             continue
-        if distance([take(h, dim, order)], [other]) > 1e-3 * distance([h], [other]):
+        if not follows(h, other, dim, order, 1e-3):
             found.append(name)
     return found

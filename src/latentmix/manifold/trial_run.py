@@ -72,6 +72,14 @@ class Inputs(NamedTuple):
         """Of these the ones that cannot be mixed: integers, which are tokens, indices, labels or masks."""
         return [(name, t) for name, t in self.named() if not is_real(t)]
 
+    def turned(self) -> list[str]:
+        """Of all tensors of real numbers those with the batch's length in another dimension only."""
+        return [
+            f"{name.partition('.')[2]} {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}"
+            for name, t in named_tensors((self.args, dict(self.kwargs)))
+            if is_real(t) and not t.is_nested and not self.holds_batch(t) and self.size in t.shape
+        ]
+
     def masks(self) -> list[tuple[str, Tensor]]:
         """Of the named ones those that look like padding masks: by their name, or sequences of booleans."""
         return [
@@ -92,10 +100,13 @@ def run(
 ) -> tuple[list[Tensor], dict[str, list[Tensor | None]]]:
     """Outputs of real numbers, and what layers held at each call; `forced` is held at `state`.
 
+    Buffers and attributes of modules, which evaluation mode may move too, begin each run as they are.
+
     Arguments:
-        values: Weights and buffers in the place of the model's own.
+        values: Weights in the place of the model's own.
     """
     torch.manual_seed(seed)
+    values = {name: t.clone() for name, t in model.named_buffers()} | values
     held: dict[str, list[Tensor | None]] = {name: [] for name in layers}
 
     def look(name: str, value: Any) -> Any:
@@ -114,18 +125,32 @@ def run(
             after = model.get_submodule(name).register_forward_hook
             handles.append(after(lambda m, args, output, name=name: look(name, output)))
     try:
-        output = torch.func.functional_call(model, values, inputs.args, dict(inputs.kwargs))
+        with _as_it_was(model):
+            output = torch.func.functional_call(model, values, inputs.args, dict(inputs.kwargs))
     finally:
         for handle in handles:
             handle.remove()
     # A model with a loss and hidden states besides has its answer under this name.
     answer = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
     # Nor are the caches of a language model answers: of objects only what there is nothing else than.
-    real = [t for _, t in named_tensors(answer, objects=False) if t.is_floating_point()]
-    return real or [t for t in tensors(answer) if t.is_floating_point()], held
+    real = [t for _, t in named_tensors(answer, objects=False) if is_real(t)]
+    return real or [t for t in tensors(answer) if is_real(t)], held
 
 
-_PLAIN = (bool, int, float, str, type(None))
+_KEPT = (bool, int, float, str, type(None), Tensor)
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Afterwards, what modules keep in attributes is what it was: counters, and states from pass to pass."""
+    before = [(vars(m), {k: v for k, v in vars(m).items() if isinstance(v, _KEPT)}) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for attributes, values in before:
+            for name in [k for k, v in attributes.items() if isinstance(v, _KEPT) and k not in values]:
+                del attributes[name]
+            attributes.update(values)
 
 
 @contextmanager
@@ -134,11 +159,10 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
 
     A network that is in training mode already stays as it is: some of its modules may be frozen.
     """
-    # Also what modules count by themselves, such as steps, and the numbers that NumPy and Python draw.
-    plain = [
-        (module, {name: value for name, value in vars(module).items() if isinstance(value, _PLAIN)})
-        for module in model.modules()
-    ]
+    modes = [(module, module.training) for module in model.modules()]
+    own = {g for m in model.modules() for g in vars(m).values() if isinstance(g, torch.Generator)}
+    states = [(g, g.get_state()) for g in own]
+    # Also the numbers that NumPy and Python draw.
     drawn = random.getstate(), numpy.random.get_state()
     fast = torch.backends.mha.get_fastpath_enabled()
     devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
@@ -146,7 +170,7 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
     moves = [t for t in (*model.buffers(), *model.parameters()) if not t.requires_grad] if training else []
     kept = [t.detach().clone() for t in moves]
     try:
-        for module, _ in plain if not (training and model.training) else ():
+        for module, _ in modes if not (training and model.training) else ():
             module.training = training  # not by .eval(), which some modules take as a sign to change weights
         torch.backends.mha.set_fastpath_enabled(False)  # it would pass hooks by
         with torch.no_grad(), torch.random.fork_rng([d for d in devices if d is not None]):
@@ -157,8 +181,10 @@ def undisturbed(model: nn.Module, training: bool = False) -> Iterator[None]:
                 if not torch.equal(t, before):
                     t.copy_(before)
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, values in plain:
-            vars(module).update(values)
+        for module, mode in modes:
+            module.training = mode
+        for generator, drew in states:
+            generator.set_state(drew)
         random.setstate(drawn[0])
         numpy.random.set_state(drawn[1])
 
@@ -194,7 +220,25 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """The largest difference between tensors; infinite where their shapes differ."""
     if len(a) != len(b) or any(s.shape != t.shape for s, t in zip(a, b)):
         return float("inf")
-    return max(
-        (float((s.detach().double() - t.detach().double()).abs().max()) for s, t in zip(a, b) if s.numel()),
-        default=0.0,
-    )
+    return max((float((_wide(s) - _wide(t)).abs().max()) for s, t in zip(a, b) if s.numel()), default=0.0)
+
+
+def follows(h: Tensor, moved: Tensor, dim: int, order: Sequence[int], tolerance: float) -> bool:
+    """Whether a state follows the samples into another order.
+
+    Within a sample, places may come in a random order, as in ViLT.
+
+    Arguments:
+        h, moved: The state of the samples, and that of the samples in the other order.
+        dim: Dimension of the samples.
+        tolerance: Share of the difference of the two that counts as none.
+    """
+    expected, allowed = take(h, dim, order), tolerance * distance([h], [moved])
+    if distance([expected], [moved]) <= allowed or h.is_complex():
+        return distance([expected], [moved]) <= allowed
+    first, second = (t.movedim(dim, 0).reshape(len(order), -1).sort(1).values for t in (expected, moved))
+    return distance([first], [second]) <= allowed
+
+
+def _wide(t: Tensor) -> Tensor:
+    return t.detach().to(torch.complex128 if t.is_complex() else torch.float64)
