@@ -136,7 +136,7 @@ def test_an_interruption_of_a_metric_keeps_the_scores_before(tiny_run: Path, tmp
 
 def read_only() -> None:
     """Let no file of a run be written (root may write everywhere, so that permissions do not show it)."""
-    from latentmix.runs import atomic
+    from latentmix import atomic
 
     def refuse(contents: dict[Path, bytes]) -> None:
         raise PermissionError(13, "Permission denied", str(next(iter(contents))))

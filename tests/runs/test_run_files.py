@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from latentmix import config, runs
-from latentmix.runs import atomic, checkpoints
+from latentmix import atomic, config, runs
+from latentmix.runs import checkpoints
 from latentmix.runs.files import write_yaml
 from latentmix.scoring import data_of, evaluate
 from latentmix.training.device import commit_of
