@@ -31,10 +31,13 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
             words = (
                 f"best {100 - 100 * min(errors):.2f} %" if first is None else f"passed at {first:,} images"
             )
-            axis.plot(images, [100 * error for error in errors], f"C{number}.-", label=f"{name}, {words}")
+            millions, percent = [n / 1e6 for n in images], [100 * error for error in errors]
+            axis.plot(millions, percent, f"C{number}.-", label=f"{name}, {words}")
         axis.axhline(100 - 100 * goal, color=f"C{number}", linestyle=":")
-    axis.set(xlabel="training images seen", ylabel="error of the online probe, validation images, %")
+    axis.set(xlabel="million training images seen", ylabel="error of the online probe, validation images, %")
     axis.set_yscale("log")
+    for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        ticks("{x:g}")
     axis.legend()
     figure.savefig(path, dpi=100)
 
