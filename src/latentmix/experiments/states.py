@@ -15,7 +15,10 @@ LOGGED = {
     "amr-figure5": "2026-11-21: AMR with classes on faces (figure 5)",
     "amr-figure12": "2026-11-21: consistency on the spiral (figure 12 of AMR)",
     "amr-figure13": "2026-11-21: consistency on faces (figure 13 of AMR)",
+    "amr-record": "2026-11-26: the record, 2.4 million images",
     "comparison": "2026-11-21: AMR and what it is compared with, by every metric",
+    "manifold-curves": "2026-11-26: sixty epochs of a narrow network, CIFAR-10: where does mixing "
+    "take the lead?",
     "manifold-small": "2026-11-21: Manifold Mixup, supervised, CIFAR-10 in the small "
     "(tables 1, 3, 5, 7, figure 1)",
     "manifold-table4": "2026-11-21: Manifold Mixup with 100 labels, MNIST",
