@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +106,8 @@ def move(trainer: Trainer) -> None:
     trainer.players = trainer.method.players()
     trainer.optimisers = make_optimisers(trainer.method, 0.1)
     trainer.runtime.device = DEVICE
-    trainer.data = replace(trainer.data, train=trainer.data.train.to(DEVICE))
-    trainer.generator = None
+    trainer.batches.train = trainer.data.train.to(DEVICE)
+    trainer.batches.generator = None  # type: ignore[assignment]
 
 
 SMALL = {"name": "pre_act_res_net", "width": 2}

@@ -95,4 +95,5 @@ def test_it_is_left_alone_where_it_does_not_fit() -> None:
     for x in (torch.zeros(1, 1, 2, 2, dtype=torch.float64), torch.zeros(0, 1, 2, 2)):
         assert not norm_kernel.takes(x, None)
     assert not norm_kernel.takes(torch.zeros(1, 1, 2, 2), torch.ones(1, dtype=torch.float64))
+    assert not norm_kernel.takes(torch.zeros(1, 1, 2, 2), torch.ones(1, device="meta"))
     assert InstanceNormLeakyReLU(3)(torch.zeros(0, 3, 4, 4)).shape == (0, 3, 4, 4)

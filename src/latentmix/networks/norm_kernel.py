@@ -33,7 +33,9 @@ FLAGS = (
 def takes(x: Tensor, weight: Tensor | None) -> bool:
     """Return whether the kernel is available for such tensors: x float32 or bfloat16, on a processor."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
-    fits = fits and (weight is None or (weight.dtype == torch.float32 and weight.is_contiguous()))
+    if weight is not None:  # the kernel reads addresses, so a weight on another device would end the process
+        fits = fits and weight.device == x.device
+        fits = fits and weight.dtype == torch.float32 and weight.is_contiguous()
     allowed = forms.fast() and os.environ.get("LATENTMIX_KERNEL") != "0"
     return fits and allowed and _function() is not None
 
