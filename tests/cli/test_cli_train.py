@@ -114,7 +114,7 @@ def test_data_that_have_changed_since_are_noticed(pictures: Path, tmp_path: Path
         message = refusal(typed(*command, "epochs=2", cwd=tmp_path))
     finally:
         one.write_bytes(content)
-    assert "the data have changed since a was begun" in message
+    assert "the data have changed since a was started" in message
 
 
 @pytest.mark.parametrize(

@@ -321,7 +321,7 @@ def test_a_line_of_pixels_is_no_burden() -> None:
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"not an image at all", "no image"),
+        (b"not an image at all", "not an image format that Pillow knows"),
         (encoded(Image.new("RGB", (64, 64), "red"), "JPEG")[:300], "Truncated|truncated"),
         (
             encoded(Image.fromarray(np.random.RandomState(0).randint(0, 255, (64, 64), np.uint8)))[:900],

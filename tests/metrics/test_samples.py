@@ -220,7 +220,7 @@ def test_samples_are_rounded_to_the_levels_of_a_file() -> None:
     [
         (Source(lambda n, g: torch.full((n, 1, 4, 4), torch.nan)), {"n": 500}, "NaN or infinite"),
         (from_images(pictures(10, 0).images), {"n": 20}, "too few"),
-        (from_images(pictures(10, 0).images), {"n": 5}, "n=5 samples make no 10 splits"),
+        (from_images(pictures(10, 0).images), {"n": 5}, "n=5 samples are too few for 10 splits"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(method: Source, options: dict[str, int], message: str) -> None:

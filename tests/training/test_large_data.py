@@ -10,7 +10,7 @@ import torch
 
 from latentmix import config, training
 from latentmix.data import store
-from latentmix.training import loop
+from latentmix.training.batches import Batches
 from latentmix.training.streams import AHEAD
 
 
@@ -31,25 +31,25 @@ def test_batches_are_asked_for_two_steps_beforehand(
 ) -> None:
     in_memory = trained(tmp_path / "a", file)
     asked: list[list[int]] = []
-    real, drawn = store.read_ahead, loop.Trainer._images
-    batches: list[list[int]] = []
+    real, drawn = store.read_ahead, Batches._images
+    trained_on: list[list[int]] = []
 
     def read_ahead(array: np.ndarray, rows: list[int]) -> None:
         asked.append(list(rows))
         real(array, rows)
 
-    def images(self: loop.Trainer, rows: torch.Tensor, host: torch.Generator) -> torch.Tensor:
-        batches.append(rows.tolist())
+    def images(self: Batches, rows: torch.Tensor, host: torch.Generator) -> torch.Tensor:
+        trained_on.append(rows.tolist())
         return drawn(self, rows, host)
 
     monkeypatch.setattr(store, "LARGE", 1)
     monkeypatch.setattr(store, "read_ahead", read_ahead)
-    monkeypatch.setattr(loop.Trainer, "_images", images)
+    monkeypatch.setattr(Batches, "_images", images)
     on_disk = trained(tmp_path / "b", file)
     weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (in_memory, on_disk)]
     assert weights[0] == weights[1]
-    assert len(batches) == len(asked) == 2 * (77 // 16)  # 77 of 120 images are training images
-    assert asked[:-AHEAD] == batches[AHEAD:]
+    assert len(trained_on) == len(asked) == 2 * (77 // 16)  # 77 of 120 images are training images
+    assert asked[:-AHEAD] == trained_on[AHEAD:]
 
 
 def test_a_training_that_cannot_fit_leaves_no_folder(
