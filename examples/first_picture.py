@@ -43,4 +43,6 @@ def main(digits: str, clothes: str, out: str = "runs/first_picture") -> None:
 
 
 if __name__ == "__main__":
+    if not 3 <= len(sys.argv) <= 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
