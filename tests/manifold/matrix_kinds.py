@@ -407,7 +407,6 @@ CASES = [
         SEQUENCE,
         ["cross"],
         ["body.layers.0", "body.layers.1"],
-        compiled=False,
     ),
     Case(
         "early exits",
@@ -416,7 +415,6 @@ CASES = [
         ["stem", "blocks.0"],
         NO_STACK,
         answer=lambda out: torch.cat(out, 1),
-        compiled=False,
         wrong={"blocks.1": "passed by"},
     ),
     Case(
@@ -425,7 +423,6 @@ CASES = [
         ROW,
         ["stem"],
         NO_STACK,
-        compiled=False,
         wrong={"body": "not the batch"},
     ),
     Case(
@@ -434,7 +431,6 @@ CASES = [
         real((5, 3, 6, 6)),
         ["rnn"],
         NO_STACK,
-        compiled=False,
         wrong={"cnn": "not the batch"},
     ),
     Case(
@@ -443,7 +439,6 @@ CASES = [
         ROW,
         ["stem"],
         NO_STACK,
-        compiled=False,
         wrong={"block": "ran 3 times"},
     ),
 ]

@@ -31,7 +31,6 @@ class Case:
         answer: From what the network returns to (B, ...) numbers.
         batch_dim: As for `ManifoldMixup`.
         quick: Whether it is compiled and trained by two ranks in each run of the tests; the others are slow.
-        compiled: Whether it was traced by `torch.compile` at all.
         wrong: Layers that must be refused, or warned of, and the reason, a regular expression.
     """
 
@@ -44,7 +43,6 @@ class Case:
     answer: Callable[[Any], Tensor] = field(default=lambda out: out)
     batch_dim: Any = 0
     quick: bool = False
-    compiled: bool = True
     wrong: dict[str, str] = field(default_factory=dict)
 
 
