@@ -104,8 +104,8 @@ metrics.features
 metrics.walks metrics.factors metrics.fit metrics.features.kept
 metrics
 methods
-methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding methods.gan_losses
-methods.classifying
+methods.classifier methods.learned_mixing methods.adversarial methods.autoencoding
+methods.classifying methods.gan_losses
 methods.__init__ methods.roles methods.portions
 manifold
 manifold.huggingface manifold.lightning manifold.timm manifold.keras manifold.rows

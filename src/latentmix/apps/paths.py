@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latentmix.methods.learned_mixing import LearnedMixing
+from latentmix.methods.portions import device_of
 from latentmix.mixing import crossover, lerp, slerp
 
 Walk = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,7 +48,7 @@ def _learned(mixing: LearnedMixing) -> Walk:
     def walked(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
         """m h1 + (1 - m) h2, m = mixing(h1, h2, 1 - t, n), with the same noise n at all positions."""
         codes, home = [], h1.device
-        h1, h2 = (h.to(next(mixing.parameters()).device) for h in (h1, h2))
+        h1, h2 = (h.to(device_of(mixing)) for h in (h1, h2))
         for share in (1 - t).tolist():
             generator = torch.Generator(h1.device).manual_seed(0)
             m = mixing(h1, h2, torch.full((len(h1),), share, dtype=h1.dtype, device=h1.device), generator)

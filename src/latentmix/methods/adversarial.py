@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentmix.methods.gan_losses import at_least_float32
 from latentmix.networks import PublishedCritic, forms, treats_images_alone
 from latentmix.networks.spectral_norm import advance
 
@@ -78,12 +79,12 @@ def duel(
     if one_pass is None:
         one_pass = treats_images_alone(critic) and not forms.transformed()
     if not (one_pass and both_step and torch.is_grad_enabled()):
-        s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
+        s_real, *s_fakes = at_least_float32(critic(images)).split(sizes)
         fool = [F.softplus(-s).mean() for s in s_fakes]
         return Duel(fool, _judge(s_real, s_fakes))
 
     images = images.detach().requires_grad_()
-    s_real, *s_fakes = _at_least_float32(critic(images)).split(sizes)
+    s_real, *s_fakes = at_least_float32(critic(images)).split(sizes)
     bounded = [s + (s.clamp_min(LOWEST) - s).detach() for s in s_fakes]  # the gradient of s everywhere
     judge = _judge(s_real, bounded)
     *g_critic, g_images = torch.autograd.grad(judge, [*parameters, images])
@@ -109,15 +110,11 @@ def in_passes(
         Logits of `fooling`, of `real`, and of `fakes`; those of `fakes` carry no gradient to the autoencoder.
     """
     with torch.set_grad_enabled(torch.is_grad_enabled() and any(x.requires_grad for x in fooling)):
-        s_fool = [_at_least_float32(critic(x)) for x in fooling]
+        s_fool = [at_least_float32(critic(x)) for x in fooling]
     for _ in range(discarded):
         advance(critic)
-    s_real = _at_least_float32(critic(real))
-    return s_fool, s_real, [_at_least_float32(critic(x.detach())) for x in fakes]
-
-
-def _at_least_float32(s: Tensor) -> Tensor:
-    return s.to(torch.promote_types(s.dtype, torch.float32))
+    s_real = at_least_float32(critic(real))
+    return s_fool, s_real, [at_least_float32(critic(x.detach())) for x in fakes]
 
 
 def _judge(s_real: Tensor, s_fakes: list[Tensor]) -> Tensor:

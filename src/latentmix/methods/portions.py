@@ -21,12 +21,15 @@ _known: weakref.WeakKeyDictionary[object, dict[object, int]] = weakref.WeakKeyDi
 
 @torch.no_grad()
 def in_portions(method: object, half: Half, x: Tensor) -> Tensor:
-    """method.half(x), computed for a few rows at a time and put together where x lies.
+    """Compute method.half(x) for a few rows at a time, without gradients.
 
     Arguments:
         method: In evaluation mode. Rows are moved to where its parameters lie.
         half: What it does: "encode" or "decode", or "realism" of methods with a critic.
-        x: Images or codes, (N, ...), N of 1 or more.
+        x: Images (N, C, H, W) or codes (N, ...), N of 1 or more.
+
+    Returns:
+        What `half` returns for all rows, (N, ...), on the device of x.
     """
     f = cast("Callable[[Tensor], Tensor]", getattr(method, half))
     device, count = device_of(method), at_once(method, half, x)
@@ -34,8 +37,8 @@ def in_portions(method: object, half: Half, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def at_once(method: object, half: str, x: Tensor) -> int:
-    """How many rows of x, (N, ...), a method computes at a time where no gradient is needed: 1 to 500.
+def at_once(method: object, half: Half | Literal["posterior"], x: Tensor) -> int:
+    """Return how many rows of x, (N, ...), a method computes at a time without gradients: 1 to 500.
 
     A single row is computed first, and the largest tensor that goes into or out of a layer is what an image
     takes. So the number follows from the network and the size of its images, and neither from the precision
