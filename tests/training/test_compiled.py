@@ -90,7 +90,7 @@ def test_a_compiler_that_fails_is_left_out_with_one_line() -> None:
     ((losses, _),) = taken([part])
     taken([replace(part, batch=batch(torch.float32))])
     assert len(said) == 1
-    assert said[0].startswith("the networks are not compiled, and is slower for it: ")
+    assert said[0].startswith("the networks are not compiled, and are slower for it: ")
     assert "no compiler here" in said[0]
     expected, _ = step(plain, batch(torch.float32), make_optimisers(plain, 1e-3))
     for name, loss in expected.items():  # nothing was drawn twice

@@ -207,9 +207,8 @@ class MixedPass:
             return mask  # one mask for all
         if mask.shape[0] != self._size:
             raise ValueError(f"masks: {name!r} has shape {tuple(mask.shape)}, for a batch of {self._size}")
-        done = sent(
-            self._merged[name, id(module)], mask.device
-        )  # the other samples' layers are still to come
+        # The other samples' layers are still to come.
+        done = sent(self._merged[name, id(module)], mask.device)
         merged, itself = mask, torch.arange(self._size, device=mask.device)
         for partners in self._mix_on(mask.device).partners[1:]:
             merged = merge(merged, mask[torch.where(done, partners, itself)])

@@ -224,13 +224,14 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
 
 
 def follows(h: Tensor, moved: Tensor, dim: int, order: Sequence[int], tolerance: float) -> bool:
-    """Whether a state follows the samples into another order.
+    """Return whether a state follows the samples into another order.
 
-    Within a sample, places may come in a random order, as in ViLT.
+    Within a sample, places may come in a random order, as in ViLT: then sorted values are compared.
 
     Arguments:
-        h, moved: The state of the samples, and that of the samples in the other order.
+        h, moved: The state of the samples, and that of the samples in the other order, both (..., n, ...).
         dim: Dimension of the samples.
+        order: The other order, a permutation of n.
         tolerance: Share of the difference of the two that counts as none.
     """
     expected, allowed = take(h, dim, order), tolerance * distance([h], [moved])

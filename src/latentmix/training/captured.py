@@ -80,7 +80,7 @@ class Captured:
             except RuntimeError as error:
                 if not self.compiled.gave_up(error):
                     raise
-                self.say(f"the networks are not compiled, and is slower for it: {_line(error)}")
+                self.say(f"the networks are not compiled, and are slower for it: {_line(error)}")
             if generator is not None and state is not None:
                 generator.set_state(state)
             return part.take()
