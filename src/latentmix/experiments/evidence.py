@@ -118,11 +118,25 @@ def page(results: Path = RESULTS) -> str:
         lines += [f"## {title}", "", HEAD, f"|{'---|' * 6}"]
         for claim in claims:
             found = findings[claim]
-            command = f"`latentmix reproduce {claim.table}`" if claim.table else ""
-            words = [claim.place, claim.text, f"**{found.verdict}**", found.budget, found.evidence, command]
+            words = [
+                claim.place,
+                claim.text,
+                f"**{found.verdict}**",
+                found.budget,
+                found.evidence,
+                _command(claim),
+            ]
             lines.append(f"| {' | '.join(words)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _command(claim: Claim) -> str:
+    """Return the command that tests a claim; `reproduce` takes the scale "short" if none is named."""
+    if not claim.table:
+        return ""
+    scale = "" if "short" in table(claim.table).scales else " --scale paper"
+    return f"`latentmix reproduce {claim.table}{scale}`"
 
 
 COUNTED: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "open": "are open"}
