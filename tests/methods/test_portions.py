@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
-from latentmix import runs
-from latentmix.methods import portions
+from latentmix import config, runs
+from latentmix.apps.augment.arms import correct
+from latentmix.apps.refine import refine
+from latentmix.data import Data, Split
+from latentmix.methods import Method, portions
+from latentmix.methods.attribute_vectors import edit
 from latentmix.methods.autoencoding import AutoencoderMethod
-from latentmix.methods.portions import at_once, in_portions
+from latentmix.methods.portions import at_once, in_portions, in_recomputed_portions
+from latentmix.metrics import disentanglement, on_spiral
+from latentmix.metrics.attribute_mixes import agreement
+from latentmix.metrics.classification import predictions
+from latentmix.metrics.features.classifier import Classifier
+from latentmix.metrics.spread import codes_of
 from latentmix.reports.exhibit import exhibit
 from latentmix.scoring import data_of, evaluate
+from latentmix.training.device import Runtime
+from latentmix.training.loop import Silent, Trainer
 from latentmix.training.samples import walks
 
 LAYER = 16 * 4 * 4 * 4  # bytes of 16 maps of 4 x 4, the largest layer of `Wide`
@@ -115,3 +130,148 @@ def test_report_metrics_and_pictures_keep_the_bound(
     assert not failures
     assert 2 <= max(sizes) <= 5
     assert len(sizes) > 100
+
+
+SHAPE, ROWS = (1, 16, 16), 12
+
+
+def made(name: str, **options: object) -> Method:
+    torch.manual_seed(0)
+    spec = config.resolve({"method": {"name": name, **options}}).method
+    return config.build("method", spec, shape=SHAPE, num_classes=3, num_attributes=3).eval()
+
+
+def some(rows: int = ROWS) -> Split:
+    g = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (rows, *SHAPE), generator=g).byte()
+    attributes = torch.randint(2, (rows, 3), generator=g).byte()
+    return Split(images, torch.arange(rows) % 3, attributes, torch.randint(3, (rows, 2), generator=g))
+
+
+def validated(folder: Path) -> list[float]:
+    """What the loop measures of validation images by a GAN and by a VAE."""
+    data = Data("some", some(), some(), some(), ("a", "b", "c"), (), "0" * 64)
+    found = []
+    for name in ("gan", "vae"):
+        run = config.resolve(
+            {"method": name, "data": "digits", "epochs": 1, "batch_size": 4, "out": str(folder)}
+        )
+        trainer = Trainer(run, data, Runtime("cpu", "fp32"), Silent(), method=made(name))
+        values = trainer.evaluate(data.valid)
+        values.pop("logit_fake", None)  # each batch is compared with as many samples, from the same z
+        values.pop("active_units", None)  # of a batch
+        found += list(values.values())
+    return found
+
+
+def refined(folder: Path) -> list[Tensor]:
+    method = made("amr", network={"name": "conv", "width": 4}).double()
+    found = refine(method, some().pixels().double(), 4)
+    return [found.codes, *found.method.state_dict().values(), torch.tensor(found.errors)]
+
+
+def answers(folder: Path) -> Tensor:
+    torch.manual_seed(0)
+    return correct(Classifier(1, 3).eval(), some(64))
+
+
+def factor_codes(folder: Path) -> Tensor:
+    return torch.from_numpy(disentanglement._encoded(made("amr").encode, some(), 0)[0])  # type: ignore[operator]
+
+
+def points(folder: Path) -> list[Tensor]:
+    torch.manual_seed(0)
+    spec = config.resolve({"method": {"name": "amr", "network": {"name": "mlp", "d_h": 2}}}).method
+    method = config.build("method", spec, shape=(2, 1, 1)).eval()
+    return list(on_spiral.points_and_codes(method, ROWS))
+
+
+def asked_mixes(folder: Path) -> list[float]:
+    split = some()
+    assert split.attributes is not None
+    x, y = split.pixels().unflatten(0, (-1, 2)), split.attributes.float().unflatten(0, (-1, 2))
+    return list(agreement(made("amr_classes"), x, y).values())  # type: ignore[arg-type]
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "validation images, in the loop": validated,
+    "pictures that a model is fitted to": refined,
+    "samples of a GAN": lambda _: made("gan").sample(ROWS, torch.Generator().manual_seed(0)),  # type: ignore[operator]
+    "logits of a classifier": lambda _: predictions(made("classifier"), some())[0],  # type: ignore[arg-type]
+    "codes of a bottleneck": lambda _: codes_of(made("classifier", network={"name": "bottleneck"}), some()),
+    "edited images": lambda _: edit(made("amr"), some().pixels(), torch.ones(made("amr").code_shape)),  # type: ignore[arg-type]
+    "classified images of an arm": answers,
+    "codes of factors": factor_codes,
+    "points of the spiral": points,
+    "mixes for attributes": asked_mixes,
+}
+
+
+@contextmanager
+def rows_seen() -> Iterator[list[int]]:
+    """The number of rows that each layer takes, until the block ends."""
+    seen: list[int] = []
+
+    def look(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        seen.extend(len(x) for x in inputs if isinstance(x, Tensor))
+
+    hook = register_module_forward_hook(look)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_layer_sees_more_rows_than_fit(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = PLACES[place](tmp_path)
+    monkeypatch.setattr(portions, "BYTES", 1)
+    with rows_seen() as seen:
+        apart = PLACES[place](tmp_path)
+    assert seen
+    assert max(seen) == 1
+    torch.testing.assert_close(apart, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7])
+def test_gradients_over_portions_are_those_of_one_pass(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = made("amr", network={"name": "conv", "width": 4}).double()
+    h = torch.randn(ROWS, *method.code_shape, dtype=torch.float64, requires_grad=True)  # type: ignore[arg-type]
+    wanted = torch.randn(ROWS, *SHAPE, dtype=torch.float64)
+    inputs = [h, *method.autoencoder.decoder.parameters()]  # type: ignore[union-attr]
+
+    def gradients(images: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad((images - wanted).square().mean(), inputs)
+
+    whole = gradients(method.decode(h))  # type: ignore[operator]
+    at_once(method, "decode", h.detach())
+    layer = next(iter(portions._known[method].values()))
+    monkeypatch.setattr(portions, "BYTES", rows * portions.KEPT * layer)
+    with rows_seen() as seen:
+        apart = gradients(in_recomputed_portions(method, "decode", h))
+    assert max(seen) == rows
+    assert seen.count(rows) >= 2 * math.floor(ROWS / rows), "each portion is computed twice"
+    torch.testing.assert_close(apart, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_autograd_keeps_at_most_the_multiple_of_the_largest_layer_that_portions_assume() -> None:
+    for network in ("conv", "residual", "acai", "burgess", "gaia"):
+        shape = (3, 64, 64)
+        spec = config.resolve({"method": {"name": "autoencoder", "network": network}}).method
+        method = config.build("method", spec, shape=shape).eval()
+        h = torch.zeros(1, *method.code_shape, requires_grad=True)
+        known = {p.untyped_storage().data_ptr() for p in method.parameters()}
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor, known=known, kept=kept) -> Tensor:  # type: ignore[no-untyped-def]
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            images = method.decode(h)
+        assert images.requires_grad
+        assert sum(kept.values()) <= portions.KEPT * portions._largest_layer(method.decode, h.detach())

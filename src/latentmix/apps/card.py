@@ -15,6 +15,7 @@ import latentmix
 from latentmix.apps.traced import code_shape
 from latentmix.config import catalogue
 from latentmix.data import Data
+from latentmix.methods.portions import device_of, in_portions
 from latentmix.pictures import figures
 from latentmix.reports.exhibit import choose
 from latentmix.runs import checkpoints
@@ -105,12 +106,10 @@ def write(run: OpenRun, data: Data, folder: Path, name: str) -> None:
 
     again = open_run(folder)
     x = torch.cat([x1, x2])
-    with torch.no_grad():
-        device = next(run.method.parameters()).device
-        h = again.method.encode(x)
-        same = torch.equal(h, run.method.encode(x.to(device)).cpu()) if device.type == "cpu" else True
-        if not same or not bool(again.method.decode(h).isfinite().all()):
-            raise ValueError(f"{folder} does not compute what {run.folder} computes")
+    h = in_portions(again.method, "encode", x)
+    same = device_of(run.method).type != "cpu" or torch.equal(h, in_portions(run.method, "encode", x))
+    if not same or not bool(in_portions(again.method, "decode", h).isfinite().all()):
+        raise ValueError(f"{folder} does not compute what {run.folder} computes")
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:

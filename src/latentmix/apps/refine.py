@@ -8,13 +8,14 @@ these codes held fixed. The mixes that follow are those of the tuned decoder.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from latentmix.apps.own_pictures import distance
-from latentmix.metrics import device_of
+from latentmix.methods.portions import device_of, in_portions, in_recomputed_portions
 from latentmix.metrics.fit import descend
 
 CODE_RATE, DECODER_RATE = 0.05, 3e-4  # Adam's; codes are measured by their own deviation
@@ -54,9 +55,8 @@ def refine(method: Any, x: Tensor, steps: int) -> Refined:
         raise ValueError(f"refine={steps}: takes at least 1 step")
     tuned = copy.deepcopy(method).requires_grad_(False)
     x = x.to(device_of(tuned))
-    with torch.no_grad():
-        encoded = tuned.encode(x)
-    if not tuned.decode(encoded.clone().requires_grad_()).requires_grad:
+    encoded = in_portions(tuned, "encode", x)
+    if not tuned.decode(encoded[:1].clone().requires_grad_()).requires_grad:
         raise ValueError("the decoder gives no gradients (ONNX files do not), so it cannot be refined")
     first = _error(tuned, encoded, x)
     codes = _fit(tuned, encoded.clone(), x, steps)
@@ -72,7 +72,7 @@ def _fit(method: Any, h: Tensor, x: Tensor, steps: int) -> Tensor:
     least = torch.full((len(x),), torch.inf, device=x.device)
 
     def loss() -> Tensor:
-        errors = (method.decode(h) - x).square().flatten(1).mean(1)
+        errors = (in_recomputed_portions(method, "decode", h) - x).square().flatten(1).mean(1)
         better = errors < least
         least.copy_(torch.where(better, errors.detach(), least))
         best[better] = h.detach()[better]
@@ -85,15 +85,14 @@ def _fit(method: Any, h: Tensor, x: Tensor, steps: int) -> Tensor:
 def _tune(method: Any, codes: Tensor, x: Tensor, steps: int) -> None:
     method.requires_grad_(True)
     parameters = list(method.parameters())
-    error = (method.decode(codes) - x).square().mean()
-    moved = torch.autograd.grad(error, parameters, allow_unused=True)
+    moved = torch.autograd.grad(method.decode(codes[:1]).sum(), parameters, allow_unused=True)
     decoder = [p for p, gradient in zip(parameters, moved) if gradient is not None]
     optimiser = torch.optim.Adam(decoder, lr=DECODER_RATE)
-    best, least = [p.detach().clone() for p in decoder], error.item()
+    best, least = [p.detach().clone() for p in decoder], math.inf
 
     def loss() -> Tensor:
         nonlocal best, least
-        error = (method.decode(codes) - x).square().mean()
+        error = (in_recomputed_portions(method, "decode", codes) - x).square().mean()
         if error.item() < least:
             best, least = [p.detach().clone() for p in decoder], error.item()
         return error
@@ -105,6 +104,5 @@ def _tune(method: Any, codes: Tensor, x: Tensor, steps: int) -> None:
     method.requires_grad_(False)
 
 
-@torch.no_grad()
 def _error(method: Any, codes: Tensor, x: Tensor) -> float:
-    return float(distance(method.decode(codes).clamp(-1, 1), x).mean())
+    return float(distance(in_portions(method, "decode", codes).clamp(-1, 1), x).mean())

@@ -8,12 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from latentmix.methods import Batch, Losses, Method, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.learned_mixing import LearnedMixing
-from latentmix.methods.portions import in_portions
+from latentmix.methods.portions import in_portions, recomputed
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
@@ -153,9 +152,7 @@ class AMRPretrained(Method):
 
     def _each(self, half: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Encode or decode; large images one at a time, so that memory holds the graph of one of them."""
-        if not self.apart:
-            return half(x)
-        return torch.cat([checkpoint(half, row, use_reentrant=False) for row in x.split(1)])
+        return recomputed(half, x, 1 if self.apart else len(x))
 
 
 def _parameters(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
 
 
@@ -77,11 +78,11 @@ def differences(codes: Tensor, attributes: Tensor) -> Tensor:
     return class_means(codes, attributes) - class_means(codes, 1 - attributes.cpu().double())
 
 
-@torch.no_grad()
 def edit(method: Autoencodes, x: Tensor, vector: Tensor, amount: float | Tensor = 1.0) -> Tensor:
-    """Move images along an attribute: g(f(x) + amount v).
+    """Move images along an attribute: g(f(x) + amount v), without gradients and in portions that fit memory.
 
     Arguments:
+        method: In evaluation mode.
         x: Images (B, C, H, W) in [-1, 1].
         vector: The vector of one attribute, of the shape of a code.
         amount: Multiple of the vector to add: a number, or one for each image, shape (B,). GAIA's figures use
@@ -90,11 +91,11 @@ def edit(method: Autoencodes, x: Tensor, vector: Tensor, amount: float | Tensor 
     Raises:
         ValueError: The vector does not have the shape of this method's codes.
     """
-    h = method.encode(x)
+    h = in_portions(method, "encode", x)
     if vector.shape != h.shape[1:]:
         raise ValueError(f"codes have shape {tuple(h.shape[1:])}, the vector {tuple(vector.shape)}")
     steps = torch.as_tensor(amount, dtype=h.dtype, device=h.device)
-    return method.decode(h + steps.reshape(-1, *[1] * vector.ndim) * vector.to(h))
+    return in_portions(method, "decode", h + steps.reshape(-1, *[1] * vector.ndim) * vector.to(h))
 
 
 def _checked(codes: Tensor, attributes: Tensor) -> Tensor:

@@ -26,10 +26,9 @@ from latentmix.methods.gan_losses import (
     refuse_places,
     split_at,
 )
+from latentmix.methods.portions import in_portions
 from latentmix.networks import GenerativeNetwork, treats_images_alone
 from latentmix.networks.gan_small import GanSmall
-
-PART = 500  # number of samples generated at a time
 
 
 class GAN(Method):
@@ -165,7 +164,7 @@ class GAN(Method):
         z = torch.randn(n, *self.code_shape, generator=generator, device=drawn_on).to(device)
         training = network.training
         network.eval()
-        images = torch.cat([network(part) for part in z.split(PART)])
+        images = in_portions(self, "decode", z)
         network.train(training)
         return images
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from latentmix.data import Data, Split
 from latentmix.methods.amr_classes import AMRClasses, reachable
+from latentmix.methods.portions import in_portions
 from latentmix.metrics import Count, Score, device_of, metric
 
 
@@ -42,7 +43,7 @@ def mixes_to(method: AMRClasses, parents: Tensor, attributes: Tensor, wanted: Te
     h = method.encode(parents.to(device))
     h1, h2 = (code[None].expand(n, *code.shape) for code in h)
     y1, y2 = (a.to(device, h.dtype)[None].expand(n, -1) for a in attributes)
-    return method.decode(method.mix_to(h1, h2, wanted.to(device, h.dtype), y1, y2)).cpu()
+    return in_portions(method, "decode", method.mix_to(h1, h2, wanted.to(device, h.dtype), y1, y2)).cpu()
 
 
 @torch.no_grad()
@@ -52,7 +53,6 @@ def agreement(method: AMRClasses, x: Tensor, y: Tensor) -> dict[str, float]:
     Raises:
         ValueError: No pair differs in an attribute.
     """
-    device = device_of(method)
     found, asked, right, known = 0, 0, 0, 0
     for parents, attributes in zip(x, y):
         differ = attributes[0] != attributes[1]
@@ -60,7 +60,7 @@ def agreement(method: AMRClasses, x: Tensor, y: Tensor) -> dict[str, float]:
             continue
         wanted = reachable(attributes[0], attributes[1])
         mixes = mixes_to(method, parents, attributes, wanted)
-        told, real = (method.critic.classify(images.to(device)).cpu() > 0 for images in (mixes, parents))
+        told, real = (in_portions(method.critic, "classify", images) > 0 for images in (mixes, parents))
         found += int((told == (wanted > 0.5))[:, differ].sum())
         asked += len(wanted) * int(differ.sum())
         right += int((real == (attributes > 0.5))[:, differ].sum())

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentmix.data import Data, Split
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Classifies
-from latentmix.metrics import Score, device_of, metric, require_finite
+from latentmix.metrics import Score, metric, require_finite
 
 
 @metric
@@ -79,9 +80,8 @@ def measures(logits: Tensor, y: Tensor, *, bins: int = 15) -> dict[str, float]:
 def predictions(method: Classifies, split: Split) -> tuple[Tensor, Tensor]:
     """Logits (N, K) and labels (N,) of a split with labels, on the CPU."""
     assert split.labels is not None
-    device = device_of(method)
     rows = torch.arange(len(split), device=split.images.device).split(split.at_once)
-    logits = torch.cat([method.classify(split.pixels(i).to(device)).float().cpu() for i in rows])
+    logits = torch.cat([in_portions(method, "classify", split.pixels(i)).float().cpu() for i in rows])
     return logits, split.labels.cpu()
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from latentmix.data import Data, Split
 from latentmix.data.sources import sprites
+from latentmix.methods.portions import rows_at_once
 from latentmix.methods.roles import Encodes
 from latentmix.metrics import Score, encode, metric, require_finite
 from latentmix.metrics.factors import votes as _votes
@@ -354,7 +355,8 @@ def _encoded(
 ) -> tuple[Array, NDArray[np.int64], np.random.Generator]:
     images, _ = labelled(data, seed)
     factors, _ = varying(_columns(images))
-    parts = torch.arange(len(images), device=images.images.device).split(500)
+    count = rows_at_once(encode, images.pixels(slice(0, 1)))
+    parts = torch.arange(len(images), device=images.images.device).split(count)
     codes = torch.cat([encode(images.pixels(part)).flatten(1).float().cpu() for part in parts])
     require_finite(codes, "codes")
     return codes.numpy(), factors, np.random.default_rng(seed)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.data.sources import spiral
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes
 from latentmix.metrics import Count, Score, device_of, metric
 from latentmix.metrics.walks.mixes import mixer_of
@@ -39,9 +40,9 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000)
     if data.source != "spiral":
         raise ValueError("on_spiral needs data=spiral")
     x, h, h_mix = points_and_codes(method, n, seed)
-    x_mix, rebuilt = method.decode(h_mix), method.decode(h)
+    x_mix, rebuilt = in_portions(method, "decode", h_mix), in_portions(method, "decode", h)
     away = spiral.distance(x_mix)
-    again = (method.encode(x_mix) - h_mix).norm(dim=1).mean() / h.std(0).norm()
+    again = (in_portions(method, "encode", x_mix) - h_mix).norm(dim=1).mean() / h.std(0).norm()
     blends = Mixup()(x, torch.Generator().manual_seed(1000 + seed))(x)
     values = {
         "mixes_on_spiral": _share(x_mix),
@@ -60,7 +61,7 @@ def points_and_codes(method: Autoencodes, n: int, seed: int = 0) -> tuple[Tensor
     """New points (n, 2, 1, 1), their codes, and codes mixed as the method mixes them."""
     generator = torch.Generator().manual_seed(1000 + seed)
     x = spiral.draw(n, generator=generator).to(device_of(method))
-    h = method.encode(x)
+    h = in_portions(method, "encode", x)
     return x, h, mixer_of(method, "own")(h, generator)(h)
 
 

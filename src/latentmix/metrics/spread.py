@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from latentmix.data import Data, Split
 from latentmix.methods.classifier import Classifier
+from latentmix.methods.portions import rows_at_once
 from latentmix.methods.roles import Encodes
 from latentmix.metrics import Score, device_of, encode, metric
 
@@ -49,8 +50,13 @@ def codes_of(method: nn.Module, split: Split) -> Tensor:
             "with method.network=bottleneck"
         )
     device = device_of(method)
-    rows = torch.arange(len(split), device=split.images.device).split(1000)
-    return torch.cat([narrow(method.prepare(split.pixels(r).to(device))).cpu() for r in rows])  # type: ignore[operator]
+
+    def codes(index: Tensor | slice) -> Tensor:
+        return narrow(method.prepare(split.pixels(index).to(device)))  # type: ignore[operator,no-any-return]
+
+    count = rows_at_once(lambda _: codes(slice(0, 1)), split.images[:1])
+    rows = torch.arange(len(split), device=split.images.device).split(count)
+    return torch.cat([codes(part).cpu() for part in rows])
 
 
 def spread_ratio(codes: Tensor, labels: Tensor) -> float:

@@ -25,6 +25,7 @@ from latentmix import config, runs
 from latentmix.data import Data, Split
 from latentmix.data import load as load_data
 from latentmix.methods import Batch, Method
+from latentmix.methods.portions import rows_at_once
 from latentmix.runs import checkpoints
 from latentmix.training.batches import Batches
 from latentmix.training.captured import Captured, can_be_captured
@@ -307,18 +308,24 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> dict[str, float]:
-        """Return the values that the method measures on a split, averaged over its images."""
+        """Return the values that the method measures on a split, averaged over its images.
+
+        Images are measured in portions that fit the memory (`latentmix.methods.portions`).
+        """
         self.method.eval()
+        first = split.take(slice(0, 1))
+        count = rows_at_once(lambda _: self._measure(first), first.images)
         sums: dict[str, Tensor] = {}
-        for rows in torch.arange(len(split), device=self.runtime.device).split(split.at_once):
-            few = split.take(rows)
-            x = few.pixels().contiguous(memory_format=torch.channels_last)
-            with self.runtime.autocast():
-                found = self.method.validate(Batch(x, few.labels, few.attributes, factors=few.factors))
-            for key, value in found.items():
+        for rows in torch.arange(len(split), device=self.runtime.device).split(count):
+            for key, value in self._measure(split.take(rows)).items():
                 share = value.double().mean() * len(rows)
                 sums[key] = sums[key] + share if key in sums else share
         return {key: value.item() / len(split) for key, value in sums.items()}
+
+    def _measure(self, few: Split) -> dict[str, Tensor]:
+        x = few.pixels().contiguous(memory_format=torch.channels_last)
+        with self.runtime.autocast():
+            return self.method.validate(Batch(x, few.labels, few.attributes, factors=few.factors))
 
     def _log(self, kind: str, epoch: int, values: dict[str, float]) -> None:
         self.record.write(kind, epoch, self.state, self.run.batch_size, values)

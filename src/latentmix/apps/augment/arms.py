@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from latentmix.apps.augment.pools import Pool
 from latentmix.data import Data, Split
+from latentmix.methods.portions import rows_at_once
 from latentmix.metrics.features.classifier import Classifier
 from latentmix.metrics.fit import fit
 
@@ -130,6 +131,6 @@ def moved(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
 def correct(net: Classifier, split: Split) -> Tensor:
     """Which images of a split are classified correctly: shape (N,), float64."""
     assert split.labels is not None
-    rows = torch.arange(len(split)).split(1000)
+    rows = torch.arange(len(split)).split(rows_at_once(net, split.pixels(slice(0, 1))))
     found = torch.cat([net(split.pixels(part)).argmax(1) for part in rows])
     return (found == split.labels).double()

@@ -10,8 +10,9 @@ import torch
 
 from latentmix import runs
 from latentmix.experiments.amr import reproduction_table1
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
-from latentmix.metrics import decode, device_of
+from latentmix.metrics import decode
 from latentmix.mixing.paths import crossover, lerp
 from latentmix.pictures.figures import evaluating
 from latentmix.pictures.tiles import Label, Tile, sheet, store
@@ -33,7 +34,7 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
         x = test.pixels(choose(test, 2 * PAIRS, 0))
         x1, x2 = x[:PAIRS], x[PAIRS:]
         with evaluating(method):
-            h1, h2 = (method.encode(images.to(device_of(method))) for images in (x1, x2))
+            h1, h2 = (in_portions(method, "encode", images) for images in (x1, x2))
             mixes = PATHS[name.partition(": ")[2]](h1, h2, torch.tensor(SHARES))
             decoded = decode(method, mixes.flatten(0, 1)).unflatten(0, (PAIRS, len(SHARES)))
         for first, images, last in zip(x1, decoded, x2):
