@@ -37,6 +37,14 @@ def test_each_kind_of_score_is_there_and_right(arrays: dict[str, np.ndarray]) ->
     assert found["disentanglement.fast=true"]["discrete_mig_fast"] > 0.2  # type: ignore[operator]
 
 
+def test_classes_may_be_a_column_of_a_data_frame_or_one_hot(arrays: dict[str, np.ndarray]) -> None:
+    h, y = arrays["codes"], arrays["labels"]
+    expected = lm.score(h, y, metrics="knn")["knn"]["values"]
+    text = np.array([f"class {label}" for label in y], dtype=object)
+    for labels in (text, np.eye(int(y.max()) + 1)[y], y.astype(object)):
+        assert lm.score(h, labels, metrics="knn")["knn"]["values"] == expected
+
+
 def test_codes_without_labels_get_what_needs_none(arrays: dict[str, np.ndarray]) -> None:
     assert list(lm.score(arrays["codes"])) == ["rank"]
     words = np.array(["a", "b", "c"])[arrays["labels"]]

@@ -79,3 +79,9 @@ def test_codes_that_are_all_the_same_form_no_clusters(code):
     h = torch.full((60, 4), code)
     with pytest.raises(ValueError, match="all the same"):
         clusters.accuracy(h, torch.arange(60) % 3)
+
+
+def test_codes_may_be_turned_round_and_classes_may_be_text():
+    codes, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    plain = clusters.accuracy(codes[::-1].copy(), y[::-1].copy())
+    assert clusters.accuracy(codes[::-1], np.array(["cat", "hen", "ox"])[y][::-1]) == plain

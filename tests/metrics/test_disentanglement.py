@@ -197,6 +197,7 @@ def test_evaluate_names_its_protocol(toy_method):
         (noise(100, 3), draw_factors(90), "100 codes but 90"),
         (noise(100, 3), np.zeros((100, 4)), "0 of the given ones"),
         (noise(100, 3), draw_factors(100) + 0.5, "whole numbers"),
+        (noise(100, 3), np.array([["a", "b"]] * 100), "whole numbers"),
         (noise(10, 3), draw_factors(10), "too few"),
         (noise(100, 3) * np.nan, draw_factors(100), "NaN"),
     ],
@@ -263,3 +264,15 @@ def test_shared_codes_belong_to_their_images(toy_method):
 def test_codes_may_be_turned_round():
     y = draw_factors(300)
     assert factors.mig(y[:, ::-1], y)["discrete_mig"] == pytest.approx(factors.mig(y, y)["discrete_mig"])
+
+
+@pytest.mark.parametrize("score", [factors.sap, factors.dci, factors.modularity])
+def test_a_factor_that_the_fitted_samples_do_not_show_is_named(score):
+    y = np.stack([np.arange(60) % 3, np.arange(60) == 5], 1)
+    with pytest.raises(ValueError, match="factor 1 has one value in all 40 samples"):
+        score(noise(60, 3), y, seed=0)
+
+
+def test_explicitness_is_undefined_without_two_classes_to_test_on():
+    y = np.stack([np.arange(60) % 3, np.arange(60) == 0], 1)
+    assert np.isnan(factors.modularity(noise(60, 3), y, seed=0)["explicitness_score_test"])

@@ -183,3 +183,9 @@ def test_feature_network_needs_classes(toy_data, toy_method):
     toy_data.train.labels.zero_()
     with pytest.raises(ValueError, match="two classes"):
         frechet.evaluate(toy_method, toy_data)
+
+
+@pytest.mark.parametrize("score", [frechet.frechet, frechet.kernel, frechet.precision_recall])
+def test_features_may_be_views_with_negative_strides(score):
+    x, y = np.random.default_rng(0).normal(size=(2, 60, 4))
+    assert score(x[::-1], y[:, ::-1]) == score(x[::-1].copy(), y[:, ::-1].copy())

@@ -82,6 +82,15 @@ def test_constant_units_do_no_harm():
     assert (h[:, 2] == 0).all()
 
 
+@pytest.mark.parametrize(("level", "count"), [(37.123, 1000), (-63.49973678588867, 49425)])
+def test_a_constant_unit_whose_mean_is_rounded_is_not_blown_up(level, count):
+    h, other = torch.full((count, 1), level), torch.full((1, 1), 1.01 * level)
+    assert (h.mean(0) != h[0]).all(), "the mean of equal numbers is rounded"
+    probe.standardise(h, other)
+    assert h.abs().max() < 1e-4
+    assert other.item() == pytest.approx(0.01 * level, rel=1e-2)
+
+
 def test_online_probe_is_reported_where_there_is_one(toy_data, toy_method):
     toy_method.probe = nn.Linear(16, 3)
     values = probe.evaluate(toy_method, toy_data).values

@@ -204,6 +204,11 @@ def test_neighbours_by_cosine_ignore_scale_turns_and_names_of_classes(seed, scal
     assert knn.accuracy(h, renamed[y], h_test, renamed[y_test], k=9, temperature=0.1) == plain
 
 
+def test_neighbours_among_whole_numbers():
+    codes, labels = torch.tensor([[0, 2], [3, 0]]), torch.tensor([4, 9])
+    assert knn.accuracy(codes, labels, 5 * codes, labels, k=1, temperature=0.1) == 1
+
+
 @pytest.mark.parametrize("where", ["codes", "test codes"])
 def test_neighbours_refuse_nan(where):
     h, h_test = torch.randn(20, 3), torch.randn(10, 3)

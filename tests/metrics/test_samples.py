@@ -17,6 +17,7 @@ from latentmix.methods import Method
 from latentmix.methods.roles import Samples
 from latentmix.metrics import samples
 from latentmix.metrics.features.classifier import Features
+from latentmix.metrics.features.statistics import statistics
 from latentmix.metrics.frechet import class_score, frechet
 
 CLASSES = 4
@@ -231,3 +232,13 @@ def test_what_cannot_be_scored_is_refused(method: Source, options: dict[str, int
 def test_a_method_without_samples_is_refused() -> None:
     with pytest.raises(ValueError, match=r"samples needs a method that draws samples .* has no sample"):
         samples.evaluate(Method(), DATA)  # type: ignore[arg-type]
+
+
+def test_variety_is_undefined_where_real_images_repeat() -> None:
+    torch.manual_seed(0)
+    p = torch.softmax(torch.randn(200, 3), 1)
+    real = statistics(torch.randn(20, 4).repeat_interleave(10, 0), p, 2)
+    varied = samples.variety(real, statistics(torch.randn(200, 4), p, 2))
+    assert math.isnan(varied["variety_nearest"])
+    assert varied["variety"] == pytest.approx(1, abs=0.3)
+    assert samples.collapse(varied) == {"collapsed": False}

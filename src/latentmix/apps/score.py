@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from latentmix import config
 from latentmix.config import catalogue
 from latentmix.data import Data, Split
+from latentmix.data.decoding.labels import as_column
 from latentmix.metrics import evaluating, key_of, missing_role
 from latentmix.metrics.rank import lidar
 from latentmix.reports.scores import Scores
@@ -50,7 +51,7 @@ def score(
 
     Arguments:
         codes: Shape (N, D) or (N, ...), at least 20.
-        labels: Classes, whole numbers or text, shape (N,).
+        labels: Classes, whole numbers or text, shape (N,) or (N, 1), or one-hot (N, C).
         factors: What generated the images, whole numbers, shape (N, F).
         pairs: Codes with the same number are views of one image, shape (N,); for LiDAR.
         metrics: Names and options, as NAME.option=value; by default all that apply.
@@ -142,14 +143,9 @@ def _table(codes: ArrayLike) -> Tensor:
 def _labels(labels: ArrayLike | None, count: int) -> Tensor | None:
     if labels is None:
         return None
-    array = np.asarray(labels)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    array = as_column(np.asarray(labels))
     if array.shape != (count,):
         raise ValueError(f"labels of shape {array.shape} do not fit {count} codes; they must be ({count},)")
-    if array.dtype.kind == "f" and not (array == np.floor(array)).all():
-        raise ValueError("labels must be whole numbers or text, and these have fractions or NaN")
-    if array.dtype.kind not in "biufUS":
-        raise ValueError(f"labels are of type {array.dtype}; they must be whole numbers or text")
     names, index, sizes = np.unique(array, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise ValueError("labels hold one class; metrics of labels need two or more")

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.checkpoint import checkpoint
 
 Half = Literal["encode", "decode", "realism", "classify"]
@@ -104,8 +105,10 @@ def _largest_layer(f: Callable[[Tensor], object], row: Tensor) -> int:
     """Bytes of the largest tensor that any layer takes or gives for one row, as if in single precision."""
     sizes, seen = [row.numel()], False
 
-    def look(module: nn.Module, inputs: object, output: object) -> None:
+    def look(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         nonlocal seen
+        if isinstance(module, ParametrizationList) or (inputs and isinstance(inputs[0], nn.Parameter)):
+            return  # it computes a weight, of which there is one for all rows
         seen |= next(module.parameters(recurse=False), None) is not None
         sizes.extend(_sizes((inputs, output)))
 

@@ -40,7 +40,7 @@ def evaluate(method: AMRClasses, data: Data, *, seed: int = 0, n: Count = 200) -
 def mixes_to(method: AMRClasses, parents: Tensor, attributes: Tensor, wanted: Tensor) -> Tensor:
     """Decode one pair's mixes towards each wanted vector, units from the likelier parent: (N, C, H, W)."""
     device, n = device_of(method), len(wanted)
-    h = method.encode(parents.to(device))
+    h = in_portions(method, "encode", parents.to(device))
     h1, h2 = (code[None].expand(n, *code.shape) for code in h)
     y1, y2 = (a.to(device, h.dtype)[None].expand(n, -1) for a in attributes)
     return in_portions(method, "decode", method.mix_to(h1, h2, wanted.to(device, h.dtype), y1, y2)).cpu()

@@ -62,14 +62,15 @@ def accuracy(
 
     Arguments:
         codes: Shape (N, D) or (N, ...).
-        labels: Class of each, shape (N,).
+        labels: Class of each, numbers or text, shape (N,).
         restarts: Random starts of k-means.
 
     Raises:
         ValueError: One class, fewer than 4 samples a class on average, or values that are not finite.
     """
-    h = torch.as_tensor(codes).detach().cpu().float().flatten(1)
-    y = np.unique(torch.as_tensor(labels).cpu().numpy(), return_inverse=True)[1]
+    array = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else np.asarray(codes)
+    h = torch.from_numpy(np.ascontiguousarray(array, np.float32)).flatten(1)
+    y = np.unique(labels.cpu() if isinstance(labels, Tensor) else labels, return_inverse=True)[1]
     classes = len(np.unique(y))
     if len(h) != len(y):
         raise ValueError(f"{len(h)} codes but {len(y)} labels")

@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -249,14 +250,15 @@ def _explicitness(
     from sklearn.metrics import roc_auc_score
 
     mean, deviation = h.mean(0), h.std(0)
-    deviation[deviation == 0] = 1
+    deviation[np.ptp(h, axis=0) == 0] = 1  # the deviation of equal numbers is mere rounding
     h, h_test = (h - mean) / deviation, (h_test - mean) / deviation
     classifier = LogisticRegression(max_iter=1000).fit(h, y)
 
     def area(x: Array, true: NDArray[np.int64]) -> float:
         p = classifier.predict_proba(x)
         both = [i for i, c in enumerate(classifier.classes_) if 0 < (true == c).sum() < len(true)]
-        return float(np.mean([roc_auc_score(true == classifier.classes_[i], p[:, i]) for i in both]))
+        areas = [roc_auc_score(true == classifier.classes_[i], p[:, i]) for i in both]
+        return float(np.mean(areas)) if areas else math.nan
 
     return area(h, y), area(h_test, y_test)
 
@@ -295,10 +297,19 @@ def _mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> Array:
 def _halves(
     codes: ArrayLike, factors: ArrayLike, seed: int
 ) -> tuple[Array, NDArray[np.int64], Array, NDArray[np.int64]]:
-    """Two thirds of the samples to train on and one to test on, at random."""
+    """Two thirds of the samples to train on and one to test on, at random.
+
+    Raises:
+        ValueError: A factor does not vary among those to train on.
+    """
     h, y = _checked(codes, factors)
     order = np.random.default_rng(seed).permutation(len(h))
     train, test = np.split(order, [len(h) * 2 // 3])
+    if (constant := np.flatnonzero(np.ptp(y[train], axis=0) == 0)).size:
+        raise ValueError(
+            f"varying factor {constant[0]} has one value in all {len(train)} samples that scores are fitted "
+            "to; leave it out, or give more samples with other values of it"
+        )
     return h[train], y[train], h[test], y[test]
 
 

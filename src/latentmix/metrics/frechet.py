@@ -273,7 +273,7 @@ def class_score(p: Tensor) -> float:
 
 def _pair(real: Any, fake: Any) -> tuple[Array, Array]:
     a, b = (
-        np.asarray(x.detach().cpu().double() if isinstance(x, Tensor) else x, np.float64)
+        np.ascontiguousarray(x.detach().cpu().double() if isinstance(x, Tensor) else x, np.float64)
         for x in (real, fake)
     )
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:

@@ -66,6 +66,7 @@ def accuracy(
         raise ValueError(f"k={k} neighbours cannot be found among {len(codes)} training codes")
     if not temperature > 0:
         raise ValueError(f"temperature={temperature}: must be above 0")
+    codes, test_codes = (h if h.is_floating_point() else h.float() for h in (codes, test_codes))
     known = F.normalize(codes, dim=1)
     classes = int(max(labels.max(), test_labels.max())) + 1
     correct = 0

@@ -116,10 +116,10 @@ def labelled_codes(method: Encodes, data: Data) -> list[tuple[Tensor, Tensor]]:
 def standardise(train: Tensor, *others: Tensor) -> None:
     """Shift and scale codes in place, unit by unit, to zero mean and unit deviation of the first ones.
 
-    Units that do not vary are only shifted.
+    Units that do not vary, beyond the rounding of their type, are only shifted.
     """
     mean, std = train.mean(0), train.std(0, correction=0)
-    std[std <= 1e-12 * mean.abs().clamp_min(1)] = 1
+    std[std <= 8 * torch.finfo(train.dtype).eps * mean.abs()] = 1
     for h in (train, *others):
         h.sub_(mean).div_(std)
 

@@ -141,6 +141,8 @@ def describe_samples(
 def variety(real: Statistics, fake: Statistics) -> dict[str, float]:
     """How much samples vary, each number as a ratio to that of as many real images: 1 is as it should be.
 
+    A ratio is NaN where real images do not vary: for example, most of them are stored twice.
+
     Returns:
         `variety`: root of the total variance of the features, 0 if all samples are alike. `variety_nearest`:
         median distance of a sample to the nearest other one, 0 if few images are repeated again and again.
@@ -158,16 +160,18 @@ def variety(real: Statistics, fake: Statistics) -> dict[str, float]:
     def classes(x: Statistics) -> float:
         return float(torch.special.entr(x.classes).sum().exp())
 
-    return {
-        "variety": spread(fake) / spread(real),
-        "variety_nearest": nearest(fake) / nearest(real),
-        "variety_classes": classes(fake) / classes(real),
-    }
+    measures = {"variety": spread, "variety_nearest": nearest, "variety_classes": classes}
+    usual = {name: of(real) for name, of in measures.items()}
+    return {name: of(fake) / usual[name] if usual[name] > 0 else math.nan for name, of in measures.items()}
 
 
 def collapse(varied: dict[str, float]) -> dict[str, object]:
-    """What the protocol says of collapse: "collapsed", and "collapsed_because" where it is true."""
-    low = [f"{name} {value:.2f}" for name, value in varied.items() if not value >= LEAST]
+    """What the protocol says of collapse: "collapsed", and "collapsed_because" where it is true.
+
+    Arguments:
+        varied: {name: ratio} as `variety` gives them; an undefined one, NaN, tells nothing.
+    """
+    low = [f"{name} {value:.2f}" for name, value in varied.items() if value < LEAST]
     if not low:
         return {"collapsed": False}
     why = f"samples vary too little: {', '.join(low)}; real images have 1, and {LEAST} is the least"

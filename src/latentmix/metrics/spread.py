@@ -52,7 +52,7 @@ def codes_of(method: nn.Module, split: Split) -> Tensor:
     device = device_of(method)
 
     def codes(index: Tensor | slice) -> Tensor:
-        return narrow(method.prepare(split.pixels(index).to(device)))  # type: ignore[operator,no-any-return]
+        return narrow(method.prepare(split.pixels(index).to(device)))  # type: ignore[operator]
 
     count = rows_at_once(lambda _: codes(slice(0, 1)), split.images[:1])
     rows = torch.arange(len(split), device=split.images.device).split(count)

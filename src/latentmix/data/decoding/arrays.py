@@ -1,4 +1,4 @@
-"""Arrays of images and labels by their names, read as streams, to decoded splits."""
+"""Decoding of named arrays, such as `x_train` and `y_train`, to splits; large ones are read as streams."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ class Array:
     """An array that is read in pieces.
 
     Arguments:
-        open: A stream of its bytes, row by row.
-        held: The array itself, where it is in memory.
+        shape: Its shape, the rows first.
+        dtype: Its type.
+        open: Opens a stream of its bytes, row by row.
+        held: The array itself if it is in memory; then `open` is not used.
     """
 
     shape: tuple[int, ...]
@@ -47,7 +49,11 @@ class Array:
     held: NDArray | None = None
 
     def rows(self) -> Iterator[NDArray]:
-        """The array in pieces of some rows each, everything checked that the stream can check at its end."""
+        """Yield the array in pieces of about 8 MB of rows; the stream is read to its end, and so verified.
+
+        Raises:
+            EOFError: The stream is too short.
+        """
         each = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, BLOCK // max(1, each))
         if self.held is not None:
@@ -61,10 +67,10 @@ class Array:
             stream.read(1)  # the checksum of a compressed stream is compared at its end
 
     def whole(self) -> NDArray:
-        """All of it.
+        """Return the complete array.
 
         Raises:
-            ValueError: More than labels can be.
+            ValueError: It takes more than 256 MB, which is too much for labels.
         """
         if math.prod(self.shape) * self.dtype.itemsize > SMALL:
             raise ValueError(f"labels of shape {self.shape} are too large")
@@ -73,17 +79,27 @@ class Array:
 
 
 def in_memory(array: NDArray) -> Array:
-    """An array that is in memory already."""
+    """Describe an array that is in memory already."""
     return Array(array.shape, array.dtype, io.BytesIO, array)
 
 
 def decode_arrays(
     arrays: Mapping[str, Array], image_size: int, *, class_names: Sequence[str] | None = None
 ) -> Decoded:
-    """Images and labels by the names of their arrays: `images` and `labels`, `x_train`, `test_labels`, ...
+    """Decode images and labels that are found by the names of their arrays.
+
+    Names such as `images` and `labels`, `x_train` and `y_train`, or `test_images` are understood; what is not
+    used is listed in `Decoded.found`.
+
+    Arguments:
+        arrays: {name: array}.
+        image_size: Side of the decoded images, in pixels.
+        class_names: Names of classes 0, 1, ...; if None, those of an array called `class_names`,
+            `label_names` or `names`, if it names every class.
 
     Raises:
-        ValueError: No images, arrays of shapes or types that are none, labels that do not fit.
+        ValueError: No array of images, images or labels of another shape or type, or labels that do not fit
+            the images or the class names.
     """
     roles = {name: _role(name) for name in arrays}
     images = _by_split(roles, "images", IMAGES)
@@ -122,7 +138,7 @@ def decode_arrays(
     named = next((n for n in NAMES if n in arrays), None)
     if names is None and given and named and len(arrays[named].shape) == 1:
         names = [str(value) for value in as_column(arrays[named].whole())]
-        if len(names) <= max(int(c.max(initial=0)) if c.dtype.kind in "iub" else 0 for c in given.values()):
+        if not all(_are_named(column, names) for column in given.values()):
             names, named = None, None
     indices: dict[str, NDArray[np.int64]] = {}
     classes: tuple[str, ...] = ()
@@ -147,7 +163,7 @@ def decode_arrays(
 
 
 def to_images(array: Array, size: int) -> NDArray[np.uint8]:
-    """Images (N, C, size, size), uint8, of an array (N, H, W), (N, H, W, C) or (N, C, H, W).
+    """Convert an array (N, H, W), (N, H, W, C) or (N, C, H, W) to images (N, C, size, size), uint8.
 
     Raises:
         ValueError: Another shape or type, pixels out of range, or fewer than 3 images.
@@ -192,10 +208,10 @@ def _channels_first(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def to_bytes(pixels: NDArray) -> NDArray[np.uint8]:
-    """Pixels as bytes: uint8 as they are, booleans and floating point of 0..1 times 255.
+    """Convert pixels to uint8: bytes stay, booleans and floating point in 0..1 become round(255 x).
 
     Raises:
-        ValueError: Another type, or values beyond 0..1.
+        ValueError: Another type, values beyond 0..1, or NaN.
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -203,6 +219,8 @@ def to_bytes(pixels: NDArray) -> NDArray[np.uint8]:
         raise ValueError(f"images are {pixels.dtype}; they must be uint8, or floating point in 0..1")
     if pixels.dtype.kind == "f" and pixels.size:
         low, high = float(pixels.min()), float(pixels.max())
+        if math.isnan(low):
+            raise ValueError("floating-point images hold NaN; replace it by numbers in 0..1")
         if not (low >= -ROUNDING and high <= 1 + ROUNDING):
             raise ValueError(
                 f"floating-point images run from {low:.9g} to {high:.9g}, not within 0..1; scale them, or "
@@ -212,7 +230,10 @@ def to_bytes(pixels: NDArray) -> NDArray[np.uint8]:
 
 
 def _role(name: str) -> tuple[str, str, str]:
-    """The split, what an array holds ("images", "labels" or "") and its name without the split."""
+    """Return the split that an array's name tells, what it holds, and its name without the split.
+
+    What it holds is "images", "labels" or "" for anything else.
+    """
     word = read_name(name).word
     bare = _SPLIT_WORDS.sub("", re.sub(r"(?<=[a-z])(?=[A-Z])|[-. ]", "_", name)).strip("_").lower()
     kind = "images" if bare in IMAGES else "labels" if bare in USUAL else ""
@@ -222,7 +243,7 @@ def _role(name: str) -> tuple[str, str, str]:
 
 
 def _by_split(roles: Mapping[str, tuple[str, str, str]], kind: str, order: Sequence[str]) -> dict[str, str]:
-    """{split: array of a kind}, the first in `order` where several have one."""
+    """Return {split: name of its array of a kind}; where several are, the first in `order` is taken."""
     found: dict[str, str] = {}
     for name, (split, holds, bare) in roles.items():
         if holds == kind:
@@ -232,8 +253,15 @@ def _by_split(roles: Mapping[str, tuple[str, str, str]], kind: str, order: Seque
     return found
 
 
+def _are_named(labels: NDArray, names: Sequence[str]) -> bool:
+    """Return whether names cover the labels (N,): as indices below their number, or as text among them."""
+    if labels.dtype.kind == "U":
+        return set(labels.tolist()) <= set(names)
+    return int(labels.max(initial=0)) < len(names)
+
+
 def _several(labels: NDArray) -> bool:
-    """Whether labels (N, C) are zeros and ones with none or several ones in a row: attributes."""
+    """Return whether labels (N, C) are attributes: zeros and ones, not with exactly one 1 in each row."""
     if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "iubf" or not len(labels):
         return False
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) != 1).any())

@@ -1,16 +1,17 @@
-"""From columns of labels, as people store them, to class indices; which column holds them."""
+"""Labels: which column holds them, and their conversion to class indices."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmix.data.split import UNLABELLED
 
-# What people call the column of classes, the most telling name first.
+# Usual names of the column of classes, the most telling name first.
 USUAL = (
     *("label", "labels", "fine_label", "fine_labels", "class", "class_name", "class_label", "category"),
     *("classes", "class_id", "class_idx", "target", "targets", "y", "digit", "breed", "species", "cls"),
@@ -22,13 +23,18 @@ _NOT_CLASSES = re.compile(
 
 
 def usual(names: Iterable[str]) -> str | None:
-    """The column that holds classes by its name, whatever its case."""
+    """Return the column that holds classes by its name, in upper or lower case; None without one."""
     lower = {name.lower(): name for name in reversed(list(names))}
     return next((lower[name] for name in USUAL if name in lower), None)
 
 
 def may_be_classes(name: str, columns: Iterable[NDArray]) -> bool:
-    """Whether whole numbers in a column of no usual name can be classes: no ids, and values that repeat."""
+    """Return whether a column without a usual name can hold classes: no ids, and values that repeat.
+
+    Arguments:
+        name: What the column is called.
+        columns: Its values in each split, shapes (N,).
+    """
     values = np.concatenate(list(columns))
     classes = len(np.unique(values))
     repeat = classes < len(values) and classes <= max(3, len(values) // 2)
@@ -36,10 +42,12 @@ def may_be_classes(name: str, columns: Iterable[NDArray]) -> bool:
 
 
 def as_column(labels: NDArray) -> NDArray:
-    """Labels of shape (N,), (N, 1) or one-hot (N, C) as one column; whole floating-point numbers as integers.
+    """Convert labels of shape (N,), (N, 1) or one-hot (N, C) to one column of integers, booleans or text.
+
+    Whole numbers in floating point become integers, and so do Python's numbers in an array of objects.
 
     Raises:
-        ValueError: Another shape or type, rows of zeros and ones with no or several ones, or fractions.
+        ValueError: Another shape or type, rows that are not one-hot, fractions, NaN, or numbers beside text.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -52,14 +60,12 @@ def as_column(labels: NDArray) -> NDArray:
     if labels.ndim != 1:
         raise ValueError(f"labels of shape {labels.shape}; they must be (N,), (N, 1), or one-hot (N, C)")
     if labels.dtype == object:
-        kinds = {type(value) for value in labels.tolist()}
-        if kinds - {str, bytes}:
-            named = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise ValueError(f"labels are of type {named}; they must be whole numbers or text")
-        labels = labels.astype(str)
+        labels = _of_objects(labels.tolist())
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "backslashreplace")
-    if labels.dtype.kind == "f" and len(labels) and np.isfinite(labels).all() and (labels % 1 == 0).all():
+    if labels.dtype.kind == "f":
+        if not (np.isfinite(labels).all() and (labels % 1 == 0).all()):
+            raise ValueError("labels must be whole numbers or text, and these have fractions or NaN")
         labels = labels.astype(np.int64)
     if labels.dtype.kind == "u" and len(labels) and labels.max() <= np.iinfo(np.int64).max:
         labels = labels.astype(np.int64)
@@ -68,8 +74,18 @@ def as_column(labels: NDArray) -> NDArray:
     return labels
 
 
+def _of_objects(values: list[Any]) -> NDArray:
+    """Convert Python's whole numbers, or texts and bytes, to an array; data frames hold columns of these."""
+    if all(isinstance(value, (int, np.integer)) for value in values):
+        return np.array([int(value) for value in values], np.int64)
+    if any(not isinstance(value, (str, bytes)) for value in values):
+        named = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise ValueError(f"labels are of type {named}; they must be all whole numbers, or all text")
+    return np.array([v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in values])
+
+
 def is_hidden(labels: NDArray) -> bool:
-    """Whether no image of a split has a label, as in test sets whose labels are kept secret."""
+    """Return whether no image of a split has a label, as in test sets whose labels are kept secret."""
     return labels.dtype.kind == "i" and len(labels) > 0 and bool((labels == UNLABELLED).all())
 
 
@@ -91,15 +107,21 @@ def class_indices(
     """
     columns = {split: as_column(column) for split, column in columns.items()}
     kinds = {column.dtype.kind for column in columns.values() if len(column)}
-    if len(kinds) > 1:
+    if "U" in kinds and len(kinds) > 1:
         raise ValueError("labels are text in one split and numbers in another")
     values = np.unique(np.concatenate(list(columns.values())))
     if not len(values):
         return {split: column.astype(np.int64) for split, column in columns.items()}, tuple(names or ())
     if values.dtype.kind == "i" and UNLABELLED in values:
         values = _known(values, columns, names)
+    if names is not None and values.dtype.kind == "U":
+        if strange := sorted(set(values.tolist()) - set(names)):
+            raise ValueError(f"label {strange[0]!r} is none of the class names {', '.join(names)}")
+        place = {name: i for i, name in enumerate(names)}
+        columns = {s: np.array([place[v] for v in c.tolist()], np.int64) for s, c in columns.items()}
+        return columns, tuple(names)
     if names is not None:
-        if values.dtype.kind not in "ib" or values.min() < 0 or values.max() >= len(names):
+        if values.min() < 0 or values.max() >= len(names):
             raise ValueError(
                 f"labels run from {values.min()} to {values.max()}, but {len(names)} classes are named"
             )
@@ -112,7 +134,7 @@ def class_indices(
 
 
 def _known(values: NDArray, columns: Mapping[str, NDArray], names: Sequence[str] | None) -> NDArray:
-    """The values but for -1, where that can stand for images without a label."""
+    """Return the values without -1, if that can stand for images without a label."""
     known = values[values != UNLABELLED]
     for split, column in columns.items():
         if split != "train" and (gaps := int((column == UNLABELLED).sum())):

@@ -23,7 +23,7 @@ def varying(factors: ArrayLike) -> tuple[NDArray[np.int64], list[int]]:
     values = np.asarray(factors)
     if values.ndim != 2:
         raise ValueError(f"factors need shape (samples, factors), got {values.shape}")
-    if not np.array_equal(values, np.floor(values)):
+    if values.dtype.kind not in "biuf" or not np.array_equal(values, np.floor(values)):
         raise ValueError("factors must be whole numbers, one for each value of a factor")
     kept = [j for j in range(values.shape[1]) if len(values) and (values[:, j] != values[0, j]).any()]
     if len(kept) < 2:
