@@ -60,7 +60,7 @@ def test_its_content_tells_what_a_wrong_name_hides(tmp_path: Path) -> None:
     for content, words in [
         (HEIC, "HEIC, which is read after"),
         (b"\0\0\0\x0cJXL \r\n", "JPEG XL, which is not read"),
-        (b"%PDF-1.7", "PDF, which is no picture"),
+        (b"%PDF-1.7", "PDF, which is not a picture"),
         (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, which is not read"),
     ]:
         with pytest.raises(BadImage, match=words):

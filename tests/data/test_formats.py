@@ -435,7 +435,7 @@ class TestLists:
         assert labels(decoded, "train") == [0, 1] * 3
         left = "\n".join(decoded.found.left_out)
         assert "6 test images, which have no label" in left
-        assert "sample_submission.csv, an example of what to hand in" in left
+        assert "sample_submission.csv, an example of a submission" in left
 
     def test_a_list_that_names_no_image_is_named(self, tmp_path: Path) -> None:
         decoded = self.write(tmp_path, {"weather.csv": "day,rain\nmonday,3\n"}, folder=".")

@@ -329,5 +329,5 @@ def test_decoding_keeps_the_order_of_many_images(tmp_path: Path) -> None:
 
     def test_sixteen_bits_without_a_file_are_refused_by_the_item(self) -> None:
         picture = Image.fromarray(np.zeros((8, 8), np.uint16))
-        with pytest.raises(ValueError, match="train item 0: 16-bit levels that no file explains"):
+        with pytest.raises(ValueError, match="train item 0: 16-bit levels without a file"):
             from_dataset([(picture, 0)] * 9, image_size=8)

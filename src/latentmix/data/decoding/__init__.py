@@ -1,1 +1,1 @@
-"""From bytes, tables and columns of labels to arrays."""
+"""Decoding: from the bytes of image files, tables and columns of labels to arrays."""

@@ -1,4 +1,4 @@
-"""Files that may be damaged in any way: errors name them, and are no tracebacks."""
+"""Damaged files: whatever is wrong with a file becomes an error of one line that names it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from latentmix.data.split import Decoded
 
-DEFLATE = 1032  # times that its best compression makes bytes smaller
+DEFLATE = 1032  # the largest ratio by which the compression of .zip files makes bytes fewer
 
 
 def check_zip(archive: zipfile.ZipFile) -> None:
-    """Compare what a .zip says about its members in two places: their number and their names.
+    """Check that a .zip file says the same about its members in both places: their number and their names.
 
     Raises:
         ValueError: It lists another number of members than it counts.
@@ -30,11 +30,15 @@ def check_zip(archive: zipfile.ZipFile) -> None:
 
 
 def guarded(path: str, work: Callable[[], Decoded]) -> Decoded:
-    """Do what reads a file that may be damaged in any way, so that errors name it.
+    """Call `work`, which reads a file that may be damaged, and name the file in whatever error it raises.
+
+    Arguments:
+        path: What errors call the file.
+        work: Reads the file.
 
     Raises:
-        ValueError: Whatever is wrong with the file.
-        OSError: The disk is full, or the file cannot be opened.
+        ValueError: The file is damaged or unsuitable, or needs more memory than there is.
+        OSError: The file cannot be opened, or the disk is full.
     """
     try:
         return work()

@@ -1,4 +1,4 @@
-"""Named image files, wherever they lie, to decoded splits: what folders and archives share."""
+"""Decoding of named image files, in folders and archives alike, to splits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ def decode_files(
     """Decode images whose splits and classes are in their paths or in lists beside them.
 
     Arguments:
-        names: Paths of the images, below the folder or archive.
-        read: From positions in `names` to the contents of these files, in the same order.
-        lists: {path: content} of the .csv, .tsv and .jsonl files there.
-        said: What is known of labels already.
+        names: Paths of the images, relative to the folder or archive.
+        read: Maps positions in `names` to the contents of these files, in the same order.
+        image_size: Side of the decoded images, in pixels.
+        lists: {path: function that reads it} of the files that may list the images; see `find_lists`.
+        said: What is known of the labels already; if None, the lists are read.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
         where: What errors call the source.
-        left_out: What else lies there and is not used, one sentence each.
+        left_out: What else is there and is not used, one sentence each.
 
     Raises:
         ValueError: A layout or a list that is not understood, or bad images.
@@ -108,7 +110,7 @@ def _spare(names: Sequence[str], rows: Sequence[Row | None]) -> list[str]:
 def _as_listed(
     rows: Sequence[Row | None], said: Listed, names: Sequence[str], left: list[str]
 ) -> list[Row | None]:
-    """Rows as the lists know them: their splits, and only the images that have a label there."""
+    """Return rows as the lists describe them: with their splits, and without images that have no label."""
     found: list[Row | None] = []
     given = {row.split for row in rows if row is not None}
     unnamed = []
@@ -146,7 +148,10 @@ def _labels(
     where: str,
     left: list[str],
 ) -> Mapping[int, str | int] | None:
-    """The class of every member; splits whose images have none, though training images do, are left out."""
+    """Return the class of each image by its position; None if no image has a class.
+
+    Splits whose images have no class although training images do are removed from `members`.
+    """
     if said.labels is not None:
         if not any(i in said.labels for i in members["train"]):
             raise ValueError(f"{where}: {', '.join(said.names)} name the class of no training image")

@@ -1,10 +1,10 @@
-"""Pictures that are not read: they are refused by name with the way out, and never left out in silence."""
+"""Picture formats that are not read: errors name the format and the way out; no such file is skipped."""
 
 from __future__ import annotations
 
 import os
 
-# Formats that hold pictures and that Pillow does not open, or of which it opens a small preview only.
+# Formats of pictures that Pillow does not open, or of which it opens only a small preview.
 _NAMES = {
     "HEIC": "heic heif hif heics heifs",
     "JPEG XL": "jxl",
@@ -34,17 +34,17 @@ _BEGINNINGS = {
 
 
 def ending_of(name: str) -> str:
-    """The last ending of a file's name, in lower case, with its dot; "" if there is none."""
+    """Return the last extension of a file's name in lower case, with its dot; "" if there is none."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122, names inside archives too
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file is HEIC or its like, by its first 12 bytes."""
+    """Return whether a file is in the HEIF family, such as HEIC, by its first 12 bytes."""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF
 
 
 def by_name(name: str, readable: bool) -> str | None:
-    """Why a picture is not read, by the ending of its name; None for all others.
+    """Return why a picture is not read, by the extension of its name; None for all other files.
 
     Arguments:
         readable: Whether HEIC can be read.
@@ -54,7 +54,7 @@ def by_name(name: str, readable: bool) -> str | None:
 
 
 def by_content(raw: bytes, readable: bool) -> str | None:
-    """Why a file that Pillow does not know is not read; None where its beginning says nothing.
+    """Return why a file that Pillow does not recognise is not read; None if its first bytes do not tell.
 
     Arguments:
         readable: Whether HEIC can be read.
@@ -71,5 +71,5 @@ def _refusal(kind: str) -> str:
     if kind == "HEIC":
         return "HEIC, which is read after pip install 'latentmix[heic]'; or save it as JPEG or PNG"
     if kind in ("PDF", "ZIP", "RAR"):
-        return f"{kind}, which is no picture"
+        return f"{kind}, which is not a picture"
     return f"{kind}, which is not read; save it as PNG or JPEG"

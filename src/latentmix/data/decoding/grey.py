@@ -1,4 +1,4 @@
-"""Modes of images to eight bits: the white of grey levels is what the file says, and never a guess."""
+"""Conversion of image modes to eight bits; the value of white is what the file states, never a guess."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class BadImage(ValueError):
 
 
 def plain(image: Image.Image, rawmode: str) -> Image.Image:
-    """An image of any mode as L (grey) or RGB.
+    """Convert an image of any mode to L (grey) or RGB, with eight bits per channel.
 
-    Grey levels are scaled so that the file's white is 255: 2^bits - 1 for whole numbers of up to 16 bits, 1
-    for floating point. Transparency lies on white.
+    Grey levels are scaled so that white becomes 255. White is 2^bits - 1 for whole numbers of up to 16 bits,
+    and 1 for floating point. Transparent parts become white.
 
     Arguments:
         image: A loaded image.
-        rawmode: How the file stores a pixel, as Pillow calls it: the transparent grey of a PNG counts in its
-            bits.
+        rawmode: Pillow's name for how the file stores a pixel; the transparent grey of a PNG is given in
+            units of the bits that are stored.
 
     Raises:
-        BadImage: Signed or 32-bit whole numbers, or floating point beyond 0..1: their white is not known.
+        BadImage: Signed or 32-bit whole numbers, or floating point beyond 0..1, whose white is not known.
     """
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
@@ -56,7 +56,7 @@ def _sixteen(image: Image.Image, key: Any) -> Image.Image:
     tags = _tags(image)
     bits = int(_first(tags.get(_BITS), 16))
     if image.format is None and image.mode != "I":
-        raise BadImage("16-bit levels that no file explains: their white is not known; give 8 bits or 0..1")
+        raise BadImage("16-bit levels without a file that states their white; give 8 bits, or 0..1")
     if image.format not in _SCALED or _first(tags.get(_SAMPLE_FORMAT), 1) != 1:
         raise BadImage("signed whole numbers, of unknown range")
     if bits > 16:
@@ -84,7 +84,7 @@ def _floating(image: Image.Image) -> Image.Image:
 
 @cache
 def _table(bits: int) -> NDArray[np.uint8]:
-    """Eight-bit levels of all 65,536 values, white being 2^bits - 1."""
+    """Return the eight-bit level of each of the 65,536 values, where white is 2^bits - 1."""
     return np.rint(np.arange(1 << 16).clip(0, 2**bits - 1) * (255 / (2**bits - 1))).astype(np.uint8)
 
 

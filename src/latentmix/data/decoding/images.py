@@ -1,4 +1,4 @@
-"""From the bytes of an image file to square uint8 pixels: one way for every source."""
+"""Decoding of image files to square uint8 pixels, the same for every source."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from latentmix.data.identity import cores
 from latentmix.data.store import room
 
 MAX_SIDE = 20_000  # pixels
-MAX_PIXELS = 89_478_485  # Pillow's own limit: more than that is taken for a decompression bomb
-Content = bytes | Path | BadImage  # the last where there is a reason why there are no bytes
-SMALL = 4096  # bytes; files below that are decoded sooner than threads could take turns
-SUBFILE = 254  # the tag of TIFF that says what a picture is to the others of its file
+MAX_PIXELS = 89_478_485  # Pillow's own limit; larger images count as decompression bombs
+Content = bytes | Path | BadImage  # the last is the reason why there are no bytes
+SMALL = 4096  # bytes; smaller files are decoded faster than threads could take turns
+SUBFILE = 254  # TIFF's tag NewSubfileType, which marks a picture as a preview of another one
 GROUP = 16  # images that a thread decodes at a time
-# Needs another program, describes other files only, or is a film.
+# Formats that need another program, only describe other files, or are films.
 REFUSED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
 
 
@@ -65,17 +65,19 @@ class Picture:
 def open_image(content: bytes | Path, name: str = "") -> Image.Image:
     """Decode one image to mode L (grey) or RGB, upright.
 
-    Grey levels are scaled as the file says; transparency lies on white; CMYK, palettes and the like become
-    RGB; the rotation that a camera noted is applied. Other metadata are never a reason to refuse an image. Of
-    the pictures that a phone stores in one file (MPO) the first is taken.
+    Grey levels are scaled as the file says, transparent parts become white, and CMYK, palettes and similar
+    modes become RGB. The rotation that a camera recorded is applied. Other metadata are never a reason to
+    refuse an image. If a phone stores several pictures in one file (MPO), the first is taken.
 
     Arguments:
-        name: The file's name, whose ending tells formats that are not read; that of a path is known.
+        content: The bytes of the file, or its path.
+        name: The file's name, by whose extension formats that are not read are recognised; that of a path is
+            known.
 
     Raises:
-        BadImage: Of a format that is not read; empty, truncated or damaged; animated, or of several pages;
-            more than `MAX_SIDE` pixels wide or high, or `MAX_PIXELS` in all; or of levels without a defined
-            range.
+        BadImage: The image has a format that is not read; is empty, truncated or damaged; is animated or has
+            several pages; has more than `MAX_SIDE` pixels a side or `MAX_PIXELS` in all; or has levels
+            without a defined range.
         OSError: The file cannot be opened.
     """
     with warnings.catch_warnings():
@@ -94,7 +96,16 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def decode(items: Iterable[tuple[str, Content]], count: int, size: int) -> Pixels:
-    """Decode `count` named images into one array, on all cores; the bad ones are left out and listed."""
+    """Decode named images into one array, on all cores; images that cannot be decoded are listed instead.
+
+    Arguments:
+        items: Names and contents.
+        count: Number of items.
+        size: Side of the decoded images, in pixels.
+
+    Raises:
+        EOFError: There are more or fewer items than `count`.
+    """
     images = room((count, 1, size, size))
     kept: list[int] = []
     bad: dict[str, str] = {}
@@ -144,10 +155,12 @@ def settle(splits: Mapping[str, Pixels], *, skip_bad: bool, where: str) -> dict[
 
 
 def describe(splits: Iterable[Pixels], *left_out: str, notes: Iterable[str] = ()) -> Found:
-    """What was found in decoded splits.
+    """Summarise what was found in decoded splits.
 
     Arguments:
-        left_out: What else of the source was not used.
+        splits: The decoded images.
+        left_out: What else of the source was not used, one sentence each.
+        notes: How the source was understood, one sentence each.
     """
     parts = list(splits)
     bad = {name: reason for part in parts for name, reason in part.bad.items()}
@@ -165,7 +178,7 @@ def describe(splits: Iterable[Pixels], *left_out: str, notes: Iterable[str] = ()
 def _results(
     items: Iterable[tuple[str, Content]], size: int
 ) -> Iterator[tuple[str, tuple[NDArray[np.uint8], str, tuple[int, int]] | str]]:
-    """Names and pixels, format and size, or the reason why there are none, in the order of the items."""
+    """Yield each name with its pixels, format and size, or with the reason why there are none, in order."""
 
     def work(group: list[tuple[str, Content]]) -> list:
         return [(name, _square(name, content, size)) for name, content in group]
@@ -188,7 +201,7 @@ def _results(
 
 
 def _length(content: Content) -> int:
-    """Bytes of an image file, 0 where nobody knows."""
+    """Return the number of bytes of an image file; 0 if it is not known."""
     if isinstance(content, bytes):
         return len(content)
     try:
@@ -253,7 +266,7 @@ def _decoded(raw: bytes) -> Picture:
         raise BadImage(f"{frames} pages, not one picture")
     if image.format == "TIFF" and int(image.tag_v2.get(SUBFILE, 0)) & 1:  # type: ignore[attr-defined]
         raise BadImage("a preview of another picture, such as a camera's raw data; save that as PNG or JPEG")
-    if frames > 1 and image.format != "MPO":  # there the others are depth, or the same view once more
+    if frames > 1 and image.format != "MPO":  # whose other pictures are depth, or nearly the same view
         raise BadImage(f"animated, {frames} frames")
     kind, rawmode = image.format or "", _rawmode(image)
     image.load()
@@ -276,7 +289,7 @@ def _reads_heic() -> bool:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """The formats that are opened, the usual ones first; HEIC where its reader is installed."""
+    """Return the names of the formats that are opened, with HEIC if its reader is installed."""
     Image.init()
     with suppress(ImportError):
         import pillow_heif

@@ -1,4 +1,4 @@
-"""Splits and classes by the names of files and folders: one vocabulary for folders, archives and tables."""
+"""Splits and classes by the names of files and folders, with one vocabulary for every kind of source."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WORDS = {
     **dict.fromkeys(("valset", "validset", "validationset", "devset"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "testingset"), "test"),
 }
-# Splits of which nobody can say what they are for.
+# Names of splits whose purpose is not clear.
 UNCLEAR = {"eval", "evaluation", "holdout", "heldout", "trainval", "traintest", "valtest", "testval"}
-# Splits without labels, or that no paper trains on (SVHN's), beside the usual ones.
+# Splits that have no labels, or that papers do not train on, such as SVHN's; they lie beside the usual ones.
 SPARE = {"extra", "unlabeled", "unlabelled", "unsupervised"}
 _FILLING = {"set", "sets", "split", "data", "dataset", "images", "image", "img", "imgs", "pictures"}
 _FILLING |= {"photos", "files", "shard", "part", "of", "partial"}
@@ -26,18 +26,19 @@ ANNOTATIONS = {"masks", "mask", "labels", "annotations", "segmentation", "segmen
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "usage")
 _LISTS = {"list", "lists", "names", "filenames", "paths", "ids", "index", "indices", "labels", "label"}
 _FOLD = re.compile(r"(cv|k)?[-_ ]?(fold|split|partition)s?[-_ ]?\d+", re.IGNORECASE)
-_FLAG = {"is", "in", "image", "img"}  # words around a split in the name of a column of ones and zeros
+_FLAG = {"is", "in", "image", "img"}  # words beside a split in the name of a column of ones and zeros
 _TRUE, _FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
 _HASH = re.compile(r"(?<![0-9a-zA-Z])(?=[a-z]*[0-9])[0-9a-f]{8,}(?![0-9a-zA-Z])")
 
 
 class Named(NamedTuple):
-    """What a name says.
+    """What the name of a file, folder or column says.
 
     Arguments:
-        word: "train", "valid", "test", "unclear", "spare" or "" where it names no split.
-        rest: Its other words, but for numbers and words such as "images".
+        word: The split: "train", "valid" or "test"; "unclear" for a split of unclear purpose, "spare" for one
+            that nobody trains on; "" if it names no split.
+        rest: Its other words, without numbers and words such as "images".
     """
 
     word: str
@@ -45,7 +46,7 @@ class Named(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Where one file belongs; the class is "" where no folder names it."""
+    """The split and the class of one file; the class is "" if no folder names it."""
 
     split: str
     label: str
@@ -62,21 +63,25 @@ def read_name(name: str) -> Named:
 
 
 def stem(name: str) -> tuple[str, ...]:
-    """The words of a name without the numbers that count its pieces."""
+    """Return the words of a name in lower case, without numbers and words such as "images"."""
     tokens = [token.lower() for token in _TOKEN.findall(_HASH.sub(" ", name))]
     return tuple(token for token in tokens if token not in _FILLING and not token.isdecimal())
 
 
 def is_filling(name: str) -> bool:
-    """Whether a folder's name says only that there are images in it."""
+    """Return whether a folder's name says only that there are images in it."""
     return name.lower() in _HOLDERS
 
 
 def column_splits(name: str, values: Iterable[str]) -> dict[str, str]:
-    """{value: split} where a column of a table says which split a row belongs to; {} where it does not.
+    """Return {value: split} if a column of a table tells the split of each row; otherwise {}.
 
-    Such a column has names of splits, "train" among others, whatever it is called; or it is called as a split
-    is, such as `is_train`, and has ones and zeros. The split of rows that nobody trains on is "".
+    Such a column contains names of splits, "train" among them, and may have any name; or its name contains a
+    split, such as `is_train`, and it contains ones and zeros. The split of rows that nobody trains on is "".
+
+    Arguments:
+        name: What the column is called.
+        values: Its values as text.
 
     Raises:
         ValueError: A column called `split` or the like whose values look like splits and are not understood.
@@ -103,13 +108,13 @@ def column_splits(name: str, values: Iterable[str]) -> dict[str, str]:
 
 
 def split_of_list(path: str) -> str:
-    """The split whose images a list names by its own name, as in test.txt or validation_list.txt; else ""."""
+    """Return the split in the name of a list, such as test.txt or validation_list.txt; "" for none."""
     word, rest = read_name(path.rpartition("/")[2].rpartition(".")[0])
     return word if word in ("train", "valid", "test") and set(rest) <= _LISTS else ""
 
 
 def is_list_of_splits(path: str) -> bool:
-    """Whether a file's name says that it divides images: splits.json, train_test_split.txt, trainval.txt."""
+    """Return whether a file's name says that it divides images, as splits.json and trainval.txt do."""
     name = path.rpartition("/")[2].rpartition(".")[0]
     word, rest = read_name(name)
     return set(rest) <= _LISTS and (word == "unclear" or (not word and name.lower() in ("split", "splits")))
@@ -130,12 +135,12 @@ def check_packed(where: str, others: Iterable[str]) -> None:
 
 
 def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/") -> dict[str, str]:
-    """{name: split} where names stand for splits, "" being the split of one that is left out; else {}.
+    """Return {name: split} if names stand for splits, with "" for a name that is left out; otherwise {}.
 
     Arguments:
-        names: Folders beside each other, or files of tables.
-        beside: Names of images that lie beside the folders.
-        mark: What errors put behind a name.
+        names: Names of folders in one place, or of files that contain tables.
+        beside: Names of images in the same place.
+        mark: What errors write after a name.
 
     Raises:
         ValueError: Some names look like splits, but not all can be understood.
@@ -180,10 +185,10 @@ def read_splits(names: Sequence[str], beside: Sequence[str] = (), mark: str = "/
 
 
 def read_paths(paths: Sequence[str]) -> list[Row | None]:
-    """The split and class of every image by its path, None for one that is left out.
+    """Return the split and class of each image by its path; None for an image that is left out.
 
-    Layouts are: flat, CLASS/..., SPLIT/..., SPLIT/CLASS/..., CLASS/SPLIT/... and SPLIT_7.png.
-    Without splits all are training images.
+    The layouts are: flat, CLASS/..., SPLIT/..., SPLIT/CLASS/..., CLASS/SPLIT/... and SPLIT_7.png. Without
+    splits, all images are training images.
 
     Raises:
         ValueError: Something looks like a split and is not understood.
@@ -219,7 +224,7 @@ def read_paths(paths: Sequence[str]) -> list[Row | None]:
 
 
 def without_wrapper(paths: Sequence[str]) -> list[str]:
-    """Paths without the folders that all of them have in common."""
+    """Return paths without the folders that all of them have in common, up to one that names a split."""
     parts = [path.split("/") for path in paths]
     while parts and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
         if read_name(parts[0][0]).word:
@@ -245,7 +250,7 @@ def _by_file_names(names: Sequence[str]) -> list[Row | None]:
 
 
 def _is_doubled(split: str, below: Iterable[list[str]]) -> bool:
-    """Whether everything lies in one more folder of the same name, as in seg_train/seg_train/."""
+    """Return whether all is inside one more folder of the same split, as in seg_train/seg_train/."""
     tops = {p[0] if len(p) > 1 else "" for p in below}
     return len(tops) == 1 and "" not in tops and read_name(next(iter(tops))).word == split
 
@@ -258,7 +263,7 @@ def _once(splits: dict[str, str]) -> None:
 
 
 def _no_split_in(folders: Iterable[str], split: str, path: str) -> None:
-    """Refuse folders that look like a split where none is expected; its own split's name may be a class."""
+    """Refuse folders that look like a split where none is expected, except the name of their own split."""
     for folder in folders:
         word, rest = read_name(folder)
         if word and not rest and word != split:

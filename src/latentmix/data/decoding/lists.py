@@ -1,4 +1,4 @@
-"""Lists that name images: metadata.csv or .jsonl of the hub's layout, or any CSV of labels in a folder."""
+"""Lists that name images: metadata.csv or .jsonl as on the hub, or any table of labels beside the images."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # 1 and 1.0, as tables of numbers 
 
 @dataclass
 class Listed:
-    """What lists say about images.
+    """What lists say about images, which are known by their position among all images.
 
     Arguments:
-        labels: {image: class, as text or a whole number}; None where no column holds classes.
+        labels: {image: class, as text or a whole number}; None if no column holds classes.
         attributes: {name: {image: 0 or 1}}.
-        splits: {image: split}, of those whose list or row names one.
-        names: Lists that are used.
-        left_out: What was not used, and why.
-        notes: How the lists were understood.
-        unclear: Lists that seem to divide the images, and are not understood.
+        splits: {image: split}, for images whose list or row names a split.
+        names: Paths of the lists that are used.
+        left_out: What was not used and why, one sentence each.
+        notes: How the lists were understood, one sentence each.
+        unclear: Paths of lists that seem to divide the images and are not understood.
     """
 
     labels: dict[int, str | int] | None = None
@@ -48,7 +48,12 @@ class Listed:
 
 
 def find_lists(files: Iterable[str], images: Sequence[str]) -> list[str]:
-    """The files, by their paths, that may be lists of images."""
+    """Return the paths of files that may list images.
+
+    Arguments:
+        files: Paths of all files.
+        images: Paths of all images.
+    """
     files = list(files)
     return [f for f in files if f.lower().endswith(TABLES)] + text_lists.worth_reading(files, images)
 
@@ -57,11 +62,11 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
     """Read every list that names images.
 
     Arguments:
-        lists: {path below the data's folder: how to read it}, as `find_lists` finds them.
-        images: Paths of all images, below the same folder.
+        lists: {path: function that reads it}, as `find_lists` finds them.
+        images: Paths of all images, relative to the same folder.
 
     Raises:
-        ValueError: A list cannot be read, or two name one image differently.
+        ValueError: A list about the images cannot be read, or two lists contradict each other about an image.
     """
     index = ImageIndex(images)
     said: dict[int, dict[str, str]] = {}
@@ -69,7 +74,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
     strange: list[str] = []
     for path, content in lists.items():
         if "submission" in path.lower():  # Kaggle's example of an answer: its labels are made up
-            found.left_out.append(f"{path}, an example of what to hand in")
+            found.left_out.append(f"{path}, an example of a submission")
             continue
         raw = content()
         text = path.lower().endswith(text_lists.KINDS)
@@ -78,7 +83,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
         except ValueError as error:
             if index.named_in(raw):
                 raise
-            found.left_out.append(str(error))  # somebody's notes, but nothing about these images
+            found.left_out.append(str(error))  # it does not mention these images
             continue
         if text and not _is_understood(path, rows):
             divides = split_of_list(path) or is_list_of_splits(path)
@@ -114,7 +119,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
 
 
 def _is_understood(path: str, rows: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a text lists images and says of which split or class they are."""
+    """Return whether a text lists images together with their split or class."""
     if not rows:
         return False
     if is_list_of_splits(path):
@@ -165,7 +170,11 @@ def _understood(found: Listed, said: Mapping[int, Mapping[str, str]]) -> Listed:
 
 
 def _rows(path: str, raw: bytes) -> list[dict[str, str]]:
-    """The rows of a list as {column: text}."""
+    """Read the rows of a list as {column: text}.
+
+    Raises:
+        ValueError: The list is too long, or is not what its extension says.
+    """
     if len(raw) > LONGEST:
         raise ValueError(f"{path} is too long for a list of images: {len(raw):,} bytes")
     if path.lower().endswith(".parquet"):
@@ -238,5 +247,5 @@ def _int(value: str) -> int:
 
 
 def as_array(values: Sequence[str | int]) -> NDArray:
-    """Labels as an array of whole numbers or text."""
+    """Convert labels to an array of whole numbers, or of text if any of them is text."""
     return np.array(values, np.int64 if all(isinstance(v, int) for v in values) else str)

@@ -1,7 +1,7 @@
-"""What an image file says beside its pixels: the rotation is read, everything else can be left out.
+"""Metadata of image files: the rotation is read, and everything else can be removed.
 
-Cameras, scanners and web sites write metadata that break the rules of their formats. None of it says anything
-about pixels, so none of it may be a reason to refuse an image.
+Cameras, scanners and web sites write metadata that break the rules of their formats. Metadata do not affect
+pixels, so they must never be a reason to refuse an image.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _TIFF_KEPT |= {322, 323, 324, 325, 332, 334, 338, 339, 347, *range(512, 522), 52
 
 
 def orientation(image: Image.Image) -> int:
-    """How an opened image is to be turned, 1 to 8 as in Exif; 1, upright, where nothing readable says so.
+    """Return the orientation of an opened image, 1 to 8 as in Exif; 1, upright, if nothing readable tells it.
 
-    TIFF files are not asked: Pillow turns them itself.
+    It is always 1 for TIFF files, which Pillow turns itself.
     """
     if image.format == "TIFF":
         return UPRIGHT
@@ -57,7 +57,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def read_exif(data: bytes) -> int | None:
-    """The orientation in a block of Exif data, 1 to 8, or None where it has no readable one."""
+    """Return the orientation in a block of Exif data, 1 to 8; None if there is no readable one."""
     while data.startswith(b"Exif\0\0"):
         data = data[6:]
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
@@ -78,10 +78,10 @@ def read_exif(data: bytes) -> int | None:
 
 
 def damage(raw: bytes) -> str | None:
-    """Why a PNG is not what was written, by its checksums and lengths; None where nothing says so.
+    """Return how a PNG file is damaged, judged by its checksums and lengths; None if no damage is found.
 
-    Pillow passes over the checksum of pixels, and takes what follows for pixels that are missing. Chunks that
-    only describe are not looked at; the rotation is.
+    This is needed because Pillow ignores the checksum of pixels, and uses the bytes that follow in the place
+    of missing pixels. Chunks that only describe the image are not checked, except for the rotation.
     """
     if not raw.startswith(_PNG):
         return None
@@ -101,7 +101,10 @@ def damage(raw: bytes) -> str | None:
 
 
 def without(raw: bytes) -> bytes:
-    """The bytes of an image file without its metadata but for the orientation; others as given."""
+    """Return the bytes of an image file without its metadata, except the orientation.
+
+    Files of unknown formats, and files that cannot be parsed, are returned as they are.
+    """
     try:
         if raw.startswith(_PNG):
             return raw[:8] + b"".join(_png_chunks(raw))
@@ -181,13 +184,13 @@ def _tiff(raw: bytes) -> bytes:
 
 
 def _sound(entry: bytes | bytearray, order: str) -> bool:
-    """Whether an entry of a TIFF can be read as what its tag means, where it is the orientation."""
+    """Return whether an entry of a TIFF file is usable; only an entry of the orientation can be unusable."""
     tag, kind, count, value = struct.unpack(f"{order}HHIH2x", entry)
     return tag != _ORIENTATION or (kind == 3 and count == 1 and 1 <= value <= 8)
 
 
 def _avif(raw: bytes) -> bytes:
-    """Items of Exif data become items of no known kind; how the image is turned is said elsewhere too."""
+    """Rename items of Exif data to an unknown kind; the rotation of AVIF images is stored elsewhere too."""
     end = raw.find(b"mdat")
     return raw[:end].replace(b"Exif", b"junk") + raw[end:]
 

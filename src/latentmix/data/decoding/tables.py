@@ -1,4 +1,4 @@
-"""Tables with a column of encoded images, as the hub stores them, to decoded splits."""
+"""Decoding of tables with a column of encoded images, as the hub stores them, to splits."""
 
 from __future__ import annotations
 
@@ -32,19 +32,25 @@ def decode_tables(
     where: str,
     left_out: Iterable[str] = (),
 ) -> Decoded:
-    """Decode tables, batch by batch, so that encoded and decoded images are never all in memory together.
+    """Decode tables, batch by batch, so that all encoded and all decoded images are never in memory together.
+
+    Every column of booleans, or of integers that are all 0 or 1, is an attribute, except the column of
+    integers that holds the classes.
 
     Arguments:
-        tables: {split: table}, the splits being some of `SPLITS` and "train" among them.
-        image_column: Encoded images, as bytes or struct{bytes, path}; the only such column if None.
-        label_column: Classes; if None, the first column of a usual name such as `label`, or else the only
-            integer column with two rows a class or more (no labels without). Every other column of booleans,
-            or of integers that are all 0 or 1, is an attribute; a boolean label stays one.
+        tables: {split: table}; the splits are some of `SPLITS`, "train" among them.
+        image_size: Side of the decoded images, in pixels.
+        image_column: Column of encoded images, as bytes or struct{bytes, path}; if None, the only such
+            column.
+        label_column: Column of classes; if None, the first column with a usual name such as `label`, or else
+            the only column of integers whose values repeat. Without such a column there are no labels.
+        skip_bad: Whether images that cannot be decoded are left out; otherwise they are an error.
+        valid_size: See `Decoded`.
         where: What errors call the source.
-        left_out: What else the source holds and is not used, one sentence each.
+        left_out: What else the source contains and is not used, one sentence each.
 
     Raises:
-        ValueError: Columns that are missing, labels with gaps, bad images.
+        ValueError: A column is missing, labels have gaps, or images cannot be decoded.
     """
     tables, by = _by_column(tables, label_column, where)
     notes = [] if by is None else [f"splits are those of column {by}"]
@@ -84,9 +90,9 @@ def decode_tables(
 
 
 def _by_column(tables: Tables, label: str | None, where: str) -> tuple[Tables, str | None]:
-    """Tables cut by a column that names the split of each row, and the column; None without one.
+    """Divide a table by the column that tells the split of each row; return the tables and the column.
 
-    Where files or folders are named by split, no column is asked.
+    The column is None if there is no such column, or if files or folders are named by split already.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -147,7 +153,7 @@ def _image_column(schema: pa.Schema, asked: str | None, where: str) -> str:
 
 
 def _label_column(tables: Tables, asked: str | None, where: str) -> tuple[str | None, list[str]]:
-    """The column of classes, and a sentence about how it was found."""
+    """Return the column of classes, None without one, and sentences about how it was found."""
     import pyarrow as pa
 
     schema = tables["train"].schema
@@ -200,7 +206,7 @@ def _images(table: pads.Dataset, column: str, split: str) -> Iterator[tuple[str,
 
 
 def _unlabelled(table: pads.Dataset, label: str) -> bool:
-    """Whether no row of a split has a label: no such column, nulls or -1 alone."""
+    """Return whether no row of a split has a label: there is no such column, or only nulls or -1 in it."""
     if label not in table.schema.names:
         return True
     column = table.to_table(columns=[label]).column(0)
@@ -225,10 +231,10 @@ def _labels(tables: Tables, label: str, where: str) -> tuple[tuple[str, ...], di
 
 
 def _columns(tables: Tables, name: str) -> dict[str, NDArray] | None:
-    """A column of every split, (N,); None where any has nulls.
+    """Return a column of every split, shapes (N,); None if a split has nulls in it or lacks the column.
 
     Raises:
-        ValueError: Cells of a kind that a class cannot be.
+        ValueError: The cells have a type that a class cannot have.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Text files that list images, one a line, perhaps with its class: train.txt and test.txt, or labels.txt."""
+"""Text files that list one image per line, perhaps with its class: train.txt and test.txt, or labels.txt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME, LABEL = "file", "label"  # what the columns of such a list are called
 
 
 def worth_reading(files: Iterable[str], images: Sequence[str]) -> list[str]:
-    """Text files that may list images: all but those that lie beside an image and say something about it.
+    """Return the text files that may list images: those that do not have the name of a single image.
 
     Arguments:
         files: Paths of all files.
@@ -28,10 +28,12 @@ def worth_reading(files: Iterable[str], images: Sequence[str]) -> list[str]:
 
 
 def rows(path: str, raw: bytes, finds: Callable[[str], bool]) -> list[dict[str, str]]:
-    """The rows of a text of which most lines name an image; [] for other texts.
+    """Read the rows of a text if at least half of its lines name an image; return [] for other texts.
 
     Arguments:
-        finds: Whether a word is the name of an image.
+        path: The file's path, by whose extension other kinds of files are recognised.
+        raw: The file's bytes.
+        finds: Tells whether a word is the name of an image.
     """
     if not path.lower().endswith(TEXTS):
         return []
@@ -54,7 +56,11 @@ def rows(path: str, raw: bytes, finds: Callable[[str], bool]) -> list[dict[str, 
 
 
 def _may_be_a_list(file: str) -> bool:
-    """No list of one class of a split, such as cat_train.txt; of what is never read, what seems to divide."""
+    """Return whether a file may list images of a split, or all of them.
+
+    A list of one class in one split, such as cat_train.txt, does not count, nor does a file of a kind that is
+    never read, unless its name says that it divides images.
+    """
     divides = bool(split_of_list(file)) or is_list_of_splits(file)
     word = read_name(PurePosixPath(file).stem).word
     return divides or not (word or file.lower().endswith(OTHERS))

@@ -22,10 +22,10 @@ EXTENSIONS = frozenset(
     )
     for name in line.split()
 )
-# First bytes of images, to recognise those without a usual extension.
+# First bytes of image files, by which files without a usual extension are recognised.
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 PACKED = {".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".7z", ".rar"}
-# Leftovers of other programs: thumbnails of network drives, resource forks, recycle bins.
+# What other programs leave behind: thumbnails of network drives, resource forks, recycle bins.
 STRANGERS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found", "thumbs.db"}
 
 
