@@ -118,7 +118,7 @@ def test_a_path_from_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ({"pictures": GREY, "y": GREY[:, 0, 0]}, "no array `images`.*it holds pictures, y"),
         ({"images": GREY.astype(np.float64)}, "run from 0 to 79, not within 0..1"),
-        ({"images": np.full((5, 4, 4), np.nan)}, "run from nan to nan"),
+        ({"images": np.full((5, 4, 4), np.nan)}, "images hold NaN"),
         ({"images": GREY.astype(np.int64)}, "images are int64"),
         ({"images": np.zeros((5, 16), np.uint8)}, r"shape \(5, 16\)"),
         ({"images": np.zeros((5, 4, 4, 4), np.uint8)}, r"shape \(5, 4, 4, 4\)"),
