@@ -48,7 +48,7 @@ def mixes_to(method: AMRClasses, parents: Tensor, attributes: Tensor, wanted: Te
 
 @torch.no_grad()
 def agreement(method: AMRClasses, x: Tensor, y: Tensor) -> dict[str, float]:
-    """{"mixes", "parents"} as in `evaluate`, for parents x (P, 2, C, H, W) with attributes y (P, 2, A).
+    """Compute `mixes` and `parents` as in `evaluate`, for parents x (P, 2, C, H, W), attributes y (P, 2, A).
 
     Raises:
         ValueError: No pair differs in an attribute.
@@ -71,7 +71,7 @@ def agreement(method: AMRClasses, x: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def pairs(split: Split, count: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random pairs of images and their attributes, most different first: (P, 2, C, H, W), (P, 2, A).
+    """Draw pairs of images and their attributes, most different first: (P, 2, C, H, W), (P, 2, A).
 
     Raises:
         ValueError: Images without attributes and labels.

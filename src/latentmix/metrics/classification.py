@@ -44,10 +44,13 @@ def evaluate(
 
 
 def measures(logits: Tensor, y: Tensor, *, bins: int = 15) -> dict[str, float]:
-    """`accuracy`, `nll` and `ece` of logits (N, K) for class indices y (N,).
+    """Compute accuracy, cross-entropy and calibration error of logits (N, K) for class indices y (N,).
 
     With B_b the images whose largest probability lies in the b-th of `bins` equal intervals of 0..1, the
     expected calibration error is sum_b |B_b| / N |accuracy(B_b) - mean confidence(B_b)|.
+
+    Returns:
+        `accuracy` and `ece` in 0..1, and `nll` in nats.
 
     Raises:
         ValueError: Other shapes, labels out of range, or logits that are not finite.
@@ -78,7 +81,7 @@ def measures(logits: Tensor, y: Tensor, *, bins: int = 15) -> dict[str, float]:
 
 @torch.no_grad()
 def predictions(method: Classifies, split: Split) -> tuple[Tensor, Tensor]:
-    """Logits (N, K) and labels (N,) of a split with labels, on the CPU."""
+    """Compute the logits (N, K) of a split; return them and its labels, on the CPU."""
     assert split.labels is not None
     rows = torch.arange(len(split), device=split.images.device).split(split.at_once)
     logits = torch.cat([in_portions(method, "classify", split.pixels(i)).float().cpu() for i in rows])
@@ -86,10 +89,13 @@ def predictions(method: Classifies, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def known(split: Split, what: str) -> Split:
-    """The images with labels.
+    """Return the images with labels.
+
+    Arguments:
+        what: Name of the split, for the message.
 
     Raises:
-        ValueError: There are none; `what` names the split.
+        ValueError: No image has a label.
     """
     labelled = split.labelled()
     if labelled.labels is None or not len(labelled):

@@ -58,7 +58,10 @@ def evaluate(
 def accuracy(
     codes: ArrayLike | Tensor, labels: ArrayLike | Tensor, *, restarts: int = 20, seed: int = 0
 ) -> float:
-    """Clustering accuracy: whiten codes, k-means, match clusters to classes on one half, count on the other.
+    """Compute clustering accuracy: k-means on whitened codes, whose clusters are matched to classes.
+
+    One half of the samples, drawn by the seed, decides whitening, clusters and matching; the share of right
+    classes, from 0 to 1, is that of the other half.
 
     Arguments:
         codes: Shape (N, D) or (N, ...).
@@ -86,7 +89,19 @@ def accuracy(
 def kmeans(
     train: Tensor, test: Tensor, clusters: int, *, restarts: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Whiten by the training codes, cluster them, and assign both: shapes (N,) and (M,)."""
+    """Whiten codes by the training codes, cluster these by k-means, and assign both to the clusters.
+
+    Arguments:
+        train, test: Codes, shapes (N, D) and (M, D).
+        clusters: Number of clusters.
+        restarts: Random starts; the fit with the smallest error is kept.
+
+    Returns:
+        The cluster of each code, shapes (N,) and (M,).
+
+    Raises:
+        ValueError: Fewer codes than clusters, or codes that are all the same.
+    """
     from sklearn.cluster import KMeans
 
     if len(train) < clusters:
@@ -104,7 +119,12 @@ def kmeans(
 
 
 def matching(clusters: ArrayLike, labels: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """The class of each cluster under the one-to-one matching with most agreements (Hungarian method)."""
+    """Return the class of each cluster in the one-to-one matching with most agreements (Hungarian method).
+
+    Arguments:
+        clusters, labels: Cluster and class of each sample, shapes (N,).
+        classes: Number of classes, and of clusters.
+    """
     from scipy.optimize import linear_sum_assignment
 
     table = np.zeros((classes, classes), np.int64)

@@ -131,9 +131,9 @@ def reach(features: Features, mixes: Tensor, real: Tensor, combination: int, ste
 
 
 def combinations(data: Data) -> tuple[Data, int]:
-    """The data with labels that say which of the held-out values each image has, and the label of all.
+    """Label images by which of the held-out values they have; return the data and the label of all values.
 
-    With two columns the labels are neither, the second only, the first only, both.
+    With two columns, the labels 0 to 3 mean: neither value, the second only, the first only, both.
     """
 
     def label(split: Split) -> Tensor:
@@ -151,7 +151,11 @@ def combinations(data: Data) -> tuple[Data, int]:
 
 
 def shown(data: Data, known: Tensor, generator: torch.Generator) -> Data:
-    """The data with some test images, by their rows, among the training images, as many of every label."""
+    """Draw training images from those of the data and from some test images, as many of every label.
+
+    Arguments:
+        known: Rows of these test images.
+    """
     known = known.to(data.test.images.device)
     count = len(data.train)
     assert data.train.labels is not None
@@ -170,10 +174,10 @@ def shown(data: Data, known: Tensor, generator: torch.Generator) -> Data:
 
 
 def parents(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows of n pairs of test images, each (n,): the first value without the others, and the reverse.
+    """Draw n pairs of test images, rows of shape (n,): the first value without the others, and the reverse.
 
     Raises:
-        ValueError: No test image of one of the two kinds.
+        ValueError: There is no test image of one of the two kinds.
     """
     (name, wanted), *others = data.held_out.items()
     one = has(data, {name: wanted}, data.test).cpu()

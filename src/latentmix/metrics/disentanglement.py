@@ -38,7 +38,7 @@ WIDE = 64  # units beyond which boosted trees take hours
 
 
 class Counts(NamedTuple):
-    """How many votes and samples the scores take: disentanglement_lib's, and a fast setting."""
+    """Numbers of votes and samples that the scores take; the defaults are disentanglement_lib's."""
 
     votes: int = 10_000
     eval_votes: int = 5_000
@@ -114,7 +114,7 @@ def factor_vae(
     batch: int = 64,
     prune: float = 0.05,
 ) -> dict[str, float]:
-    """FactorVAE score, right as Kim and Mnih define it: `eval_accuracy`, `train_accuracy`, `num_active_dims`.
+    """Compute the FactorVAE score as Kim and Mnih define it, from a function that encodes images.
 
     Arguments:
         encode: Images (B, C, H, W) in [-1, 1] to codes (B, ...).
@@ -122,6 +122,9 @@ def factor_vae(
         votes, eval_votes: Votes to learn from, and fresh ones to score on.
         batch: Samples of a vote.
         prune: Units whose deviation is below this share of the largest are left out.
+
+    Returns:
+        `eval_accuracy` (the score), `train_accuracy` and `num_active_dims`; see `votes.factor_vae`.
 
     Raises:
         ValueError: No factors, fewer than two that vary, or codes that are not finite.
@@ -135,7 +138,7 @@ def factor_vae(
 def factor_vae_published(
     encode: Encode, data: Data | Split, *, seed: int = 0, votes: int = 800, batch: int = 800
 ) -> float:
-    """AMR's variant of the FactorVAE score, errors kept: at most (F - 1) / F; see `votes`."""
+    """Compute the FactorVAE score as AMR's published code does, at most (F - 1) / F; see `factors.votes`."""
     codes, factors, rng = _encoded(encode, data, seed)
     return _votes.factor_vae_published(codes, factors, votes=votes, batch=batch, rng=rng)
 
@@ -149,15 +152,26 @@ def beta_vae(
     eval_votes: int = 5_000,
     batch: int = 64,
 ) -> dict[str, float]:
-    """beta-VAE score: `eval_accuracy` and `train_accuracy`. Arguments and errors as for `factor_vae`."""
+    """Compute the beta-VAE score, `eval_accuracy` and `train_accuracy`; arguments as for `factor_vae`."""
     codes, factors, rng = _encoded(encode, data, seed)
     return _votes.beta_vae(codes, factors, votes=votes, eval_votes=eval_votes, batch=batch, rng=rng)
 
 
 def mig(codes: ArrayLike, factors: ArrayLike) -> dict[str, float]:
-    """Mutual information gap: mean over factors of (I of the best unit - I of the second best) / entropy.
+    """Compute the mutual information gap, the mean over factors v of (I(h_best; v) - I(h_second; v)) / H(v).
 
-    Units are cut into 20 bins of equal width. Returns `discrete_mig`.
+    The best two units for each factor are those with most mutual information. Units are cut into 20 bins of
+    equal width.
+
+    Arguments:
+        codes: Shape (N, D), N of 30 or more, D of 2 or more.
+        factors: Whole numbers, shape (N, F); two or more columns vary.
+
+    Returns:
+        `discrete_mig`, from 0 to 1.
+
+    Raises:
+        ValueError: Other shapes, too few samples, factors or units, or values that are not finite.
 
     References:
         Chen et al., "Isolating sources of disentanglement in VAEs", NeurIPS 2018.
@@ -170,7 +184,10 @@ def mig(codes: ArrayLike, factors: ArrayLike) -> dict[str, float]:
 
 
 def sap(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0) -> dict[str, float]:
-    """Separated attribute predictability: mean gap between the two best units' accuracies. `SAP_score`."""
+    """Compute separated attribute predictability, `SAP_score`; see `factors.sap`.
+
+    Arguments and errors are those of `mig`; `seed` chooses the third of the samples that is tested on.
+    """
     return {"SAP_score": sap_score(*_halves(codes, factors, seed))}
 
 
@@ -181,15 +198,17 @@ def dci(
     trees: Literal["boosting", "forest"] = "boosting",
     seed: int = 0,
 ) -> dict[str, float]:
-    """Disentanglement, completeness and informativeness, from the importance of each unit for each factor.
+    """Compute disentanglement, completeness and informativeness (DCI) from importances of units for factors.
 
     With R the importances (units x factors) of trees that predict each factor: disentanglement is one minus
     the entropy (base F) of a unit's importances, weighted by the unit's total; completeness the same of a
     factor's (base D); informativeness the mean accuracy of the predictions.
 
     Arguments:
+        codes, factors: As for `mig`.
         trees: "boosting", scikit-learn's gradient boosting as in disentanglement_lib, or "forest", a random
             forest, for wide codes.
+        seed: Seed of the trees, and of the third of the samples that is tested on.
 
     Returns:
         `disentanglement`, `completeness`, `informativeness_train`, `informativeness_test`.
@@ -218,15 +237,21 @@ def dci(
 
 
 def modularity(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0) -> dict[str, float]:
-    """Modularity (does a unit know of one factor only?) and explicitness (can a linear map read factors?).
+    """Compute modularity (a unit knows one factor only) and explicitness (a linear map can read the factors).
 
-    Modularity of a unit is 1 - sum of I^2 over the other factors / ((F - 1) max I^2), 0 where it knows
-    nothing; explicitness the area under the ROC curve of a logistic regression, mean over classes and
-    factors. The regression sees standardised codes and has up to 1,000 iterations, so that it converges;
-    disentanglement_lib gives it the codes as they are and 100 iterations.
+    With I the mutual information of a unit and a factor, the modularity of a unit is 1 - sum of I^2 over the
+    factors but the best / ((F - 1) max I^2), and 0 for a unit that knows nothing. Explicitness is the area
+    under the ROC curve of a logistic regression, averaged over classes and factors. The regression sees
+    standardised codes and has up to 1,000 iterations, so that it converges; disentanglement_lib gives it the
+    codes as they are and 100 iterations.
+
+    Arguments:
+        codes, factors: As for `mig`.
+        seed: Chooses the third of the samples that is tested on.
 
     Returns:
-        `modularity_score`, `explicitness_score_train`, `explicitness_score_test`.
+        `modularity_score` from 0 to 1; `explicitness_score_train` and `explicitness_score_test`, where chance
+        is 0.5, NaN if a factor has only one value among the samples.
 
     References:
         Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss", NeurIPS 2018.
@@ -264,7 +289,7 @@ def _explicitness(
 
 
 def _concentration(importance: Array) -> float:
-    """Mean over rows of 1 - entropy / log(columns), each row weighted by its sum."""
+    """Average 1 - entropy / log(columns) over the rows of importances, each row weighted by its sum."""
     p = importance + 1e-11
     p = p / p.sum(1, keepdims=True)
     concentration = 1 + (p * np.log(p)).sum(1) / np.log(p.shape[1])
@@ -280,7 +305,7 @@ def _bins(h: Array) -> NDArray[np.int64]:
 
 
 def _mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> Array:
-    """I(a_i; b_j) in nats for all columns i of a, shape (N, A), and j of b, shape (N, B): (A, B)."""
+    """Compute I(a_i; b_j) in nats for all columns i of a, shape (N, A), and j of b, shape (N, B): (A, B)."""
     b_codes = [np.unique(column, return_inverse=True)[1] for column in b.T]
     result = np.zeros((a.shape[1], b.shape[1]))
     for i, column in enumerate(a.T):
@@ -297,7 +322,7 @@ def _mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> Array:
 def _halves(
     codes: ArrayLike, factors: ArrayLike, seed: int
 ) -> tuple[Array, NDArray[np.int64], Array, NDArray[np.int64]]:
-    """Two thirds of the samples to train on and one to test on, at random.
+    """Return two thirds of the samples to train on, and one third to test on, at random.
 
     Raises:
         ValueError: A factor does not vary among those to train on.
@@ -332,9 +357,10 @@ def _require_units(h: Array) -> None:
 
 
 def labelled(data: Data | Split, seed: int = 0) -> tuple[Split, tuple[str, ...]]:
-    """Up to 20,000 images in random order, and the names of their factors, or of attributes in their place.
+    """Return up to 20,000 images in random order, and the names of their factors.
 
-    Sprites come from their whole grid, other images from the split, or of `Data` from the training images.
+    Attributes stand in for factors in data without factors. Sprites are drawn from their complete grid; other
+    images are those of the split, or the training images of `Data`.
 
     Raises:
         ValueError: Data without factors.

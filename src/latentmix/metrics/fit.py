@@ -1,4 +1,4 @@
-"""The small fit of the tools: feature networks, the deeper probe and codes of given pictures."""
+"""The small training loop of tools: of feature networks, of the deeper probe, of codes of given pictures."""
 
 from __future__ import annotations
 
@@ -54,8 +54,12 @@ def fit(
     many threads the process has.
 
     Arguments:
-        loss: Of the rows with given indices, shape (batch,), on the CPU.
-        rows: How many there are; they are drawn with replacement.
+        net: The network.
+        loss: Computes the loss of the rows with given indices, shape (batch,), on the CPU.
+        rows: Number of rows; they are drawn with replacement.
+        steps: Number of steps.
+        batch: Number of rows in a step.
+        seed: Seed of the draws.
         after: Called after each step with its number, from 1.
     """
     generator = torch.Generator().manual_seed(seed)

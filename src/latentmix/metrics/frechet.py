@@ -110,7 +110,11 @@ def evaluate(
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of two or more independent values, by Student's t."""
+    """Return the 95 % confidence interval of the mean of independent values: mean -+ t s / sqrt(n).
+
+    Arguments:
+        values: Two or more; s is their deviation with n - 1, t the quantile of Student's t for 97.5 %.
+    """
     from scipy.stats import t as student
 
     half = float(student.ppf(0.975, len(values) - 1)) * np.std(values, ddof=1) / math.sqrt(len(values))
@@ -118,7 +122,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:
-    """Frechet distance of two Gaussians: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in double precision.
+    """Compute the Frechet distance of two sets: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+
+    m and S are the mean and the covariance of each set's features, in double precision. It is 0 for equal
+    Gaussians and has the unit of squared features.
 
     Arguments:
         real, fake: Features, shapes (N, D) and (M, D).
@@ -134,7 +141,7 @@ def frechet(real: ArrayLike | Tensor, fake: ArrayLike | Tensor) -> float:
 
 
 def gaussian(features: ArrayLike | Tensor) -> tuple[Array, Array]:
-    """Mean (D,) and covariance (D, D) of features (N, D), in double precision.
+    """Compute the mean (D,) and the covariance (D, D) of features (N, D), in double precision.
 
     Raises:
         ValueError: Fewer than 2 D samples, where the Frechet distance is mostly bias; values not finite.
@@ -149,7 +156,7 @@ def gaussian(features: ArrayLike | Tensor) -> tuple[Array, Array]:
 
 
 def frechet_gaussian(m1: Array, s1: Array, m2: Array, s2: Array) -> float:
-    """Frechet distance of N(m1, s1) and N(m2, s2): means (D,), covariances (D, D)."""
+    """Compute the Frechet distance of N(m1, s1) and N(m2, s2): means (D,), covariances (D, D)."""
     s1, s2 = np.atleast_2d(s1), np.atleast_2d(s2)
     # tr (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2).
     values, vectors = np.linalg.eigh(s1)
@@ -167,13 +174,16 @@ def kernel(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> float:
-    """Kernel distance: mean over random subsets of the unbiased squared MMD with kernel (x . y / D + 1)^3.
+    """Compute the kernel distance: the mean over random subsets of the squared MMD.
 
-    Not multiplied by 1000. It is unbiased at every size, so it may be negative.
+    The maximum mean discrepancy has the kernel (x . y / D + 1)^3 and its unbiased estimator, so the distance
+    can be negative. It is not multiplied by 1000.
 
     Arguments:
         real, fake: Features, shapes (N, D) and (M, D).
-        subsets, subset_size: How many subsets of how many samples a side, at most what there are.
+        subsets: Number of random subsets.
+        subset_size: Samples of each side in a subset; all samples of the smaller side if there are fewer.
+        seed: Seed of the subsets.
 
     Raises:
         ValueError: Fewer than 10 samples on a side; values not finite.
@@ -203,20 +213,24 @@ def kernel(
 def precision_recall(
     real: ArrayLike | Tensor, fake: ArrayLike | Tensor, *, k: int = 3, k_density: int = 5
 ) -> dict[str, float]:
-    """How many fakes lie among the real (precision, density), how many reals are reached (recall, coverage).
+    """Compute precision, recall, density and coverage of fake samples, from the balls around all samples.
 
-    A set's support is the union of balls around its samples, each reaching to its k-th neighbour in the set.
-    Precision is the share of fakes in the support of the real ones; recall the share of reals in that of the
-    fakes; density counts the real balls that each fake lies in, over k; coverage is the share of reals with a
-    fake in their ball.
+    The ball of a sample reaches to its k-th neighbour in its own set, and the support of a set is the union
+    of its balls. Precision is the share of fakes in the support of the real samples; recall is the share of
+    real samples in the support of the fakes; density is the mean number of real balls that a fake lies in,
+    over k; coverage is the share of real samples with a fake in their ball. All are in 0..1, except density,
+    which is about 1 for real samples and has no upper bound.
 
     Arguments:
         real, fake: Features, shapes (N, D) and (M, D).
         k: Neighbours for precision and recall.
         k_density: Neighbours for density and coverage.
 
+    Returns:
+        `precision`, `recall`, `density` and `coverage`.
+
     Raises:
-        ValueError: No more samples than neighbours; values not finite.
+        ValueError: There are not more samples than neighbours, or values are not finite.
 
     References:
         Kynkaanniemi et al., NeurIPS 2019; Naeem et al., "Reliable fidelity and diversity metrics", ICML 2020.
@@ -244,19 +258,19 @@ def precision_recall(
 
 
 def radii(x: Tensor, ks: Sequence[int]) -> list[Tensor]:
-    """Exact distances of each sample, shape (N, D), to its k-th neighbour: (N,) for each k."""
+    """Compute the distance of each sample, shape (N, D), to its k-th neighbour: (N,) for each k, exact."""
     found = [distances(part, x).topk(max(ks) + 1, dim=1, largest=False).values for part in x.split(1000)]
     return [torch.cat(found)[:, k] for k in ks]
 
 
 def class_score(p: Tensor) -> float:
-    """The inception score with another classifier: exp E KL(p(y|x) || p(y)), 1 up to the number of classes.
+    """Compute the inception score by any classifier: exp E KL(p(y|x) || p(y)), 1 to the number of classes.
 
     Arguments:
         p: Class probabilities, shape (N, classes).
 
     Raises:
-        ValueError: Rows that are no probabilities, such as logits.
+        ValueError: Rows are not probabilities; for example, they are logits.
 
     References:
         Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
@@ -280,5 +294,5 @@ def _pair(real: Any, fake: Any) -> tuple[Array, Array]:
         raise ValueError(f"features need shapes (N, D) and (M, D), got {a.shape} and {b.shape}")
     for name, x in (("real", a), ("fake", b)):
         if not np.isfinite(x).all():
-            raise ValueError(f"{name} features hold NaN or infinite values")
+            raise ValueError(f"{name} features contain NaN or infinite values")
     return a, b

@@ -129,13 +129,13 @@ class Judge(NamedTuple):
     def rows(
         self, mixes: Tensor, parents: Tensor, shares: Tensor, classes: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Judge each mix: one entry of each column a mix.
+        """Judge each mix by itself, with one entry in each column.
 
         Arguments:
             mixes: Images (N, C, H, W).
-            parents: Images (K, N, C, H, W), as the decoder makes them where the mixes are decoded.
-            shares: How much of each parent, (K, N).
-            classes: Of each parent, (K, N), if they are known.
+            parents: Images (K, N, C, H, W), encoded and decoded if the mixes are decoded.
+            shares: The share of each parent, (K, N).
+            classes: The class of each parent, (K, N), if it is known.
 
         Returns:
             Columns (N,): `density`, `ghosting`, `collapse`, `confidence`, `class`, `memory` (root mean square
@@ -169,18 +169,19 @@ class Judge(NamedTuple):
 def exposures(
     mixes: Tensor, parents: Tensor, shares: Tensor, *, typical: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Ghosting and collapse of each mix, shapes (N,), in 0..1; NaN where the parents are nearly one image.
+    """Compute ghosting and collapse of each mix, shapes (N,), in 0..1; see the formulas above.
 
-    That is where no two parents are further apart than a tenth of `typical`, or than rounding.
+    Both are NaN where the parents are nearly one image, that is, where no two of them are further apart than
+    a tenth of `typical`, or than rounding.
 
     Arguments:
         mixes: Images (N, C, H, W).
-        parents: Images (K, N, C, H, W).
-        shares: How much of each parent, (K, N), summing to one over K.
+        parents: Images (K, N, C, H, W), K of 2 or more.
+        shares: The share of each parent, (K, N), summing to one over K.
         typical: Root mean square distance of two real images.
 
     Raises:
-        ValueError: Shapes that do not fit.
+        ValueError: The shapes do not fit each other.
     """
     if parents.shape[1:] != mixes.shape or shares.shape != parents.shape[:2]:
         raise ValueError(
@@ -200,10 +201,22 @@ def exposures(
 
 
 def density(real: Tensor, fake: Tensor, k: int = K) -> Tensor:
-    """In how many balls of real features each fake lies, over k: (M,), about 1 on average for real images.
+    """Compute the density of each fake: the number of balls of real features that it lies in, over k.
 
-    Each ball reaches to its real image's k-th neighbour (Naeem et al., ICML 2020), features are (N, D), (M,
-    D).
+    The ball of a real image reaches to its k-th neighbour. The density is about 1 on average for real images
+    and 0 for an image unlike all of them.
+
+    Arguments:
+        real, fake: Features, shapes (N, D) and (M, D).
+
+    Returns:
+        Shape (M,).
+
+    Raises:
+        ValueError: There are no more than k real images.
+
+    References:
+        Naeem et al., "Reliable fidelity and diversity metrics", ICML 2020.
     """
     if len(real) <= k:
         raise ValueError(f"{len(real)} real images are too few for {k} neighbours")
@@ -212,9 +225,10 @@ def density(real: Tensor, fake: Tensor, k: int = K) -> Tensor:
 
 
 def nearest_training(images: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-    """Root mean square distance to the nearest training image, and its index: shapes (N,), (N,).
+    """Find the training image nearest to each image: root mean square distances (N,), and indices (N,).
 
-    A matrix product finds the four nearest of each 5,000 images, differences decide among them.
+    A matrix product, which is fast and rounds, finds the four nearest of every 5,000 images; exact
+    differences choose among them.
     """
     flat = images.cpu().flatten(1)
     best = torch.full((len(flat),), torch.inf)
@@ -232,7 +246,7 @@ def nearest_training(images: Tensor, data: Data) -> tuple[Tensor, Tensor]:
 
 
 def pairs(data: Data, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices of n pairs of test images of different classes.
+    """Draw n pairs of test images of different classes: their indices, shapes (n,) and (n,).
 
     Raises:
         ValueError: The test images have no labels, or one class.

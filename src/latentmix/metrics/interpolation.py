@@ -90,8 +90,9 @@ def nll_along_interpolations(
     generator: torch.Generator | None = None,
     forward: Callable[[Tensor], Tensor] | None = None,
 ) -> list[float]:
-    """Mean of lam l(g(h), y) + (1 - lam) l(g(h), y'), h = lam h(x) + (1 - lam) h(x'), l cross-entropy.
+    """Compute the loss between pairs of images, lam l(g(h), y) + (1 - lam) l(g(h), y'), as a function of lam.
 
+    h = lam h(x) + (1 - lam) h(x') is mixed at a layer, g is the rest of the network, and l the cross-entropy.
     Who is mixed with whom is drawn once, within batches, and is the same for each lam.
 
     Arguments:
@@ -100,11 +101,12 @@ def nll_along_interpolations(
         y: Class indices, shape (N,).
         layer: Whose output h is, a tensor: a name as in `network.named_modules()`; or "input".
         lams: Weights of the first of two images, from 0 to 1.
-        generator: On the CPU.
+        batch_size: Images that are computed at a time; partners are in the same batch.
+        generator: Draws the order of the images, on the CPU.
         forward: How images become logits; `network` itself if None.
 
     Returns:
-        One value for each of `lams`, in nats.
+        The mean over images for each of `lams`, in nats.
 
     Raises:
         ValueError: No such layer, one that does not run exactly once, or a network in training mode.
@@ -128,7 +130,7 @@ def _summed(
     layer: str,
     lam: float,
 ) -> float:
-    """The loss summed over a batch in which each image is mixed with the one before."""
+    """Sum the loss over a batch in which each image is mixed with the image before it."""
     itself = torch.arange(len(x), device=x.device)
     weights = torch.tensor([lam, 1 - lam], device=x.device, dtype=x.dtype)[:, None].expand(2, len(x))
     mix, runs = Mix(torch.stack([itself, itself.roll(1)]), weights), 0

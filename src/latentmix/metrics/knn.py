@@ -51,11 +51,14 @@ def evaluate(
 def accuracy(
     codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, *, k: int, temperature: float
 ) -> float:
-    """Share of test codes whose class gets the largest sum of exp(cos / temperature) among k neighbours.
+    """Compute the share of test codes whose class gets the largest sum of exp(cos / temperature).
+
+    The sum is over the k training codes that are nearest by cosine.
 
     Arguments:
         codes, labels: The neighbours, shapes (N, D) and (N,).
-        test_codes, test_labels: Who asks, shapes (M, D) and (M,).
+        test_codes, test_labels: The codes that are classified, shapes (M, D) and (M,).
+        k: Number of neighbours.
 
     Raises:
         ValueError: k not in 1..N, temperature not above 0, or codes that are not finite.

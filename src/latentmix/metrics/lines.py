@@ -81,7 +81,7 @@ def evaluate(
 
 
 def score(images: Tensor, *, family: Name = "lines") -> dict[str, float]:
-    """ACAI's mean distance and smoothness of walks, against 10,000 evenly spaced images of the family.
+    """Compute ACAI's mean distance and smoothness of walks, against 10,000 evenly spaced images.
 
     The distance of an image is 1 - cos to the nearest reference q, whose parameter is theta*. Along a walk,
     with theta* unwrapped, d_n = |theta*_{n+1} - theta*_n| / |theta*_last - theta*_first| and its smoothness
@@ -135,7 +135,7 @@ def _family_of(data: Data) -> Name:
 
 @functools.cache
 def _references(family: str) -> tuple[Tensor, Tensor]:
-    """The references as drawn, (10,000, pixels), float32, and their parameters (10,000,), float64."""
+    """Draw the references, (10,000, pixels), float32, and return them with their parameters, float64."""
     known = FAMILIES[family]
     last = known.high if known.period is None else known.high - known.period / REFERENCES
     theta = torch.linspace(known.low, last, REFERENCES, dtype=torch.float64)
@@ -143,9 +143,9 @@ def _references(family: str) -> tuple[Tensor, Tensor]:
 
 
 class _Centred(NamedTuple):
-    """The references as unit vectors less their mean; pixels that never change are folded into one.
+    """The references as unit vectors minus their mean; pixels that never change are folded into one.
 
-    That is a fifth less to do (benchmarks/RESULTS.md).
+    Folding saves a fifth of the work (benchmarks/RESULTS.md).
 
     Arguments:
         columns: Shape (moving pixels + 1, 10,000), float32.
@@ -171,11 +171,11 @@ def _centred(family: str) -> _Centred:
 
 
 def _nearest(images: Tensor, family: str) -> tuple[Tensor, Tensor]:
-    """Largest cosine, float64, and the index of its reference, for each image, by one matrix product.
+    """Find the reference with the largest cosine for each image: cosines, float64, and indices, shapes (N,).
 
-    Neighbouring references differ by less than single precision resolves beside the background that all
-    share. Their mean is left out, which keeps the order of the cosines, to find the four largest in single
-    precision; double precision chooses among them.
+    Beside the background that all references share, neighbours differ by less than single precision resolves.
+    So their mean is subtracted, which keeps the order of the cosines; one matrix product in single precision
+    finds the four largest, and double precision chooses among them.
     """
     references, _ = _references(family)
     columns, moving, still, norms = _centred(family)

@@ -58,7 +58,7 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0, n: Count = 2000)
 
 @torch.no_grad()
 def points_and_codes(method: Autoencodes, n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """New points (n, 2, 1, 1), their codes, and codes mixed as the method mixes them."""
+    """Draw new points (n, 2, 1, 1), encode them, and mix their codes as the method does; return all three."""
     generator = torch.Generator().manual_seed(1000 + seed)
     x = spiral.draw(n, generator=generator).to(device_of(method))
     h = in_portions(method, "encode", x)

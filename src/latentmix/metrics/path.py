@@ -77,12 +77,19 @@ def evaluate(
 
 
 def profile(features: Tensor) -> tuple[dict[str, float], Tensor]:
-    """Summarise walks: features (pairs, steps, D) to the values of `evaluate`, and mean speeds (steps - 1,).
+    """Summarise walks by the values of `evaluate`, and by the mean speed at each step.
 
-    Speeds are relative to the distance of a walk's ends; walks whose ends coincide are left out.
+    A speed is the length of a step, times the number of steps, over the distance of the walk's ends. Walks
+    whose ends coincide are left out.
+
+    Arguments:
+        features: Features of the images of each walk, shape (pairs, steps, D).
+
+    Returns:
+        The values, and mean speeds of shape (steps - 1,).
 
     Raises:
-        ValueError: No walk has two ends.
+        ValueError: Every walk ends where it starts.
     """
     moves = features.double().diff(dim=1).norm(dim=2)
     chord = (features[:, -1] - features[:, 0]).double().norm(dim=1)

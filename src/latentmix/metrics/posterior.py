@@ -75,7 +75,16 @@ def evaluate(method: VAE, data: Data, *, seed: int = 0, n: Count = 10_000, draws
 
 
 def log_likelihood(x: Tensor, decoded: Tensor, reconstruction: str) -> Tensor:
-    """Logarithm of p(x | z) of images (N, C, H, W) in [-1, 1] by decoded ones: (N,), float64, in nats."""
+    """Compute log p(x | z) of each image from its decoded one, by the densities that `evaluate` names.
+
+    Arguments:
+        x: Images (N, C, H, W) in [-1, 1].
+        decoded: What their codes z are decoded to, (N, C, H, W).
+        reconstruction: "bce", "l2" or "l1".
+
+    Returns:
+        Shape (N,), float64, in nats.
+    """
     x, y = x.double().flatten(1), decoded.double().flatten(1)
     if reconstruction == "l1":
         return -(x - y).abs().sum(1) - x.shape[1] * math.log(2)

@@ -62,6 +62,11 @@ def fit(
 ) -> tuple[float, Any, dict[str, object]]:
     """Fit a logistic regression for each C and keep the one with the best validation accuracy.
 
+    Arguments:
+        h, y: Codes (N, D) and class indices (N,) to fit.
+        h_valid, y_valid: The same, to choose C by; of equal ones the smallest C is taken.
+        grid: Values of C.
+
     Returns:
         Its validation accuracy, the scikit-learn classifier, and the protocol.
     """
@@ -95,10 +100,10 @@ def fit(
 
 
 def labelled_codes(method: Encodes, data: Data) -> list[tuple[Tensor, Tensor]]:
-    """Codes and labels of the training, validation and test images that have a label.
+    """Encode the training, validation and test images that have a label; return their codes and labels.
 
     Raises:
-        ValueError: Data without labels, with a single class, or with no image in a split.
+        ValueError: The data have no labels, a single class, or a split without labelled images.
     """
     found: list[tuple[Tensor, Tensor]] = []
     for name, all_of_it in (("training", data.train), ("validation", data.valid), ("test", data.test)):
@@ -114,9 +119,9 @@ def labelled_codes(method: Encodes, data: Data) -> list[tuple[Tensor, Tensor]]:
 
 
 def standardise(train: Tensor, *others: Tensor) -> None:
-    """Shift and scale codes in place, unit by unit, to zero mean and unit deviation of the first ones.
+    """Standardise codes in place: subtract the mean of the first ones and divide by their deviation.
 
-    Units that do not vary, beyond the rounding of their type, are only shifted.
+    Each unit is treated alone. Units that do not vary, beyond the rounding of their type, are only shifted.
     """
     mean, std = train.mean(0), train.std(0, correction=0)
     std[std <= 8 * torch.finfo(train.dtype).eps * mean.abs()] = 1

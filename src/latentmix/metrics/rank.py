@@ -40,7 +40,10 @@ def evaluate(method: Encodes, data: Data, *, seed: int = 0, n: Count = 10_000) -
 
 
 def effective_rank(codes: Tensor) -> float:
-    """exp(-sum_k p_k log p_k), p_k = s_k / sum_j s_j, s the singular values of codes (N, ...), not centred.
+    """Compute the effective rank exp(-sum_k p_k log p_k), p_k = s_k / sum_j s_j, of codes (N, ...).
+
+    s are the singular values of the codes, which are not centred. The rank is from 1 to min(N, D), and 0 if
+    every code is zero.
 
     Raises:
         ValueError: No codes, or codes that are not finite.
@@ -59,7 +62,7 @@ def effective_rank(codes: Tensor) -> float:
 
 
 def lidar(codes: Tensor, pairs: Tensor, *, delta: float = 1e-4) -> float:
-    """LiDAR: the effective rank of W^(-1/2) B W^(-1/2), over directions that tell apart what is not a pair.
+    """Compute LiDAR, the effective rank of W^(-1/2) B W^(-1/2): the directions that tell groups apart.
 
     B is the covariance of the mean codes of the groups, W the mean covariance within groups plus delta times
     the identity. With eigenvalues l_k and p_k = l_k / sum_j l_j, the score is exp(-sum_k p_k log p_k). The
@@ -72,7 +75,8 @@ def lidar(codes: Tensor, pairs: Tensor, *, delta: float = 1e-4) -> float:
             scale.
 
     Raises:
-        ValueError: Other lengths, a group of one, fewer than two groups, or codes that are not finite.
+        ValueError: The lengths differ, a group has one code, there are fewer than two groups, or codes are
+            not finite.
 
     References:
         Thilak et al., "LiDAR: sensing linear probing performance in joint embedding SSL architectures", ICLR

@@ -12,7 +12,7 @@ from latentmix.metrics import Score, decode, encode, metric
 
 WINDOW, DEVIATION = 11, 1.5  # of SSIM, in pixels
 K1, K2 = 0.01, 0.03
-LARGEST_PSNR = 100.0  # decibels; an image that is rebuilt exactly would have infinitely many
+LARGEST_PSNR = 100.0  # decibels; the value of an exact reconstruction would be infinite
 
 
 @metric
@@ -55,17 +55,20 @@ def evaluate(method: Autoencodes, data: Data, *, seed: int = 0) -> Score:
 
 
 def mse(x: Tensor, y: Tensor) -> Tensor:
-    """Mean square difference of each pair of images, shapes (N, C, H, W): (N,), float64."""
+    """Compute the mean square difference of each pair of images, shapes (N, C, H, W): (N,), float64."""
     return (x.double() - y.double()).square().flatten(1).mean(1)
 
 
 def psnr(error: Tensor) -> Tensor:
-    """-10 log10(mse) of images in 0..1, in decibels, at most 100; of any shape."""
+    """Compute the peak signal-to-noise ratio -10 log10(mse) of images in 0..1, in decibels, at most 100."""
     return (-10 * error.clamp_min(1e-300).log10()).clamp_max(LARGEST_PSNR)
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity of each pair of images in 0..1, shapes (N, C, H, W): (N,), float64, at most 1.
+    """Compute the structural similarity of each pair of images in 0..1: (N,), float64, at most 1.
+
+    Arguments:
+        x, y: Images, shape (N, C, H, W).
 
     With means, variances and covariance under a Gaussian window of 11 x 11 pixels and deviation 1.5, at every
     place where the window fits,

@@ -85,10 +85,12 @@ def evaluate(method: Classifies, data: Data, *, seed: int = 0, n: Count = 2000, 
 
 
 def attacked(model: Model, x: Tensor, y: Tensor, std: Tensor, n_pgd: int) -> dict[str, float]:
-    """Accuracies under the four attacks of `evaluate`.
+    """Compute the accuracies, from 0 to 1, under the four attacks of `evaluate`.
 
     Arguments:
+        model: Maps images to logits.
         x: Images in [-1, 1], shape (N, C, H, W).
+        y: Class indices, shape (N,).
         std: Deviation of each channel in these units, shape (C, 1, 1).
         n_pgd: How many images are attacked by many steps.
     """
@@ -110,7 +112,7 @@ def attacked(model: Model, x: Tensor, y: Tensor, std: Tensor, n_pgd: int) -> dic
 
 
 def deviations(images: Tensor) -> Tensor:
-    """Deviation of each channel of images (N, C, H, W), uint8, in the units of [-1, 1]: (C, 1, 1)."""
+    """Compute the deviation of each channel of images (N, C, H, W), uint8, in units of [-1, 1]: (C, 1, 1)."""
     return 2 * channel_statistics(images)[1]
 
 
@@ -122,7 +124,15 @@ def accuracy(
     *,
     batch_size: int = 128,
 ) -> float:
-    """Share of images that are classified rightly after `change(x, y)`, batch by batch; from 0 to 1."""
+    """Compute the share of images that are classified correctly after `change(x, y)`, from 0 to 1.
+
+    Arguments:
+        model: Maps images to logits.
+        x: Images, shape (N, C, H, W).
+        y: Class indices, shape (N,).
+        change: Changes the images of a batch; nothing by default.
+        batch_size: Images that are computed at a time.
+    """
     right = 0
     for images, labels in zip(x.split(batch_size), y.split(batch_size)):
         changed = change(images, labels)
@@ -134,11 +144,14 @@ def accuracy(
 def draw_matrices(
     kind: Deformation, amount: float, count: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw deformations of table 7 as matrices (count, 2, 2) from output to input (row, column).
+    """Draw the deformations of table 7 as matrices (count, 2, 2) from output to input (row, column).
 
     Arguments:
-        kind: "rotation" by an angle of U(-amount, amount) degrees, "shear" by U(-amount, amount) radians,
-            each image its own; or "zoom", by `amount` all alike: below 1 the middle is enlarged.
+        kind: "rotation" by an angle of U(-amount, amount) degrees, or "shear" by U(-amount, amount) radians,
+            drawn for each image; or "zoom" by `amount`, the same for all images.
+        amount: The largest angle; or the share of each side that is seen, so that the middle of the image is
+            enlarged by values below 1.
+        count: Number of images.
     """
     u = amount * (2 * torch.rand(count, generator=generator) - 1)
     if kind == "rotation":
@@ -147,31 +160,34 @@ def draw_matrices(
 
 
 def rotation(degrees: Tensor) -> Tensor:
-    """[[cos, -sin], [sin, cos]] for angles (B,)."""
+    """Make the matrices [[cos, -sin], [sin, cos]] of angles (B,): (B, 2, 2)."""
     a = degrees * math.pi / 180
     return _matrix(a.cos(), -a.sin(), a.sin(), a.cos())
 
 
 def shear(radians: Tensor) -> Tensor:
-    """[[1, -sin], [0, cos]] for angles (B,): the paper's, which mirrors columns beyond 90 degrees."""
+    """Make the matrices [[1, -sin], [0, cos]] of angles (B,): (B, 2, 2).
+
+    This is the shear of the paper. Beyond 90 degrees it mirrors the columns.
+    """
     return _matrix(torch.ones_like(radians), -radians.sin(), torch.zeros_like(radians), radians.cos())
 
 
 def zoom(scale: Tensor) -> Tensor:
-    """diag(z, z) for scales (B,): the share of each side that is seen."""
+    """Make the matrices diag(z, z) of scales (B,), the share of each side that is seen: (B, 2, 2)."""
     return _matrix(scale, torch.zeros_like(scale), torch.zeros_like(scale), scale)
 
 
 def deform(x: Tensor, matrix: Tensor, *, fill: float = -1.0, centre: float | None = None) -> Tensor:
-    """Sample images at M (o - c) + c for each output pixel o: nearest pixel, `fill` outside.
+    """Deform images: output pixel o gets the input pixel nearest to M (o - c) + c, or `fill` outside.
 
     Arguments:
         x: Images, shape (B, C, H, W).
         matrix: M for each image, shape (B, 2, 2), acting on (row, column).
-        fill: What lies outside of the image; -1 is the paper's black, the published code fills with the mean
-            colour, 0 in normalised images.
-        centre: c, of rows and columns; the middle (size - 1) / 2 if None. The published code takes
-            size / 2 + 0.5, a pixel off.
+        fill: The value outside of the image. -1 is the paper's black; the published code fills with the mean
+            colour, which is 0 in normalised images.
+        centre: The centre c of rows and columns; the middle (size - 1) / 2 if None. The published code takes
+            size / 2 + 0.5, which is one pixel off.
     """
     rows, columns = x.shape[2:]
     size = torch.tensor([rows, columns], dtype=torch.float64, device=x.device)
@@ -222,11 +238,19 @@ def pgd(
     bounds: tuple[Tensor | float, Tensor | float] | None = None,
     loss: Loss = F.cross_entropy,
 ) -> Tensor:
-    """Take `steps` steps up the loss by sign, each cut to |x' - x| <= radius and to `bounds`; no random
-    start.
+    """Take several steps up the loss, x' <- x' + step sign(grad loss(model(x'), y)), from x on.
 
-    The defaults are the unbounded search of appendix D, which shows whether gradients are merely masked.
-    Arguments as for `fgsm`.
+    After each step, x' is cut to |x' - x| <= radius and to `bounds`. There is no random start. The defaults
+    are the unbounded search of appendix D, which shows whether gradients are only masked.
+
+    Arguments:
+        model, x, y, bounds, loss: As for `fgsm`.
+        step: Size of a step, in the units of `x`; (C, 1, 1) where it differs between channels.
+        steps: Number of steps.
+        radius: Largest change of a value; None for no bound.
+
+    Returns:
+        The changed images, shape (B, C, H, W).
 
     References:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
@@ -245,10 +269,11 @@ def pgd(
 
 
 def in_pixels(eps: float, mean: Tensor, std: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """`eps` and `bounds` of an attack in pixels from 0 to 1, for a model that takes (pixels - mean) / std.
+    """Convert an attack on pixels in 0..1 for a model of (pixels - mean) / std: its `eps` and `bounds`.
 
     Arguments:
-        mean, std: Of each channel, shape (C,).
+        eps: Largest change, in pixels from 0 to 1.
+        mean, std: Mean and deviation of each channel, shape (C,).
 
     Returns:
         eps / std and the images of 0 and 1, each (C, 1, 1).

@@ -129,7 +129,11 @@ def _distance(real: Statistics, fake: Statistics) -> float:
 def describe_samples(
     method: Samples, net: Features, n: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Features (n, D) and class probabilities (n, classes) of n samples, rounded to 256 levels."""
+    """Draw n samples, round them to 256 levels, and compute features (n, D) and probabilities (n, K).
+
+    Raises:
+        ValueError: Samples that are not finite.
+    """
     described = []
     for start in range(0, n, 500):
         images = method.sample(min(500, n - start), generator).float()
@@ -139,7 +143,7 @@ def describe_samples(
 
 
 def variety(real: Statistics, fake: Statistics) -> dict[str, float]:
-    """How much samples vary, each number as a ratio to that of as many real images: 1 is as it should be.
+    """Measure how much samples vary, each number as a ratio to that of as many real images: 1 is right.
 
     A ratio is NaN where real images do not vary: for example, most of them are stored twice.
 
@@ -166,10 +170,10 @@ def variety(real: Statistics, fake: Statistics) -> dict[str, float]:
 
 
 def collapse(varied: dict[str, float]) -> dict[str, object]:
-    """What the protocol says of collapse: "collapsed", and "collapsed_because" where it is true.
+    """Return the protocol's entries about collapse: "collapsed" and, if that is true, "collapsed_because".
 
     Arguments:
-        varied: {name: ratio} as `variety` gives them; an undefined one, NaN, tells nothing.
+        varied: {name: ratio} as `variety` gives them; an undefined ratio, NaN, is passed over.
     """
     low = [f"{name} {value:.2f}" for name, value in varied.items() if value < LEAST]
     if not low:

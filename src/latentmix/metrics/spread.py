@@ -36,7 +36,7 @@ def evaluate(method: nn.Module, data: Data, *, seed: int = 0) -> Score:
 
 @torch.no_grad()
 def codes_of(method: nn.Module, split: Split) -> Tensor:
-    """Codes of a split, (N, D), on the CPU: those of `encode`, or of a classifier's layer "bottleneck".
+    """Compute the codes of a split, (N, D), on the CPU: by `encode`, or a classifier's layer "bottleneck".
 
     Raises:
         ValueError: A method that has neither.
@@ -60,7 +60,9 @@ def codes_of(method: nn.Module, split: Split) -> Tensor:
 
 
 def spread_ratio(codes: Tensor, labels: Tensor) -> float:
-    """Variance of class means over mean variance within classes, weighted by the sizes of the classes.
+    """Divide the variance of class means by the mean variance within classes, both summed over units.
+
+    Classes are weighted by their sizes; the ratio is 0 for a single class.
 
     Arguments:
         codes: Shape (N, D).

@@ -1,1 +1,1 @@
-"""What the scores of disentanglement share."""
+"""Parts of the scores of disentanglement: voting, and the SAP score."""

@@ -11,11 +11,16 @@ C = 0.01  # disentanglement_lib's inverse penalty of the support vector machines
 
 
 def sap_score(h: Array, y: NDArray[np.int64], h_test: Array, y_test: NDArray[np.int64]) -> float:
-    """Mean over factors of the gap between the two best units' test accuracies, each alone in a linear SVM.
+    """Compute the SAP score: the gap between the test accuracies of the best two units, mean over factors.
+
+    The accuracy of a unit for a factor is that of a linear support vector machine that sees this unit alone.
 
     Arguments:
         h, y: Codes (N, D), D >= 2, and factors (N, F), to train on.
         h_test, y_test: The same, to test on.
+
+    Returns:
+        A share from 0 to 1.
 
     References:
         Kumar et al., "Variational inference of disentangled latent concepts", ICLR 2018.
@@ -29,12 +34,19 @@ def sap_score(h: Array, y: NDArray[np.int64], h_test: Array, y_test: NDArray[np.
 
 
 def _accuracy(x: Array, y: NDArray[np.int64], x_test: Array, y_test: NDArray[np.int64]) -> float:
-    """Test accuracy of a linear SVM on one unit, shapes (N,), classes balanced; scikit-learn's LinearSVC.
+    """Compute the test accuracy of a linear SVM with balanced classes on one unit, as LinearSVC does.
 
-    One squared-hinge machine a class against the rest, min (w^2 + b^2) / 2 + sum_i C_i max(0, 1 - y_i (w x_i
-    + b))^2, C_i = C n / (classes n_class) for the class itself and C for the rest; a single machine for two
-    classes, both weighted. With two unknowns a machine, Newton's method on all classes at once takes
-    milliseconds.
+    Each class has a machine with squared hinge loss that tells it from the rest,
+
+        min (w^2 + b^2) / 2 + sum_i C_i max(0, 1 - y_i (w x_i + b))^2,
+
+    with C_i = C n / (classes n_class) for samples of the class itself and C for the rest; two classes share a
+    single machine that weighs both. A machine has two unknowns, so Newton's method solves all of them at once
+    in milliseconds.
+
+    Arguments:
+        x, x_test: The unit's values, shapes (N,) and (M,).
+        y, y_test: Values of the factor, shapes (N,) and (M,).
     """
     classes, label, counts = np.unique(y, return_inverse=True, return_counts=True)
     if len(classes) < 2:
@@ -54,7 +66,7 @@ def _accuracy(x: Array, y: NDArray[np.int64], x_test: Array, y_test: NDArray[np.
 
 
 def _machines(x: Array, target: Array, cost: Array) -> tuple[Array, Array]:
-    """Newton's method with halved steps for K machines: x (N,), target and cost (K, N); w and b (K,)."""
+    """Solve K machines by Newton's method with step halving: x (N,), target and cost (K, N); w and b (K,)."""
     w, b = np.zeros(len(target)), np.zeros(len(target))
 
     def objective(w: Array, b: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The scores that hold a factor fixed and ask which unit of the code notices: FactorVAE's and beta-VAE's.
+"""Scores from samples that share the value of one factor: FactorVAE's and beta-VAE's.
 
 Samples with a factor in common are drawn, with replacement, from labelled images; on a complete grid of
 factors (as dSprites) that is the draw of the papers. Factors that do not vary are left out.
@@ -15,10 +15,10 @@ Array = NDArray[np.float64]
 
 
 def varying(factors: ArrayLike) -> tuple[NDArray[np.int64], list[int]]:
-    """Factors (N, F) as integers without the constant columns, (N, F'), and the indices of the kept columns.
+    """Remove constant columns of factors (N, F): integers (N, F'), and the indices of the kept columns.
 
     Raises:
-        ValueError: Fewer than two columns vary, or values are not whole numbers.
+        ValueError: Another shape, fewer than two columns that vary, or values that are not whole numbers.
     """
     values = np.asarray(factors)
     if values.ndim != 2:
@@ -51,7 +51,7 @@ class Groups:
     def draw(
         self, factor: int, like: NDArray[np.int64], n: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """For each sample of `like`, shape (V,), n samples with its value of the factor: (V, n)."""
+        """Draw, for each sample of `like`, shape (V,), n samples with its value of the factor: (V, n)."""
         start, size = self.start[factor][like], self.size[factor][like]
         rank = (rng.random((len(like), n)) * size[:, None]).astype(np.int64)
         return self.order[factor][start[:, None] + rank]
@@ -67,7 +67,7 @@ def factor_vae(
     prune: float,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """FactorVAE score of codes (N, D) with factors (N, F): accuracy of a majority vote on fresh votes.
+    """Compute the FactorVAE score of codes (N, D) with factors (N, F): the accuracy of a majority vote.
 
     A vote fixes a random factor at the value of a random sample, draws `batch` samples with that value, and
     names the unit whose variance, relative to its variance over all samples, is smallest. Each unit predicts
@@ -112,12 +112,16 @@ def factor_vae(
 def factor_vae_published(
     codes: Array, factors: NDArray[np.int64], *, votes: int, batch: int, rng: np.random.Generator
 ) -> float:
-    """What AMR's published code reports as the FactorVAE score: no more than (F - 1) / F, 0.80 on dSprites.
+    """Compute what AMR's published code reports as the FactorVAE score: at most (F - 1) / F.
 
-    Kept with its two errors, to compare with AMR's table 4 and with nothing else: each *factor* takes the
-    unit that it was most often voted for, so that all factors may share one; and the last factor is left out
-    of the sum but not of the number of votes. Votes are balanced over factors, and nothing is pruned: a
-    constant unit wins every vote, as 0/0.
+    On dSprites that is 0.80. It keeps two errors of that code, and can be compared with AMR's table 4 only.
+    Each factor takes the unit that was named most often for it, so all factors may share one unit; and the
+    last factor is left out of the sum, but not of the number of votes. Votes are balanced over factors.
+    Nothing is pruned, so a constant unit, whose normalised variance is 0/0, wins every vote.
+
+    Arguments:
+        votes: Number of votes, over all factors.
+        batch: Samples of a vote.
     """
     groups, number = Groups(factors), factors.shape[1]
     per_factor = votes // number
@@ -146,7 +150,7 @@ def beta_vae(
     batch: int,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """beta-VAE score of codes (N, D): accuracy of a linear classifier that guesses which factor pairs share.
+    """Compute the beta-VAE score of codes (N, D): how often a classifier tells which factor pairs share.
 
     An example is the mean of |h - h'| over `batch` pairs that share one factor, each pair at its own value.
     The classifier, a logistic regression, has up to 1,000 iterations where disentanglement_lib's has 100.
@@ -183,7 +187,7 @@ def beta_vae(
 def _chosen(
     n: int, factors: int, samples: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Draw a factor and a sample for each of n votes; yields each factor with its samples."""
+    """Draw a factor and a sample for each of n votes, and yield each factor with its samples."""
     for factor, count in enumerate(rng.multinomial(n, [1 / factors] * factors)):
         if count:
             yield factor, rng.integers(samples, size=count)

@@ -29,13 +29,15 @@ FORMAT = 1  # raise when the network or its training changes, so that nobody kee
 
 
 class Classifier(nn.Module):
-    """Convolutions with stride, batch norm, and the mean over places: images to features to logits.
+    """A small classifier: strided convolutions with batch norm, the mean over places, and a linear layer.
+
+    Its `body` maps images (B, C, H, W) to features (B, 64), and its `head` maps features to logits.
 
     Arguments:
-        channels: Of the images.
-        outputs: Classes.
-        side: Of the images, in pixels, for features that know where things are: a linear layer in place of
-            the mean.
+        channels: Number of channels of the images.
+        outputs: Number of classes.
+        side: Side of the images in pixels, for features that know where things are: a linear layer then takes
+            the place of the mean. None for the mean.
     """
 
     def __init__(self, channels: int, outputs: int, side: int | None = None) -> None:
@@ -65,12 +67,12 @@ class Features(NamedTuple):
 
     Arguments:
         name: What it is, for the protocol.
-        body: Images (B, C, H, W) in [-1, 1] to features (B, D).
-        head: Features to logits (B, classes).
-        fingerprint: SHA-256 of its weights, first 16 digits.
-        accuracy: On the validation images, so that a reader knows how much the features know; None where
-            there are none with labels, or its classes are others than the data's.
-        classes: Whether it tells classes; one that does not has a head of a single class.
+        body: Maps images (B, C, H, W) in [-1, 1] to features (B, D).
+        head: Maps features to logits (B, classes).
+        fingerprint: First 16 digits of the SHA-256 of its weights.
+        accuracy: Its accuracy on the validation images, 0 to 1, by which a reader can judge the features;
+            None without labelled validation images, or if its classes are not those of the data.
+        classes: Whether it tells classes; a network that does not has a head with a single class.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Features(NamedTuple):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What to say of it beside a score."""
+        """Entries for a score's protocol."""
         return {
             "features": self.name,
             "fingerprint": self.fingerprint,
@@ -90,7 +92,7 @@ class Features(NamedTuple):
         }
 
     def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, D) and class probabilities (N, classes) of images (N, C, H, W), on the CPU."""
+        """Compute features (N, D) and class probabilities (N, classes) of images (N, C, H, W), on the CPU."""
         device = next(self.head.parameters()).device
         bodies, classes = [], []
         with torch.no_grad():
@@ -101,21 +103,24 @@ class Features(NamedTuple):
         return torch.cat(bodies), torch.cat(classes)
 
     def describe_split(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
-        """As `describe`, for rows of a split."""
+        """Do the same as `describe` for rows of a split, whose indices have shape (N,)."""
         parts = [self.describe(split.pixels(i)) for i in index.to(split.images.device).split(split.at_once)]
         return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
 
 
 def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path | None = None) -> Features:
-    """A small classifier trained on the labelled training images: 600 steps of 128, Adam; read if it exists.
+    """Train the small classifier on the labelled training images, or read it if it was trained before.
+
+    It is trained by Adam for 600 steps of 128 images.
 
     Arguments:
+        seed: Seed of its weights and of the order of the images.
         places: Whether its features should know where things are.
         folder: Where to look first and to leave a copy, such as the folder of the run that is measured, so
-            that another machine measures by the same network. The cache is asked next.
+            that another machine measures by the same network. The cache is searched next.
 
     Raises:
-        ValueError: Data without labels, or with a single class.
+        ValueError: The data have no labels, or a single class.
     """
     split = data.train.labelled()
     if split.labels is None or len(torch.unique(split.labels)) < 2:
@@ -144,7 +149,7 @@ def classifier(data: Data, seed: int = 0, *, places: bool = False, folder: Path 
 
 
 def fingerprint(net: nn.Module) -> str:
-    """SHA-256 of a network's weights and buffers, first 16 digits."""
+    """Return the first 16 digits of the SHA-256 of a network's weights and buffers."""
     return kept.digest(net.state_dict().values())
 
 
@@ -171,7 +176,7 @@ def _train(net: Classifier, split: Split, seed: int) -> None:
 
 
 def _read(file: Path, net: Classifier) -> bool:
-    """Load weights that are what was written; a damaged file costs a warning and changes nothing."""
+    """Load weights if the file is intact; otherwise warn, change nothing, and return False."""
     own = net.state_dict()
     state = kept.read(file, own, "the feature network is trained again")
     if state is None:

@@ -24,10 +24,10 @@ from latentmix.outside import module
 from latentmix.outside.onnx_session import open_session
 
 FUNCTION = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
-BATCH = 50  # images through the network at once
-PROBES = 8  # fixed images; what a function makes of them tells it from others
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, where a folder names none
-SIDE = 224  # pixels, where a folder names none
+BATCH = 50  # images that the network computes at a time
+PROBES = 8  # fixed images, by whose features a function is told from others
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, if a folder names none
+SIDE = 224  # pixels, if a folder names none
 
 
 class Body(nn.Module):
@@ -65,7 +65,7 @@ class Body(nn.Module):
 
 
 class OneClass(nn.Module):
-    """The head of a network without classes: features (B, D) to one logit each."""
+    """The head of a network without classes: features (B, D) to one logit for each image, (B, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,14 +76,15 @@ class OneClass(nn.Module):
 
 
 def network(place: str, device: torch.device, side: int) -> Features | None:
-    """Load the feature network of this name; None for the classifier, of which every draw has its own.
+    """Load the feature network of this name; return None for the classifier, which is trained for each draw.
 
     Arguments:
         place: "classifier", "inception", NET.onnx, a folder in transformers' format, or module:function.
-        side: Of the images that it will get, in pixels.
+        device: Where it computes.
+        side: Side of the images that it will get, in pixels.
 
     Raises:
-        ValueError: Nothing of this name, or something that cannot be used; the message names it.
+        ValueError: There is nothing of this name, or it cannot be used; the message names it.
     """
     if place == "classifier":
         return None
@@ -169,7 +170,7 @@ def _folder(path: Path, device: torch.device) -> tuple[Body, str]:
 
 
 def _side(words: dict[str, Any], config: Any) -> int:
-    """The side of the images that a network of transformers takes."""
+    """Return the side of the images that a network of transformers takes, in pixels."""
     for size in (words.get("crop_size"), words.get("size")):
         if isinstance(size, dict):
             size = size.get("height") or size.get("shortest_edge")
@@ -189,7 +190,7 @@ def _function(place: str, where: str, name: str) -> Body:
 
 
 def _behaviour(body: Body, device: torch.device, side: int) -> str:
-    """SHA-256 of what a network makes of fixed images, to three digits: its weights may lie anywhere."""
+    """Hash the features of fixed images, rounded to three digits; a function's weights are unknown."""
     probes = torch.rand(PROBES, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         features = body(probes.to(device)).cpu()

@@ -13,11 +13,13 @@ from torch.nn import functional as F
 from latentmix.metrics.features.classifier import Features, fingerprint
 
 SIDE = 299  # pixels
-BATCH = 50  # images through the network at once: they are large there
+BATCH = 50  # images that the network computes at a time, because they are enlarged for it
 
 
 class Body(nn.Module):
-    """Images (B, 1 or 3, H, W) in [-1, 1] to features (B, 2048), scaled to 299 pixels a side first.
+    """The network without its last layer: images (B, 1 or 3, H, W) in [-1, 1] to features (B, 2048).
+
+    Images are scaled to 299 pixels a side first.
 
     Arguments:
         net: Inception v3 without its last layer.
@@ -37,10 +39,11 @@ class Body(nn.Module):
 
 
 def inception(device: torch.device) -> Features:
-    """Load the network; its classes are the thousand of ImageNet.
+    """Load the network; its classes are the thousand classes of ImageNet.
 
     Raises:
-        ValueError: No torchvision that works with this torch; weights neither cached nor to be downloaded.
+        ValueError: There is no torchvision that works with this torch, or the weights are not cached and
+            cannot be downloaded.
 
     References:
         Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016.

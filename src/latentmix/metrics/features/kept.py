@@ -1,4 +1,4 @@
-"""Tensors on disk that are costly to make again: written whole or not at all, and read only if intact."""
+"""Tensors on disk that are costly to compute again: written completely or not at all, read only if intact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latentmix.atomic import replacing
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of tensors, first 16 digits."""
+    """Return the first 16 digits of the SHA-256 of tensors."""
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -23,10 +23,11 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 
 def read(file: Path, names: Iterable[str], otherwise: str) -> dict[str, Tensor] | None:
-    """Read tensors by name; for a file that is not what was written, warn and return None.
+    """Read tensors by name; warn and return None if the file is damaged or was changed.
 
     Arguments:
-        otherwise: What happens then, for the warning.
+        names: Names of the tensors.
+        otherwise: What the caller does then, for the warning.
     """
     try:
         with safe_open(file, "pt") as stored:
@@ -42,9 +43,10 @@ def read(file: Path, names: Iterable[str], otherwise: str) -> dict[str, Tensor] 
 
 
 def write(file: Path, state: Mapping[str, Tensor], what: str) -> None:
-    """Write tensors whole or not at all; a folder that cannot be written costs a warning.
+    """Write tensors completely or not at all; only warn if the folder cannot be written.
 
     Arguments:
+        state: {name: tensor}.
         what: What they are, for the warning.
     """
     state = {key: tensor.cpu().contiguous() for key, tensor in state.items()}

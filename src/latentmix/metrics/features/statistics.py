@@ -60,9 +60,9 @@ def statistics(features: Tensor, p: Tensor, splits: int) -> Statistics:
 
 
 def of_real(net: Features, split: Split, rows: Tensor, splits: int) -> Statistics:
-    """Read the statistics of some rows of a split from the cache, or compute and keep them.
+    """Return the statistics of some rows of a split: read from the cache, or computed and kept there.
 
-    They are found by the fingerprint of the feature network and the content of the images.
+    A file of the cache belongs to one feature network, by its fingerprint, and to the content of the images.
     """
     images = split.images[rows.to(split.images.device)].cpu().contiguous()
     made_by = hashlib.sha256(images.numpy().data)

@@ -1,1 +1,1 @@
-"""Mixes, walks and pairs of images that several metrics judge, and whether they vary at all."""
+"""Mixes and walks that several metrics judge, and the check that a model varies at all."""

@@ -1,4 +1,4 @@
-"""The mixes that metrics judge."""
+"""Mixes and walks between codes, as metrics judge them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from latentmix.mixing import Bernoulli, Mixer, Mixup, crossover, lerp, slerp
 Mixing = Literal["own", "mixup", "bernoulli"]
 Path = Literal["lerp", "slerp", "crossover"]
 
-BATCH = 64  # the usual one in training
+BATCH = 64  # codes that are mixed with each other, as in a usual training batch
 
 
 def mixer_of(method: object, mixing: Mixing) -> Mixer:
-    """The mixing function that a metric asks for; "own" is the method's, and mixup where it has none."""
+    """Return the mixing function that a metric asks for.
+
+    Arguments:
+        mixing: "mixup" or "bernoulli"; "own" is the method's mixer, or mixup if it has none.
+    """
     if mixing == "bernoulli":
         return Bernoulli()
     own = getattr(method, "mixer", None)
@@ -27,9 +31,10 @@ def mixer_of(method: object, mixing: Mixing) -> Mixer:
 
 
 def mix(method: Decodes, codes: Tensor, mixer: Mixer, generator: torch.Generator) -> Tensor:
-    """Decode a mix of each code with others: flat codes (N, d_h) to images (N, C, H, W), in random order.
+    """Mix each code with others and decode the mixes: codes (N, d_h) to images (N, C, H, W), in random order.
 
-    Codes are mixed in batches, as in training: some mixers draw once a batch, and one draw is no sample.
+    Codes are mixed in batches of about 64, as in training, because some mixers draw once per batch, and a
+    single draw would not be a sample of their mixes.
     """
     h = codes[torch.randperm(len(codes), generator=generator)].reshape(-1, *method.code_shape)
     size = min(BATCH, len(h))
@@ -39,15 +44,16 @@ def mix(method: Decodes, codes: Tensor, mixer: Mixer, generator: torch.Generator
 
 
 def walk(path: Path, h1: Tensor, h2: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
-    """Codes between codes: a straight line, a great circle, or nested masks over units in random order.
+    """Walk between codes along a straight line, a great circle, or nested masks over units in random order.
 
     Arguments:
-        h1, h2: Shape (N, C, ...).
-        t: Positions from 0 to 1, (T,).
-        generator: Draws the order of the units, one for each pair.
+        path: "lerp", "slerp" or "crossover".
+        h1, h2: Codes at the start and at the end, shape (N, C, ...).
+        t: Positions from 0 to 1, shape (T,).
+        generator: Draws the order of the units for each pair.
 
     Returns:
-        Shape (N, T, C, ...).
+        Codes of shape (N, T, C, ...).
     """
     if path == "crossover":
         order = torch.rand(h1.shape[:2], generator=generator, device="cpu").argsort(1)

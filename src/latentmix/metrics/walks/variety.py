@@ -52,7 +52,7 @@ class Variety:
 
     @property
     def reason(self) -> str | None:
-        """Why the model counts as collapsed; None if it does not."""
+        """The reason why the model counts as collapsed; None if it does not."""
         for what, value in (("decoded images", self.decoded), ("mixes", self.mixes)):
             if value < LEAST_VARIETY:
                 return (
@@ -75,7 +75,7 @@ class Variety:
         """Return values with NaN for those of a collapsed model, and this variety beside them.
 
         Arguments:
-            free: Names of values that do not speak of mixes; they stay.
+            free: Names of values that do not describe mixes; they stay.
         """
         if self.reason is not None:
             kept = set(free)
@@ -86,7 +86,7 @@ class Variety:
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What to say of it beside a score: "collapsed", and "collapsed_because" where it is true."""
+        """Entries for a score's protocol: "collapsed" and, if that is true, "collapsed_because"."""
         why: dict[str, object] = {} if self.reason is None else {"collapsed_because": self.reason}
         return {"collapsed": self.reason is not None} | why
 
@@ -122,7 +122,7 @@ def measure(real: Tensor, decoded: Tensor, mixes: Tensor, blends: Tensor | None 
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (N, M) of the rows of a (N, D) and b (M, D), in double precision.
+    """Compute the Euclidean distances (N, M) of the rows of a (N, D) and b (M, D), in double precision.
 
     Differences are taken before they are squared. The usual route by a matrix product is ten times as fast,
     but gives identical rows a distance, and loses small distances beside a large offset.
@@ -132,7 +132,7 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def typical_distance(x: Tensor) -> float:
-    """Median Euclidean distance of two rows of x, shape (N, D); 0 for fewer than two."""
+    """Compute the median Euclidean distance of two rows of x, shape (N, D); 0 for fewer than two rows."""
     return float(distances(x, x)[_pairs(len(x))].median()) if len(x) > 1 else 0.0
 
 
@@ -145,7 +145,7 @@ def _spread(images: Tensor, typical: float, reference: Tensor) -> float:
 
 
 def _nearest(x: Tensor) -> float:
-    """Median distance of a row to the nearest other one."""
+    """Compute the median distance of a row to the nearest other row."""
     apart = distances(x, x).fill_diagonal_(math.inf)
     return float(apart.min(1).values.median())
 
