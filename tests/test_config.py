@@ -126,7 +126,7 @@ def test_every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() -> 
         ("data=digit", "no data is named 'digit' (did you mean digits?); there are "),
         ("data=holiday", "or the path of a folder or .npz file"),
         ("data={path: x}", "data.path: unknown option of digits; options are none"),
-        ("data={name: folder}", "data.path: folder needs it"),
+        ("data={name: folder}", "data.path: missing, and folder needs it"),
         ("method.mixer.k=1", "method.mixer.k=1: a mix needs at least 2 parents"),
         ("method.mixer.k=2.5", "method.mixer.k: Input should be a valid integer"),
         ("method.network.d_h=40", "method.network.d_h=40: must be a multiple of 16"),

@@ -106,21 +106,29 @@ def remove_leftovers(folder: Path, prefixes: tuple[str, ...] = (NEW,)) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on a file until the block or the process ends; file systems without locks ignore it.
+    """Hold a lock on a file or folder until the block or the process ends.
+
+    File systems without locks ignore it, and so does Windows.
 
     Raises:
         BlockingIOError: Another process holds the lock, and `wait` is false.
         OSError: The file cannot be made.
     """
-    with path.open("a") as file:
+    if fcntl is None and path.is_dir():  # Windows opens no folder
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
         if fcntl is not None:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise
             except OSError:
                 pass
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -51,7 +51,13 @@ def test_codes_without_labels_get_what_needs_none(arrays: dict[str, np.ndarray])
     first, second = (
         lm.score(arrays["codes"], y, metrics="knn.k=5").numbers for y in (arrays["labels"], words)
     )
+    constant = np.concatenate([arrays["codes"], np.full((240, 1), 0.1)], 1)  # no 32-bit number is 0.1
+    assert list(lm.score(constant)) == ["rank"]
     assert first == second
+    signs = np.where(arrays["labels"] == 0, -1, 1)  # two classes, as of a support-vector machine
+    assert lm.score(arrays["codes"], signs, metrics="knn.k=5").numbers["knn.k=5"]["knn_accuracy"] == 1
+    with pytest.raises(ValueError, match=r"frechet needs more than codes; what these suffice for: rank$"):
+        lm.score(arrays["codes"], metrics="frechet")
 
 
 def test_lidar_by_hand() -> None:
@@ -84,6 +90,11 @@ def test_lidar_stays_below_the_number_of_groups() -> None:
         ({"labels": np.zeros(239, int)}, r"labels of shape \(239,\) do not fit 240 codes"),
         ({"labels": np.zeros(240, int)}, "labels hold one class"),
         ({"labels": np.linspace(0, 1, 240)}, "whole numbers or text"),
+        ({"labels": np.where(np.arange(240) % 3, 1, np.inf)}, "fractions or NaN"),
+        ({"labels": np.arange(240) % 3 - 1}, "80 labels are -1, which means that an image has no label"),
+        ({"factors": np.full((240, 2), np.inf)}, "factors must be whole numbers"),
+        ({"codes": np.eye(5)[np.arange(240) % 5] * 1e300}, "5 of 5 columns of the codes are too large"),
+        ({"codes": np.random.default_rng(0).normal(size=(240, 5)) + 1e9}, "5 of 5 columns of the codes"),
         ({"labels": np.arange(240)}, "every class needs 5"),
         ({"factors": np.zeros((240, 2))}, "at least two factors that vary"),
         ({"factors": np.zeros(240)}, r"must be \(240, F\)"),
@@ -129,6 +140,22 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     done = terminal.script("score", "codes.npz", cwd=tmp_path)
     assert done.code == 2
     assert done.err == "latentmix: 30 of 30 codes hold NaN or infinite values\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--out", "no/scores.csv"), "no: no such folder to write scores.csv to"),
+        (("--out", "here.csv"), "here.csv is a folder"),
+    ],
+)
+def test_where_scores_cannot_be_written_nothing_is_computed(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "here.csv").mkdir()
+    said = terminal.refusal(terminal.typed("score", "none.npz", *words, cwd=tmp_path))
+    assert message in said
+    assert "is a folder; name an .npz file" in terminal.refusal(terminal.typed("score", ".", cwd=tmp_path))
 
 
 def test_every_number_of_a_score_is_explained(arrays: dict[str, np.ndarray]) -> None:

@@ -78,6 +78,13 @@ def test_verdicts_in_words() -> None:
     assert "Collapsed, so that they cannot lead: c." in words_of({"x": equal}, ("c",))
 
 
+def test_verdicts_where_nothing_can_be_told() -> None:
+    assert words_of({"x": {"a": [1.0, 2.0]}}).startswith("Verdict: none. Fewer than two methods have numbers")
+    assert words_of({"x": {}}, ("a", "b")).startswith("Verdict: none.")
+    single = words_of({"x": {"a": [1.0], "b": [9.0]}})
+    assert single.startswith("Verdict: noise. One seed cannot tell a difference from chance; try --seeds 5.")
+
+
 @pytest.mark.parametrize(("fallen_of_two", "named"), [(1, False), (2, True), (3, True)])
 def test_a_method_is_collapsed_if_most_of_its_trainings_are(
     tmp_path: Path, fallen_of_two: int, named: bool

@@ -112,8 +112,17 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (("manifold-tabel8",), "did you mean manifold-table8?"),
         (("manifold-table8", "--only", "task D"), "no cell 'task D' at this scale; did you mean 'task "),
-        (("manifold-table1", "--scale", "short"), "has no scale 'short'; it has paper, smoke"),
+        (
+            ("manifold-table1", "--scale", "short"),
+            "has no scale 'short'; it has paper, smoke: add --scale paper",
+        ),
+        (("amr-table1", "--seeds", "0"), "--seeds"),
+        (("amr-table1", "--seeds", "-1"), "--seeds"),
+        (("amr-table1", "--jobs", "0"), "--jobs"),
+        (("amr-figure12", "--scale", "smoke", "--out", "file"), "file: a file lies where a folder is needed"),
+        (("manifold-table8", "--plan", "--results", "file"), "names as a folder is a file"),
     ],
 )
 def test_mistakes_are_named(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     assert message in terminal.refusal(terminal.typed("reproduce", *words, cwd=tmp_path))

@@ -160,6 +160,49 @@ def test_a_damaged_result_is_made_again(table: Table, tmp_path: Path) -> None:
     assert result.read(tmp_path, task) is not None
 
 
+DAMAGE = {"scores": 5, "metrics": None, "settings": [], "version": None, "seconds": "1"}
+
+
+def test_a_result_of_wrong_types_does_not_count(table: Table, tmp_path: Path) -> None:
+    task = plan(table, "smoke")[0]
+    scored(tmp_path, task, 0.5)
+    path = result.folder_of(tmp_path, task.key) / result.RESULT
+    kept = json.loads(path.read_text())
+    assert result.read_any(tmp_path, task.key) is not None
+    for damaged in ([], 3, None, "x", *(kept | {name: value} for name, value in DAMAGE.items())):
+        path.write_text(json.dumps(damaged))
+        assert result.read_any(tmp_path, task.key) is None
+    (path.parent / result.FAILED).write_text("[]")
+    assert result.reason(tmp_path, task.key) is None
+
+
+def test_a_file_in_the_place_of_a_folder_fails_that_training_alone(table: Table, tmp_path: Path) -> None:
+    first, second = tasks = plan(table, "smoke")
+    scored(tmp_path, second, 0.5)
+    (tmp_path / first.key).write_text("not a folder")
+    result.forgive(tmp_path, tasks)
+    assert work(tasks, tmp_path) == []
+    assert result.state(tmp_path, first) == "failed"
+    text = output.markdown(rows.read(table, "smoke", tasks, tmp_path))
+    assert f"{tmp_path / first.key} is a file, and the folder of a training belongs there" in text
+
+
+def test_a_number_that_is_not_finite_is_no_number(chain: Table, tmp_path: Path) -> None:
+    tasks = plan(chain, "paper", seeds=2, only=["decoder"])
+    for task, error in zip([t for t in tasks if t.cell.name == "decoder"], (0.5, float("nan"))):
+        scored(tmp_path, task, error)
+    (row,) = [r for r in rows.read(chain, "paper", tasks, tmp_path).rows if r.cell == "decoder"]
+    assert row.ours is not None
+    assert (row.ours.mean, row.ours.n) == (0.5, 1)
+
+
+def test_names_cannot_break_a_table() -> None:
+    assert output._line(["a|b", "c"]) == r"| a\|b | c |"
+    assert output._escaped("a_{b}^2 \\ ~ 5 % ± 1") == (
+        r"a\_\{b\}\textasciicircum{}2 \textbackslash{} \textasciitilde{} 5 \% $\pm$ 1"
+    )
+
+
 def test_the_table_says_which_version_and_device_made_a_training(table: Table, tmp_path: Path) -> None:
     tasks = plan(table, "smoke")
     work(tasks, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,6 +10,8 @@ import signal
 import socket
 import time
 from pathlib import Path
+
+import pytest
 
 from latentmix.tables import lease
 
@@ -51,6 +54,34 @@ def test_a_holder_of_this_machine_that_is_gone_needs_no_waiting(tmp_path: Path) 
     held = lease.take(tmp_path)
     assert held is not None
     assert held.number == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"3", b'{"host": 1}', b"\xff\xfe", b'{"pid": "x"}'])
+def test_a_damaged_lease_holds_until_it_is_stale(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lease.0"
+    path.write_bytes(content)
+    assert lease.busy(tmp_path)
+    assert lease.holder(tmp_path) is None
+    os.utime(path, (time.time() - 61,) * 2)
+    assert lease.take(tmp_path) is not None
+
+
+def test_a_lease_from_the_future_is_stale(tmp_path: Path) -> None:
+    """The clock was set back by a day: the holder, if it were alive, would have touched it since."""
+    foreign(tmp_path, age=-86_400)
+    assert not lease.busy(tmp_path)
+    foreign(tmp_path, age=-30)
+    assert lease.busy(tmp_path), "clocks of machines differ a little"
+
+
+def test_a_folder_that_cannot_be_written_can_be_looked_at(tmp_path: Path, monkeypatch) -> None:
+    foreign(tmp_path, age=0)
+    monkeypatch.setattr(Path, "touch", unwritable)
+    assert lease.busy(tmp_path)
+
+
+def unwritable(path: Path) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
 
 def test_who_lost_the_race_withdraws(tmp_path: Path, monkeypatch) -> None:

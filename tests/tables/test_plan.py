@@ -40,6 +40,12 @@ def test_a_key_is_what_decides_the_numbers(table: Table, tmp_path: Path) -> None
     assert plan(same, "paper")[0].key == tasks[0].key
 
 
+def test_a_name_is_found_although_it_looks_like_a_pattern(table: Table) -> None:
+    named = dataclasses.replace(table.cells[0], name="k = [2]")
+    tasks = plan(dataclasses.replace(table, cells=(named, table.cells[1])), "smoke", only=["k = [2]"])
+    assert [task.cell.name for task in tasks] == ["k = [2]"]
+
+
 def test_a_local_copy_of_svhn_has_the_published_split(tmp_path: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "svhn").mkdir()

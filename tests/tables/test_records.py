@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +125,70 @@ def test_weights_are_not_recorded(chain: Table, tmp_path: Path) -> None:
     assert not any(task.recorded for task in records.attach(plan(drawn, "paper"), path, drawn))
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text('[{"cell": "a"')
-    with pytest.raises(ValueError, match=r"x\.json is not a file of recorded trainings"):
-        records.read(tmp_path / "x.json")
+RECORD = {
+    **{
+        "cell": "a",
+        "seed": 0,
+        "files": "",
+        "metrics": [],
+        "seconds": 1.0,
+        "version": "1",
+        "checkpoint": None,
+    },
+    "settings": {"data": {"name": "digits"}, "start_from": ""},
+    "scores": {"training": {"values": {"accuracy": 0.5}, "protocol": {}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"cell": "a"', "is not a file of recorded trainings: "),
+        ("{}", "it is not a list"),
+        ("3", "it is not a list"),
+        ("\udcff", "is not a file of recorded trainings: "),
+        ([RECORD, 3], "record 2 is damaged: it is not a table of names and values"),
+        ([{**RECORD, "settings": None}], "record 1 is damaged: 'settings' is missing or of a wrong type"),
+        ([{**RECORD, "settings": {"data": {}}}], "its settings lack start_from"),
+        ([{**RECORD, "files": ["x"]}], "'files' is missing or of a wrong type"),
+        ([{**RECORD, "scores": {"knn": 3}}], "the score 'knn' has no values"),
+        ([{**RECORD, "scores": {"knn": {"values": {"a": "0.9"}}}}], "has a value that is not a number"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "x.json"
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"x\.json") as error:
+        records.read(path)
+    assert message in str(error.value)
+    assert str(error.value).endswith("name another folder with --results")
+
+
+def test_records_of_cells_that_no_table_has_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "noise-paper.json"
+    path.write_text(json.dumps([{**RECORD, "cell": "gone"}]))
+    assert not any(task.recorded for task in records.attach(plan(noise(), "paper"), path, noise()))
+    assert [record["cell"] for record in records.read(path)] == ["gone"]
+
+
+def test_two_commands_that_record_at_once_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = tmp_path / "results" / "x.json", records.read
+
+    def slow(path: Path) -> list[records.Record]:
+        found = read(path)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(records, "read", slow)
+    monkeypatch.setattr(records, "_record", lambda task, out: {**RECORD, "seed": task.run.seed})
+    tasks = plan(noise(), "paper", seeds=3)
+    threads = [threading.Thread(target=records.write, args=([task], tmp_path, path)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {record["seed"] for record in read(path)} == {0, 1, 2}
+    assert [file.name for file in path.parent.iterdir()] == ["x.json"]

@@ -76,6 +76,28 @@ def test_orders() -> None:
     assert order({"a": Published(5), "b": Published(3)}, theirs) is None
 
 
+def test_a_single_training_beside_several_by_hand() -> None:
+    """Student's t of one value beside three, 2 degrees of freedom: 4.303 sqrt(1/3 + 1) = 4.968 deviations."""
+    several = Published(0, 1, 3)
+    assert [direction(Published(x), several) for x in (4.96, 4.98, -4.98)] == [0, 1, -1]
+    assert [direction(several, Published(x, 9.0, 1)) for x in (4.96, 4.98)] == [0, -1]
+
+
+def test_a_single_training_differs_by_chance_in_one_of_twenty() -> None:
+    draws = np.random.default_rng(0).normal(size=(2000, 4))
+    wrong = sum(direction(Published(row[3]), summary(row[:3])) != 0 for row in draws)
+    assert 70 <= wrong <= 130  # 100 expected
+
+
+def test_equal_values_prove_nothing() -> None:
+    """Accuracies come in steps: two seeds with the same one have a deviation of 0 by chance."""
+    low, high = Published(50, 0, 2), Published(50.1, 0, 2)
+    assert direction(low, high) == direction(high, Published(50)) == 0
+    assert verdict("a", {"a": low}, {"a": high}) == "no test"
+    assert verdict("a", {"a": low}, {"a": low}) == "within two deviations"
+    assert direction(low, Published(60, 0.1, 3)) == -1
+
+
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0, 4.0]])
 def test_summary(values: list[float]) -> None:
     found = summary(values)

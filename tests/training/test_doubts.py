@@ -47,7 +47,7 @@ def test_a_classifier_no_better_than_the_most_frequent_class() -> None:
     labelled = data([1, 1, 1, -1])
     assert doubts(method, data([0, 1, 1, 1]), log("valid", accuracy=0.76), {}) == []
     (said,) = doubts(method, data([0, 1, 1, 1]), log("valid", accuracy=0.75), {})
-    assert "75.0%" in said
+    assert "75.0 %" in said
     assert doubts(method, labelled, log("valid", accuracy=1.0), {})
     assert doubts(method, data(), log("valid", accuracy=0.0), {}) == []
 

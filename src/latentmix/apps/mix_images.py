@@ -87,7 +87,8 @@ def resynthesise(
         where classes can be read (`neighbours`), each cell's class, and the doubt that it is a parent's.
 
     Raises:
-        ValueError: Fewer than two images, an unreadable one (named), or options that do not fit together.
+        ValueError: Fewer than two images, an unreadable one (named), a folder in the place of `out`, or
+            options that do not fit together.
         FileNotFoundError: An image, or the folder of `out`, that does not exist.
     """
     images, out = [Path(i) for i in images], Path(out)
@@ -227,6 +228,8 @@ def _settle(
         raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; name a file that is not there yet, such as --out mix.png")
     if out.exists() and any(image.exists() and image.samefile(out) for image in images):
         raise ValueError(f"{out} is one of the images to mix and would be overwritten; choose another name")
     return layout

@@ -60,11 +60,16 @@ class Neighbours:
         read = int(votes.argmax())
         known = " or ".join(self.names[c] for c in classes)
         if read in classes:
-            return f"hard to read: {theirs} of the {self.k} nearest training images show {known}"
+            return f"hard to read: {theirs} of the {self.k} nearest training images {_show(theirs)} {known}"
         return (
             f"reads as {self.names[read]}, not as {known}: {int(votes[read])} of the {self.k} nearest "
-            f"training images show {self.names[read]}, and {theirs} show {known}"
+            f"training images {_show(int(votes[read]))} {self.names[read]}, "
+            f"and {theirs} {_show(theirs)} {known}"
         )
+
+
+def _show(count: int) -> str:
+    return "shows" if count == 1 else "show"
 
 
 def read_by(

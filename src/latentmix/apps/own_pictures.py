@@ -239,13 +239,13 @@ def as_pixels(images: Tensor) -> Tensor:
 def _unlike(error: float, away: float, known: Known) -> str:
     if error > known.error[1]:
         return (
-            f"its reconstruction is off by {error:.1%} of the pixel range "
-            f"(test images: {known.error[0]:.1%}, 99 in 100 below {known.error[1]:.1%})"
+            f"its reconstruction is off by {100 * error:.1f} % of the pixel range "
+            f"(test images: {100 * known.error[0]:.1f} %, 99 in 100 below {100 * known.error[1]:.1f} %)"
         )
     if away > known.nearest[1]:
         return (
-            f"it is {away:.1%} of the pixel range away from the nearest training image "
-            f"(test images: {known.nearest[0]:.1%}, 99 in 100 below {known.nearest[1]:.1%})"
+            f"it is {100 * away:.1f} % of the pixel range away from the nearest training image "
+            f"(test images: {100 * known.nearest[0]:.1f} %, 99 in 100 below {100 * known.nearest[1]:.1f} %)"
         )
     return ""
 

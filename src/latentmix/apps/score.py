@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from latentmix import config
 from latentmix.config import catalogue
 from latentmix.data import Data, Split
 from latentmix.data.decoding.labels import as_column
+from latentmix.data.split import UNLABELLED
 from latentmix.metrics import evaluating, key_of, missing_role
 from latentmix.metrics.rank import lidar
 from latentmix.reports.scores import Scores
 
 ARRAYS = ("codes", "labels", "factors", "pairs")
 LEAST = 20  # codes
+ROUGH = 1e-3  # of a column's range: how far float32, in which metrics see codes, may round a number
 WHOLE = ("rank", "disentanglement")  # need no training and test codes, and see all of them
 
 
@@ -74,8 +77,9 @@ def score(
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
             assert metric is not None, "config.metrics knows it"
-            if (lacking := missing_role(metric.make, method)) is not None:
-                raise ValueError(f"{lacking}; codes alone do not tell")
+            if missing_role(metric.make, method) is not None:
+                fit = _applicable(columns["labels"] is not None, columns["factors"] is not None)
+                raise ValueError(f"{name} needs more than codes; what these suffice for: {', '.join(fit)}")
             key = key_of(name, options, {k: default for k, (_, default) in metric.options.items()})
             say(f"{key}: {metric.summary}")
             start = time.monotonic()
@@ -99,6 +103,8 @@ def read(file: str | Path) -> dict[str, NDArray[Any]]:
         ValueError: Not an .npz file, no array `codes`, or an array of another name.
     """
     path = Path(file)
+    if path.is_dir():
+        raise ValueError(f"{file} is a folder; name an .npz file")
     if not path.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     if not zipfile.is_zipfile(path):
@@ -115,7 +121,7 @@ def read(file: str | Path) -> dict[str, NDArray[Any]]:
             if "codes" not in names:
                 raise ValueError(f"it has no array codes, only {', '.join(names) or 'nothing'}")
             return {name: archive[name] for name in names}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"{file} cannot be used: {error}") from error
 
 
@@ -137,6 +143,13 @@ def _table(codes: ArrayLike) -> Tensor:
     bad = int((~flat.isfinite().all(1)).sum())
     if bad:
         raise ValueError(f"{bad} of {len(flat)} codes hold NaN or infinite values")
+    rounded, spread = (flat.float().double() - flat).abs().amax(0), flat.amax(0) - flat.amin(0)
+    lost = rounded.isinf() | ((spread > 0) & (rounded > ROUGH * spread))
+    if rough := int(lost.sum()):
+        raise ValueError(
+            f"{rough} of {flat.shape[1]} columns of the codes are too large for 32-bit numbers to tell their "
+            "values apart; subtract the mean of each column, and divide by its deviation"
+        )
     return flat
 
 
@@ -147,6 +160,11 @@ def _labels(labels: ArrayLike | None, count: int) -> Tensor | None:
     if array.shape != (count,):
         raise ValueError(f"labels of shape {array.shape} do not fit {count} codes; they must be ({count},)")
     names, index, sizes = np.unique(array, return_inverse=True, return_counts=True)
+    if array.dtype.kind == "i" and names[0] == UNLABELLED and len(names) > 2:
+        raise ValueError(
+            f"{sizes[0]} labels are -1, which means that an image has no label; leave these codes out, "
+            "or give the class another number"
+        )
     if len(names) < 2:
         raise ValueError("labels hold one class; metrics of labels need two or more")
     if sizes.min() < 5:
@@ -165,7 +183,7 @@ def _factors(factors: ArrayLike | None, count: int) -> Tensor | None:
         raise ValueError(
             f"factors of shape {array.shape} do not fit {count} codes; they must be ({count}, F)"
         )
-    if array.dtype.kind not in "biuf" or not (array == np.floor(array)).all():
+    if array.dtype.kind not in "biuf" or not (np.isfinite(array) & (array == np.floor(array))).all():
         raise ValueError("factors must be whole numbers, one for each value of a factor")
     return torch.from_numpy(array.astype(np.int64))
 

@@ -105,6 +105,10 @@ def mistake(error: Exception) -> str | None:
         return f"{text}: a link that leads to itself"
     if not isinstance(error, (ValueError, OSError)) or not (isinstance(error, OSError) or _is_refusal(error)):
         return None
+    if isinstance(error, FileExistsError) and error.errno and error.filename:
+        return f"{error.filename}: a file lies where a folder is needed; move it away, or name another folder"
+    if isinstance(error, NotADirectoryError) and error.errno and error.filename:
+        return f"{error.filename}: what this path names as a folder is a file; name another folder"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         return f"{text}: free some room and repeat the command"
     return text or name

@@ -167,7 +167,7 @@ def import_(
     *,
     name: Annotated[Place, Parameter(name="--as")],
     pixels: Annotated[str | None, Parameter(name="--range")] = None,
-    size: int | None = None,
+    size: Count | None = None,
     channels: Literal[1, 3] = 3,
     picture: Place | None = None,
     data: str | None = None,
@@ -253,6 +253,10 @@ def score(
 
     if out is not None and out.suffix not in (".json", ".csv", ".tex"):
         raise ValueError(f"{out}: scores are written as .json, .csv or .tex")
+    if out is not None and not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
+    if out is not None and out.is_dir():
+        raise ValueError(f"{out} is a folder; choose another file")
     catalogue.trust(metrics)
     arrays = scoring.read(codes)
     with progress.waiting() as say:

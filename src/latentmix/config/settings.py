@@ -243,7 +243,7 @@ def _part(
         elif key in spec:
             resolved[key] = _plain(annotation, spec[key], f"{path}.{key}", errors)
         elif fallback is inspect.Parameter.empty:
-            errors.append(f"{path}.{key}: {name} needs it")
+            errors.append(f"{path}.{key}: missing, and {name} needs it")
         else:
             resolved[key] = fallback
         if isinstance(resolved.get(key), tuple):

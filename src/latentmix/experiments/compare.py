@@ -274,7 +274,12 @@ def verdict(
         else:
             rest = ", ".join(best[1:])
             lines.append(f"{measure}: {best[0]} has the best mean; not beyond chance behind it: {rest}.")
-    if found and not beyond:
+    seeds = max((pair.seeds for pair in found), default=0)
+    if not found:
+        lines.insert(0, "Verdict: none. Fewer than two methods have numbers that can be compared.")
+    elif seeds == 1:
+        lines.insert(0, "Verdict: noise. One seed cannot tell a difference from chance; try --seeds 5.")
+    elif not beyond:
         lines.insert(0, "Verdict: noise. With these seeds and this budget no two methods differ in anything.")
     elif ahead:
         lines.insert(
@@ -287,12 +292,11 @@ def verdict(
         for name, count in partly.items()
     ]
     lines += [f"{a} and {b} are the same training under two names." for a, b in same]
-    seeds = max((pair.seeds for pair in found), default=0)
     if found:
         lines.append(
             f"How it is decided: Student's test of the differences at the same seeds ({seeds} of them), for "
-            f"every two methods and every measure, at the {LEVEL:.0%} level after Holm's correction for all "
-            f"{len(found)} comparisons. More seeds find smaller differences (--seeds)."
+            f"every two methods and every measure, at the {100 * LEVEL:.0f} % level after Holm's correction "
+            f"for all {len(found)} comparisons. More seeds find smaller differences (--seeds)."
         )
     lines += [
         f"{pair.measure}: {pair.better} is {pair.difference:.3g} above {pair.worse} (p = {pair.p:.2g})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -36,6 +37,8 @@ def settled(pixels: Range | None) -> Range:
         raise ValueError(
             "this model does not say which values stand for black and white; give --range 0,1 or --range -1,1"
         )
+    if not all(map(math.isfinite, pixels)):
+        raise ValueError(f"--range {pixels[0]:g},{pixels[1]:g}: two finite numbers are expected, such as 0,1")
     if not pixels[0] < pixels[1]:
         raise ValueError(f"--range {pixels[0]:g},{pixels[1]:g}: black comes first, and is less than white")
     return pixels

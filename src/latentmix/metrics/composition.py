@@ -82,7 +82,7 @@ def evaluate(
     judge = float((p.argmax(1) == combination).double().mean())
     if judge < 0.5:
         raise ValueError(
-            f"the judge recognises {judge:.0%} of real images of {data.held_out}: too few to judge"
+            f"the judge recognises {100 * judge:.0f} % of real images of {data.held_out}: too few to judge"
         )
 
     first, second = parents(data, n, g)

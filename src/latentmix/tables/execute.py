@@ -26,6 +26,7 @@ from latentmix.tables.plan import Task
 from latentmix.tables.result import Result
 from latentmix.tables.together import shares, train_together
 from latentmix.training.loop import Interrupted, train
+from latentmix.training.signals import stopping_signals
 
 PAUSE = 1.0  # seconds before looking again at what others work on
 MINUTE = 60.0
@@ -55,11 +56,12 @@ def execute(
     shares(device)  # refuses a device that is not there, before processes are started
     jobs = min(jobs or len(os.sched_getaffinity(0)), len({task.key for task in tasks}))
     workers = _Workers(tasks, out, device)
-    stop = signal.signal(signal.SIGTERM, _interrupt)
+    handlers = {number: signal.signal(number, _interrupt) for number in stopping_signals()}
     try:
         workers.run(jobs, after)
     finally:
-        signal.signal(signal.SIGTERM, stop)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         workers.stop()
 
 

@@ -111,32 +111,36 @@ def busy(folder: Path, *, stale: float = STALE) -> bool:
 def holder(folder: Path) -> int | None:
     """Return the id of the process that holds a lease, alive or not; None if it is on another machine."""
     last = _last(folder)
-    if last is None:
-        return None
     try:
-        content = json.loads((folder / f"lease.{last}").read_text())
-    except (OSError, ValueError):
+        return None if last is None else _pid_here((folder / f"lease.{last}").read_bytes())
+    except OSError:
         return None
-    return content["pid"] if content["host"] == socket.gethostname() else None
 
 
 def _last(folder: Path) -> int | None:
-    numbers = [int(path.name[6:]) for path in folder.glob("lease.*") if path.name[6:].isdigit()]
+    numbers = [int(path.name[6:]) for path in folder.glob("lease.*") if path.name[6:].isdecimal()]
     return max(numbers, default=None)
 
 
 def _abandoned(path: Path, folder: Path, stale: float) -> bool:
     try:
-        touched, content = path.stat().st_mtime, path.read_text()
+        touched, content = path.stat().st_mtime, path.read_bytes()
     except FileNotFoundError:
         return True  # given back while we looked
-    try:
-        holder = json.loads(content)
-    except ValueError:
-        holder = {}  # its holder has created it and not written it yet
-    if holder.get("host") == socket.gethostname() and not _alive(holder["pid"]):
+    pid = _pid_here(content)
+    if pid is not None and not _alive(pid):
         return True
-    return _now(folder) - touched > stale
+    # A holder touches its lease by the clock of now: from the future are those from before it was set back.
+    return abs(_now(folder) - touched) > stale
+
+
+def _pid_here(content: bytes) -> int | None:
+    """Return the process of a lease; None if it is on another machine, or not written yet, or damaged."""
+    try:
+        found = json.loads(content)
+        return int(found["pid"]) if found["host"] == socket.gethostname() else None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _alive(pid: int) -> bool:
@@ -153,9 +157,15 @@ def _alive(pid: int) -> bool:
 
 
 def _now(folder: Path) -> float:
-    """Return the time of the file system's clock, which may differ from this machine's."""
+    """Return the time of the file system's clock, which may differ from this machine's.
+
+    Of a folder that cannot be written it is this machine's: such a folder can only be looked at.
+    """
     probe = folder / f".clock-{uuid.uuid4().hex}"
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError:
+        return time.time()
     try:
         return probe.stat().st_mtime
     finally:

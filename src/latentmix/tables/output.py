@@ -14,6 +14,11 @@ from latentmix.tables.result import Result
 from latentmix.tables.rows import Outcome, read
 from latentmix.tables.table import Published, Table
 
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
+
 
 def markdown(made: Outcome, lead: Sequence[str] = ()) -> str:
     """Write the table as Markdown, with its title, scale, stand-ins, orders and remarks.
@@ -117,10 +122,8 @@ def _numbers(number: Published | None) -> list[object]:
 
 
 def _line(words: Sequence[str]) -> str:
-    return "| " + " | ".join(words) + " |"
+    return "| " + " | ".join(word.replace("|", r"\|") for word in words) + " |"
 
 
 def _escaped(text: str) -> str:
-    for character in "&%_#$":
-        text = text.replace(character, "\\" + character)
-    return text.replace("±", r"$\pm$")
+    return text.translate(LATEX)

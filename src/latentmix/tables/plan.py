@@ -160,15 +160,20 @@ def key_of(run: config.Run) -> str:
 def _chosen(table: Table, cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     names = [cell.name for cell in cells]
     for pattern in only:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(_fits(name, pattern) for name in names):
             close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{table.name} has no cell {pattern!r} at this scale{hint}")
-    wanted = {name for name in names if not only or any(fnmatchcase(name, p) for p in only)}
+    wanted = {name for name in names if not only or any(_fits(name, p) for p in only)}
     while more := {cell.start for cell in cells if cell.name in wanted and cell.start} - wanted:
         wanted |= more
     chosen = [cell for cell in cells if cell.name in wanted]
     return sorted(chosen, key=lambda cell: bool(cell.start))  # stable: cells that build on others come last
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a pattern is a name, which may hold brackets, or matches it."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str]:

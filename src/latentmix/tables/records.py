@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from latentmix import config
-from latentmix.atomic import write_atomically
+from latentmix.atomic import locked, write_atomically
 from latentmix.tables import result
 from latentmix.tables.plan import Task, key_of
 from latentmix.tables.table import Table
@@ -59,11 +59,29 @@ def read(path: Path) -> list[Record]:
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        return [dict.fromkeys(_KEYS) | dict(record) for record in records]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a file of recorded trainings: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of recorded trainings: {error}; {RESTORE}") from error
+    if not isinstance(records, list):
+        raise ValueError(f"{path} is not a file of recorded trainings: it is not a list; {RESTORE}")
+    for number, record in enumerate(records, 1):
+        if reason := result.wrong(record) or _wrong(record):
+            raise ValueError(f"{path}: record {number} is damaged: {reason}; {RESTORE}")
+    return [dict.fromkeys(_KEYS) | dict(record) for record in records]
+
+
+def _wrong(record: Record) -> str:
+    """Say what is wrong in what a record has and a result has not."""
+    kinds = {"cell": str, "seed": int, "files": str}
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            return f"{name!r} is missing or of a wrong type"
+    unnamed = {"data", "start_from"} - set(record["settings"])
+    return f"its settings lack {', '.join(sorted(unnamed))}" if unnamed else ""
+
+
+RESTORE = "restore it, for example with git, or name another folder with --results"
 
 
 def write(tasks: Sequence[Task], out: Path, path: Path) -> int:
@@ -71,14 +89,17 @@ def write(tasks: Sequence[Task], out: Path, path: Path) -> int:
 
     Records of other trainings are kept; a record of the same cell and seed is replaced.
     """
-    found = {(record["cell"], record["seed"]): record for record in read(path)}
     new = {
         (t.cell.name, t.run.seed): r for t in tasks if not t.stand_in and (r := _record(t, out)) is not None
     }
-    if new and found | new != found:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(json.dumps(record, sort_keys=True) for record in (found | new).values())
-        write_atomically(path, f"[\n{lines}\n]\n")
+    if not new:
+        return 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent):  # another command may record trainings of the same table
+        found = {(record["cell"], record["seed"]): record for record in read(path)}
+        if found | new != found:
+            lines = ",\n".join(json.dumps(record, sort_keys=True) for record in (found | new).values())
+            write_atomically(path, f"[\n{lines}\n]\n")
     return len(new)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import numbers
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 from latentmix.atomic import write_atomically
@@ -80,9 +83,31 @@ def read_any(out: Path, key: str) -> Result | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         modified = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
-        return _parsed(run_of(out, key), kept, modified, False)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
+    return None if wrong(kept) else _parsed(run_of(out, key), kept, modified, False)
+
+
+def wrong(kept: Any) -> str:
+    """Say what is missing or of a wrong type in a result or a record as it was read; "" if nothing is."""
+    if not isinstance(kept, Mapping):
+        return "it is not a table of names and values"
+    text, number = str, numbers.Real
+    kinds: dict[str, tuple[type, ...]] = {
+        **{"settings": (Mapping,), "scores": (Mapping,), "metrics": (list,), "version": (text,)},
+        **{"checkpoint": (text, NoneType), "seconds": (number, NoneType)},
+        **{"date": (text, NoneType), "device": (text, NoneType)},
+    }
+    for name, kind in kinds.items():
+        if not isinstance(kept.get(name, "" if name in ("date", "device") else ...), kind):
+            return f"{name!r} is missing or of a wrong type"
+    for name, score in kept["scores"].items():
+        values = score.get("values") if isinstance(score, Mapping) else None
+        if not isinstance(values, Mapping) or not isinstance(score.get("protocol", {}), Mapping):
+            return f"the score {name!r} has no values"
+        if not all(isinstance(value, (number, NoneType)) for value in values.values()):
+            return f"the score {name!r} has a value that is not a number"
+    return ""
 
 
 def _parsed(folder: Path, kept: Mapping[str, Any], date: str, recorded: bool) -> Result:
@@ -94,7 +119,7 @@ def _parsed(folder: Path, kept: Mapping[str, Any], date: str, recorded: bool) ->
         kept["seconds"],
         kept["version"],
         kept["checkpoint"],
-        kept.get("date", date),
+        kept.get("date") or date,
         recorded,
         kept.get("device") or "",
     )
@@ -133,16 +158,21 @@ def fail(out: Path, task: Task, reason: str) -> None:
 
 def reason(out: Path, key: str) -> str | None:
     """Read the reason why a training failed; None if it did not."""
+    folder = folder_of(out, key)
     try:
-        return json.loads((folder_of(out, key) / FAILED).read_text(encoding="utf-8"))["reason"]
-    except (OSError, ValueError, KeyError):
+        kept = json.loads((folder / FAILED).read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        return f"{folder} is a file, and the folder of a training belongs there; move the file away"
+    except (OSError, ValueError):
         return None
+    return str(kept["reason"]) if isinstance(kept, Mapping) and "reason" in kept else None
 
 
 def forgive(out: Path, tasks: list[Task]) -> None:
     """Delete the reasons of failures, so that these trainings are tried again."""
     for task in tasks:
-        (folder_of(out, task.key) / FAILED).unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            (folder_of(out, task.key) / FAILED).unlink(missing_ok=True)
 
 
 def state(out: Path, task: Task) -> State:
@@ -151,10 +181,10 @@ def state(out: Path, task: Task) -> State:
     found = read(out, task)
     if found is not None:
         return "recorded" if found.recorded else "finished"
-    if not folder.is_dir():
-        return "to do"
     if reason(out, task.key) is not None:
         return "failed"
+    if not folder.is_dir():
+        return "to do"
     if lease.busy(folder):
         return "running"
     return "interrupted" if (folder / RUN).exists() else "to do"

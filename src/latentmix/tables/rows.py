@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -182,7 +183,7 @@ def value(found: Result, column: Column) -> float | None:
         if score.partition(".")[0] == column.score:  # options follow the dot
             values = of_score["values"]
             number = values.get(column.value, values.get(f"{column.value}_fast"))
-            if number is not None:
+            if number is not None and math.isfinite(number):
                 return column.printed(number)
     return None
 

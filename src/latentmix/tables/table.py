@@ -143,7 +143,10 @@ class Table:
             ValueError: This table has no such scale; the message lists those that it has.
         """
         if scale not in self.scales:
-            raise ValueError(f"{self.name} has no scale {scale!r}; it has {', '.join(self.scales)}")
+            raise ValueError(
+                f"{self.name} has no scale {scale!r}; it has {', '.join(self.scales)}: "
+                f"add --scale {next(iter(self.scales), scale)}"
+            )
         return self.scales[scale]
 
     def scaled(self, scale: str) -> tuple[Cell, ...]:

@@ -2,7 +2,7 @@
 
 A difference of two means is *beyond noise* by Welch's test at the 5 % level, divided by the number of
 comparisons (Bonferroni): for orders, the pairs of cells that the paper orders; for numbers, the numbers of
-the table. A single training borrows the other side's deviation.
+the table. A single training borrows the other side's deviation, with its degrees of freedom, n - 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RULE = (
     'beyond noise, and never the other way round. "Not": beside another cell its order is opposite to the '
     'published one, or its number differs and no order is seen. "Noise": farther than two deviations, but '
     "with so few trainings neither the number nor an order differs beyond noise. Beyond noise: Welch's test "
-    'at the 5 % level, divided by the number of comparisons. "No test": no deviation is known.'
+    'at the 5 % level, divided by the number of comparisons. "No test": no deviation is known, or all are 0.'
 )
 
 
@@ -119,25 +119,24 @@ def _pooled(ours: Published, theirs: Published) -> float | None:
 
 
 def _margin(a: Published, b: Published, comparisons: int) -> float | None:
-    """Return the largest difference of two means that noise explains; None if no deviation is known."""
-    parts = [_of_mean(a, b), _of_mean(b, a)]
-    known = [part for part in parts if part is not None]
-    if len(known) < 2:
+    """Return the largest difference of two means that noise explains.
+
+    Equal values, as accuracies in steps may be, prove nothing: deviations of 0 on both sides give no test.
+
+    Returns:
+        The difference; None if no deviation is known, or if all are 0.
+    """
+    known = [p for p in (a, b) if p.deviation is not None and p.n > 1]
+    squares = [p.deviation**2 for p in known if p.deviation is not None]
+    if not any(squares):
         return None
-    variance = sum(v for v, _ in known)
-    if variance == 0:
-        return 0.0
-    freedom = variance**2 / sum(v**2 / d for v, d in known)
+    if len(known) == 1:
+        variance, freedom = squares[0] * (1 / a.n + 1 / b.n), float(known[0].n - 1)
+    else:
+        parts = [square / p.n for square, p in zip(squares, known)]
+        variance = sum(parts)
+        freedom = variance**2 / sum(part**2 / (p.n - 1) for part, p in zip(parts, known))
     return _quantile(1 - LEVEL / comparisons / 2, freedom) * math.sqrt(variance)
-
-
-def _of_mean(one: Published, other: Published) -> tuple[float, int] | None:
-    """Return the variance of a mean and its degrees of freedom; a single value borrows the other's."""
-    if one.deviation is not None and one.n > 1:
-        return one.deviation**2 / one.n, one.n - 1
-    if other.deviation is not None and other.n > 1:
-        return other.deviation**2 / one.n, other.n - 1
-    return None
 
 
 def _quantile(p: float, freedom: float) -> float:

@@ -49,8 +49,9 @@ def doubts(
             )
     if "accuracy" in values and (share := _most_frequent(data)) is not None and values["accuracy"] <= share:
         found.append(
-            f"validation images are classified with an accuracy of {values['accuracy']:.1%}, and the most "
-            f"frequent class for all has {share:.1%}: the training was too short, collapsed or diverged"
+            f"validation images are classified with an accuracy of {100 * values['accuracy']:.1f} %, and the "
+            f"most frequent class for all has {100 * share:.1f} %: the training was too short, collapsed or "
+            "diverged"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Stopping a training with Ctrl-C or SIGTERM, after the step that is under way."""
+"""Stopping a training with Ctrl-C, SIGTERM or SIGHUP, after the step that is under way."""
 
 from __future__ import annotations
 
@@ -11,20 +11,35 @@ from typing import Any
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after the current step; a second one stops at once."""
-    asked = threading.Event()
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop after the current step.
+
+    A second one of the same kind stops at once. One of another kind does not: a terminal sends Ctrl-C to all
+    processes of a table, and the first of them then sends SIGTERM to the others. SIGHUP, which a terminal
+    sends when it is closed, is left alone if it is ignored, as under `nohup`.
+    """
+    asked: set[int] = set()
 
     def handle(number: int, frame: Any) -> None:
-        if asked.is_set():
+        if number in asked:
             raise KeyboardInterrupt
-        asked.set()
+        asked.add(number)
+
+    def stopping() -> bool:
+        return bool(asked)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stopping
         return
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in stopping_signals()}
     try:
-        yield asked.is_set
+        yield stopping
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """List the signals that ask a process to stop."""
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    asked = [] if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN else [hang_up]
+    return [signal.SIGINT, signal.SIGTERM, *asked]

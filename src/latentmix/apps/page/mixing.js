@@ -52,13 +52,15 @@ const Mixing = (() => {
   }
   const winner = (count) => count.indexOf(Math.max(...count));
 
+  const show = (count) => (count === 1 ? "shows" : "show");
+
   /* Why a mix with these votes may show none of its parents' classes; empty if it does. */
   function doubt(count, parents, { names, k, clear }) {
     const classes = [...new Set(parents.map(winner))].sort((a, b) => a - b), read = winner(count);
     const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = classes.map((c) => names[c]).join(" or ");
     if (theirs >= clear) return "";
-    if (classes.includes(read)) return `hard to read: ${theirs} of the ${k} nearest training images show ${known}`;
-    return `reads as ${names[read]}, not as ${known}: ${count[read]} of the ${k} nearest training images show ${names[read]}, and ${theirs} show ${known}`;
+    if (classes.includes(read)) return `hard to read: ${theirs} of the ${k} nearest training images ${show(theirs)} ${known}`;
+    return `reads as ${names[read]}, not as ${known}: ${count[read]} of the ${k} nearest training images ${show(count[read])} ${names[read]}, and ${theirs} ${show(theirs)} ${known}`;
   }
 
   /* Ghosting and collapse of a mix of decoded parents by their shares; null where nothing was mixed. */

@@ -61,8 +61,8 @@ class Variety:
                 )
         if self.recognised < LEAST_RECOGNISED:
             return (
-                f"decoded images ignore the code: {self.recognised:.0%} are nearer to their original than to "
-                f"another image, by chance 50 %, and {LEAST_RECOGNISED:.0%} is the least"
+                f"decoded images ignore the code: {100 * self.recognised:.0f} % are nearer to their original "
+                f"than to another image, by chance 50 %, and {100 * LEAST_RECOGNISED:.0f} % is the least"
             )
         if self.distinct < LEAST_DISTINCT:
             return (
