@@ -24,7 +24,7 @@ def test_a_folder_is_described(tmp_path: Path) -> None:
         "of 2 classes: cats (",
         "files PNG 10, 12x9 to 16x9 pixels",
         "left out: 1 images that cannot be decoded: cats/bad.png (empty file)",
-        "left out: 1 files that are no images (.txt 1): notes.txt",
+        "left out: 1 files that are not images (.txt 1): notes.txt",
     ):
         assert words in done.out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pets"]

@@ -248,7 +248,7 @@ class TestArchives:
         assert sorted(levels(decoded, "train")) == [0, 1, 2, 10, 11, 12]
         assert sorted(levels(decoded, "test")) == [100, 101, 102, 110, 111, 112]
         assert named(decoded, "train") == ["cat"] * 3 + ["dog"] * 3
-        assert any("1 files that are no images (.txt 1)" in line for line in decoded.found.left_out)
+        assert any("1 files that are not images (.txt 1)" in line for line in decoded.found.left_out)
         assert any("2 hidden files" in line for line in decoded.found.left_out)
         assert load(source, image_size=8).name == "pets"
 
@@ -308,7 +308,7 @@ def test_folders_that_only_hold_images_are_no_classes(tmp_path: Path) -> None:
     assert tiny.class_names == ("n01", "n02")
     assert list(tiny.splits) == ["train"]
     assert "3 valid images, which lie in no class folder" in tiny.found.left_out
-    with pytest.raises(ValueError, match="has masks/ beside its images, which is no class"):
+    with pytest.raises(ValueError, match="has masks/ beside its images, which is not a class"):
         save("d/images", "d/masks")
 
 
@@ -451,7 +451,7 @@ class TestLists:
             ("file,file\np0.png,a\n", "two columns of the same name"),
             (
                 "file,label\n" + "".join(f"p{i}.png,a\n" for i in range(6)) + "p0.png,b\n",
-                r"labels\.csv names images/p0\.png again, with other values",
+                r"labels\.csv names images/p0\.png a second time, with other values",
             ),
             ('file,label\n"p0.png,a\n', r"labels\.csv cannot be read"),
         ],

@@ -100,7 +100,7 @@ class TestFound:
         for part in (
             "6 links that lead nowhere: dogs/gone0.jpg",
             "what other programs left: cats/@eaDir",
-            "3 files that are no images (.mov 3): newts/0.mov",
+            "3 files that are not images (.mov 3): newts/0.mov",
             "folder newts/, which holds no image",
             "1 hidden files",
             "files JPEG 12, PNG 7, 6x6 pixels",

@@ -314,7 +314,7 @@ class TestDSprites:
             DSprites(str(path), images=2).read(64)
         with pytest.raises(FileNotFoundError, match="data=sprites"):
             DSprites(str(tmp_path / "none.npz")).read(64)
-        with pytest.raises(ValueError, match="it holds 6000"):
+        with pytest.raises(ValueError, match="the file holds 6000 images"):
             DSprites(str(published[0]), images=6001).read(64)
 
 

@@ -113,7 +113,7 @@ def test_an_image_in_two_splits_is_refused(tmp_path: Path) -> None:
     paths = grid(tmp_path, "cats", "dogs")
     write(tmp_path / "train.txt", paths[:15])
     write(tmp_path / "test.txt", paths[14:])
-    with pytest.raises(ValueError, match=r"train\.txt names dogs/14\.png again, with other values"):
+    with pytest.raises(ValueError, match=r"train\.txt names dogs/14\.png a second time, with other values"):
         load(from_path(tmp_path), image_size=2)
 
 
@@ -192,7 +192,7 @@ def test_other_texts_are_none_of_it(tmp_path: Path) -> None:
     data = load(from_path(tmp_path), image_size=2)
     assert data.class_names == ("cats", "dogs")
     assert sum(len(split) for split in (data.train, data.valid, data.test)) == 20
-    assert "classes.txt" in str(data.found) or "7 files that are no images" in str(data.found)
+    assert "classes.txt" in str(data.found) or "7 files that are not images" in str(data.found)
 
 
 def test_an_empty_folder_beside_the_classes_is_said(tmp_path: Path) -> None:

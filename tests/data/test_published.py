@@ -165,7 +165,7 @@ class TestCelebA:
             ),
             ("authors", "list_eval_partition.txt", "000003.jpg 1", "000003.jpg", r"it has 0: $"),
             ("authors", "list_attr_celeba.txt", "000004", "000003", r"line 6: 000003.jpg is listed twice"),
-            ("authors", "list_attr_celeba.txt", "8", "9", r"lists 8 images, and says 9"),
+            ("authors", "list_attr_celeba.txt", "8", "9", r"lists 8 images, but promises 9"),
             (
                 "authors",
                 "list_attr_celeba.txt",

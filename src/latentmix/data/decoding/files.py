@@ -104,7 +104,10 @@ def _check_unclear(said: Listed, rows: Sequence[Row | None], left: list[str]) ->
 
 def _spare(names: Sequence[str], rows: Sequence[Row | None]) -> list[str]:
     spare = Counter(name.split("/")[0] for name, row in zip(names, rows) if row is None)
-    return [f"{count:,} images of {name}/, which is no split to train on" for name, count in spare.items()]
+    return [
+        f"{count:,} images of {name}/, which is not a training, validation or test split"
+        for name, count in spare.items()
+    ]
 
 
 def _as_listed(
@@ -161,11 +164,11 @@ def _labels(
     labels = {i: row.label for i, row in enumerate(rows) if row is not None}
     named = {split: {labels[i] for i in found} for split, found in members.items()}
     if all(len(found) == 1 and is_filling(next(iter(found))) for found in named.values()):
-        return None  # images/ is no class
+        return None  # images/ is not a class
     classes = named["train"]
     if (notes := sorted(c for c in classes if c.lower() in ANNOTATIONS)) and any(map(is_filling, classes)):
         raise ValueError(
-            f"{where} has {notes[0]}/ beside its images, which is no class; give the folder of images"
+            f"{where} has {notes[0]}/ beside its images, which is not a class; give the folder of images"
         )
     for split, found in named.items():
         if len(found) == 1 and is_filling(next(iter(found))) and not found & classes:

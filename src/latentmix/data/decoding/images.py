@@ -260,7 +260,7 @@ def _decoded(raw: bytes) -> Picture:
         most = f"{MAX_PIXELS // 1_000_000} million in all and {MAX_SIDE:,} a side"
         raise BadImage(f"{width} x {height} pixels, too large; at most {most}")
     if not width * height:
-        raise BadImage(f"{width} x {height} pixels")
+        raise BadImage(f"{width} x {height} pixels, so it is empty")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format in ("TIFF", "HEIF"):
         raise BadImage(f"{frames} pages, not one picture")

@@ -110,7 +110,7 @@ def read_lists(lists: Mapping[str, Callable[[], bytes]], images: Sequence[str]) 
             if by_name:
                 values["\0split"] = by_name
             if image in said and {**values, **said[image]} != {**said[image], **values}:
-                raise ValueError(f"{path} names {images[image]} again, with other values")
+                raise ValueError(f"{path} names {images[image]} a second time, with other values")
             said.setdefault(image, {}).update(values)
         if missing:
             found.left_out.append(f"{missing:,} rows of {path} that name no image")

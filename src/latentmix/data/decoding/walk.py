@@ -104,7 +104,7 @@ def others(names: Iterable[str]) -> list[str]:
     rest = [name for name in names if not is_packed(name)]
     kinds = Counter(ending_of(name) or "no extension" for name in rest)
     counts = listed(f"{kind} {count:,}" for kind, count in kinds.most_common())
-    lines = [f"{len(rest):,} files that are no images ({counts}): {listed(map(printable, rest), 3)}"]
+    lines = [f"{len(rest):,} files that are not images ({counts}): {listed(map(printable, rest), 3)}"]
     if packed:
         text = f"{len(packed):,} archives, which are not opened here: {listed(map(printable, packed), 3)}"
         return [*(lines if rest else []), text]

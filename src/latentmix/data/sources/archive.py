@@ -56,7 +56,7 @@ class Archive:
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
-        """Whether one of these files is an archive, judged by its name."""
+        """Return whether one of these files is an archive, judged by its name."""
         return any(file.name.lower().endswith(ENDINGS) for file in files)
 
     def read(self, image_size: int) -> Decoded:

@@ -41,7 +41,7 @@ class CelebAFolder:
 
     @staticmethod
     def fits(path: str | Path) -> bool:
-        """Whether `path` contains a list of CelebA's attributes in one of the published places."""
+        """Return whether `path` contains a list of CelebA's attributes in one of the published places."""
         return _list(Path(path).expanduser(), ATTRIBUTES) is not None
 
     def read(self, image_size: int) -> Decoded:
@@ -156,6 +156,6 @@ def _table(file: Path, meaning: dict[str, int]) -> tuple[list[str], tuple[str, .
     if not found:
         raise ValueError(f"{file} lists no images")
     if promised not in (None, str(len(found))):
-        raise ValueError(f"{file} lists {len(found)} images, and says {promised}; download it again")
+        raise ValueError(f"{file} lists {len(found)} images, but promises {promised}; download it again")
     values = np.frombuffer(b"".join(found.values()), np.uint8).reshape(len(found), len(names))
     return list(found), names, values

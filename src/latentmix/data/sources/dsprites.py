@@ -48,7 +48,7 @@ class DSprites:
                 with archive.open("latents_classes.npy") as stream:
                     classes = np.lib.format.read_array(stream, allow_pickle=False)
                 if self.images > len(classes):
-                    raise ValueError(f"images={self.images}: it holds {len(classes)}")
+                    raise ValueError(f"images={self.images}: the file holds {len(classes)} images")
                 index = np.sort(np.random.RandomState(0).permutation(len(classes))[: self.images])
                 with archive.open("imgs.npy") as stream:
                     taken = _take(stream, index, len(classes))

@@ -36,7 +36,7 @@ class Idx:
 
     @staticmethod
     def fits(files: list[Path]) -> bool:
-        """Whether there are images of this format among the files."""
+        """Return whether there are images of this format among the files."""
         return any((m := _NAME.fullmatch(f.name)) and m[2].lower().startswith("image") for f in files)
 
     def read(self, image_size: int) -> Decoded:
@@ -82,7 +82,7 @@ def _array(file: Path) -> Array:
     with opened() as stream:
         head = stream.read(4)
         if len(head) < 4 or head[:3] != b"\0\0\x08" or head[3] not in (1, 3):
-            raise ValueError(f"{file.name} does not begin as a file of bytes in MNIST's format does")
+            raise ValueError(f"{file.name} does not begin like a file of bytes in MNIST's format")
         sizes = stream.read(4 * head[3])
         shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4")) if len(sizes) == 4 * head[3] else ()
     size, stored = math.prod(shape) + 4 + 4 * head[3], file.stat().st_size

@@ -47,7 +47,7 @@ class Parquet:
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
-        """Whether one of these files is a table with a column of bytes, in which images could be stored."""
+        """Return whether one of these files is a table with a column of bytes, in which images could be stored."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -129,7 +129,9 @@ class Parquet:
         rest = sorted({*everything} - {*taken})
         left_out = others(f.relative_to(root).as_posix() for f in rest if f not in tables)
         if unused := [f.relative_to(root).as_posix() for f in [*spare, *(f for f in rest if f in tables)]]:
-            left_out.append(f"tables that are no split to train on: {', '.join(unused[:5])}")
+            left_out.append(
+                f"tables that belong to no training, validation or test split: {', '.join(unused[:5])}"
+            )
         return found, left_out
 
     def _folder(self, root: Path, tables: list[Path]) -> tuple[Path, bool]:

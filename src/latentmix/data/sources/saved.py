@@ -33,7 +33,7 @@ class SavedToDisk:
 
     @staticmethod
     def fits(path: str | Path) -> bool:
-        """Whether `path` looks like what `save_to_disk` writes."""
+        """Return whether `path` looks like what `save_to_disk` writes."""
         root = Path(path).expanduser()
         return (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
 
@@ -58,7 +58,8 @@ class SavedToDisk:
         tables, left_out = {}, []
         for name, rows in named.items():
             if not splits[name]:
-                left_out.append(f"{len(rows):,} images of split {name}, which is no split to train on")
+                unused = f"{len(rows):,} images of split {name}"
+                left_out.append(f"{unused}, which is not a training, validation or test split")
                 continue
             table = rows.data.table
             if rows._indices is not None:  # rows were selected or shuffled before saving

@@ -46,7 +46,7 @@ class Zappos:
 
     @staticmethod
     def fits(path: str | Path) -> bool:
-        """Whether `path` is, or contains, a folder with a published name and a published category."""
+        """Return whether `path` is, or contains, a folder with a published name and a published category."""
         root = Path(path).expanduser()
         found = _images(root)
         return found is not None and found.name in (SQUARE, ORIGINAL)
