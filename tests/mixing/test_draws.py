@@ -355,6 +355,17 @@ def test_slerp_of_parallel_codes_is_the_straight_line() -> None:
     assert torch.isfinite(slerp(torch.zeros(2, 2), h, t)).all()
 
 
+@pytest.mark.parametrize("path", [lerp, slerp])
+def test_paths_between_whole_numbers_are_those_between_the_same_real_numbers(path) -> None:  # type: ignore[no-untyped-def]
+    h1, h2, t = torch.tensor([[0, 3]]), torch.tensor([[4, 0]]), torch.tensor([0.0, 0.25, 1.0])
+    torch.testing.assert_close(path(h1, h2, t), path(h1.float(), h2.float(), t), rtol=0, atol=0)
+
+
+def test_crossover_needs_units() -> None:
+    with pytest.raises(ValueError, match=r"codes of shape \(3,\) have no units"):
+        crossover(torch.zeros(3), torch.ones(3), torch.tensor([0.5]))
+
+
 def test_crossover_swaps_whole_units_in_the_order_given() -> None:
     h1, h2 = torch.zeros(1, 4), torch.ones(1, 4)
     t = torch.tensor([0.0, 0.25, 0.5, 1.0])

@@ -194,6 +194,9 @@ class TestConventions:
             (lambda: Midpoint(std=-1.0), "std=-1"),
             (lambda: Region(k=1), "2 parents"),
             (lambda: Region(alpha=0.0), "above 0"),
+            (lambda: Region(alpha=math.inf), "above 0 and finite"),
+            (lambda: Mixup(alpha=math.inf), "above 0 and finite"),
+            (lambda: Midpoint(std=math.inf), "std=inf"),
             (lambda: Region(k=5)(torch.zeros(4, 1, 2, 2)), "k=5"),
         ],
     )

@@ -273,8 +273,8 @@ class Mixup:
     def __post_init__(self) -> None:
         if self.k < 2:
             raise ValueError(f"k={self.k}: a mix needs at least 2 parents")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha={self.alpha}: must be above 0")
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha={self.alpha}: must be above 0 and finite")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
         """Draw a mix for codes (B, ...), with weights (k, B), or (k, B, C) with per="unit".

@@ -62,8 +62,8 @@ class Midpoint:
     self_pairs: bool = False
 
     def __post_init__(self) -> None:
-        if not self.std >= 0:
-            raise ValueError(f"std={self.std}: must not be negative")
+        if not 0 <= self.std < float("inf"):
+            raise ValueError(f"std={self.std}: must be a finite number, 0 or more")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
         """Draw a mix for codes (B, ...), with weights (2, B) that sum to one.
@@ -101,8 +101,8 @@ class Region:
     def __post_init__(self) -> None:
         if self.k < 2:
             raise ValueError(f"k={self.k}: a mix needs at least 2 parents")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha={self.alpha}: must be above 0")
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha={self.alpha}: must be above 0 and finite")
 
     def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
         """Draw a mix for spatial codes (B, C, H, W), with weights (k, B, 1, H, W), one parent per position.

@@ -14,13 +14,16 @@ def lerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
         [[[0.0], [1.0], [2.0]]]
 
     Arguments:
-        h1, h2: Codes, shape (B, ...).
+        h1, h2: Codes, shape (B, ...); integers are mixed as floating point.
         t: Positions, shape (T,), 0 at `h1` and 1 at `h2`.
 
     Returns:
         Codes of shape (B, T, ...).
+
+    Raises:
+        ValueError: The codes have different shapes.
     """
-    _same_shape(h1, h2)
+    h1, h2 = _floating(h1, h2)
     s = _positions(t, h1)
     return (1 - s) * h1[:, None] + s * h2[:, None]
 
@@ -34,7 +37,7 @@ def slerp(h1: Tensor, h2: Tensor, t: Tensor) -> Tensor:
     References:
         Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
     """
-    _same_shape(h1, h2)
+    h1, h2 = _floating(h1, h2)
     s = _positions(t, h1)
     u1, u2 = (torch.nn.functional.normalize(h.flatten(1)) for h in (h1, h2))
     w = 2 * torch.atan2((u1 - u2).norm(dim=1), (u1 + u2).norm(dim=1))  # exact where the arc cosine is not
@@ -53,8 +56,13 @@ def crossover(h1: Tensor, h2: Tensor, t: Tensor, order: Tensor | None = None) ->
 
     Arguments:
         order: A permutation of the C units, shape (C,), or one for each pair, (B, C); 0..C-1 if None.
+
+    Raises:
+        ValueError: The codes have different shapes, or no units.
     """
     _same_shape(h1, h2)
+    if h1.ndim < 2:
+        raise ValueError(f"codes of shape {tuple(h1.shape)} have no units to exchange")
     units = h1.shape[1]
     order = torch.arange(units) if order is None else order
     rank = order.argsort(-1).to(h1.device).reshape(-1, 1, units)
@@ -84,6 +92,15 @@ def simplex_grid(k: int = 3, steps: int = 7) -> Tensor:
 def _same_shape(h1: Tensor, h2: Tensor) -> None:
     if h1.shape != h2.shape:
         raise ValueError(f"codes of different shapes: {tuple(h1.shape)} and {tuple(h2.shape)}")
+
+
+def _floating(h1: Tensor, h2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes in a floating-point type, because points between integers are not integers."""
+    _same_shape(h1, h2)
+    kind = torch.promote_types(h1.dtype, h2.dtype)
+    if not (kind.is_floating_point or kind.is_complex):
+        kind = torch.get_default_dtype()
+    return h1.to(kind), h2.to(kind)
 
 
 def _positions(t: Tensor, h: Tensor) -> Tensor:

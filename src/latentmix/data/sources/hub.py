@@ -142,7 +142,7 @@ class CelebA(_Hub):
 
 
 def _answers(endpoint: str) -> bool:
-    """Return whether the server answers at all; asked in a thread, because a name lookup has no time limit."""
+    """Return whether the server answers; a thread asks it, because a name lookup has no time limit."""
     answered = []
 
     def ask() -> None:

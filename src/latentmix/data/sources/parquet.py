@@ -47,7 +47,7 @@ class Parquet:
 
     @staticmethod
     def fits(files: Iterable[Path]) -> bool:
-        """Return whether one of these files is a table with a column of bytes, in which images could be stored."""
+        """Return whether one of these files is a table with a column of bytes, which may be images."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
