@@ -16,15 +16,15 @@ from latentmix.metrics import Count, Score, device_of, metric
 def evaluate(method: AMRClasses, data: Data, *, seed: int = 0, n: Count = 200) -> Score:
     """How often mixes of two test images have the attributes that were asked for, from 0 to 1.
 
-    Chance is 0.5: of two parents that differ in an attribute, one has it.
+    The attributes in which the parents differ are counted, over all combinations of them. Chance is 0.5,
+    because exactly one of two such parents has the attribute.
 
     Arguments:
-        n: Pairs of images, those of the most different attributes among twenty times as many.
+        n: Number of pairs; those with the most different attributes among twenty times as many.
 
     Returns:
-        `mixes`, the share that the classifier finds of the wanted attributes in which the parents differ,
-        over all vectors in reach; `parents`, its accuracy on the same attributes of the real parents, which
-        bounds what `mixes` can tell.
+        `mixes`, the share of wanted attributes that the classifier finds in the mixes; `parents`, its
+        accuracy on the same attributes of the real parents, without which `mixes` cannot be judged.
 
     Raises:
         ValueError: No pair that differs.

@@ -39,11 +39,12 @@ def evaluate(
 ) -> Score:
     """How often mixes of two seen images reach the combination of factors that training was not shown.
 
-    Parents are test images: one has the first of the held-out values and not all the others, one all the
-    others and not the first. Nine mixes between each two (of masks, those that take units of both) are judged
-    by a classifier of all combinations of the values, trained on training images and half of the test images,
-    as many of each combination; and their realism by its features, against the images of the combination.
-    `pixels` judges blends of the parents themselves in the same way.
+    The parents of a pair are test images: one has the first of the held-out values and not all of the others,
+    and the other has all of the others and not the first. Nine mixes between them are judged (with
+    path=crossover, those that take units of both parents). The judge is a classifier of all combinations of
+    the values. It is trained on training images and half of the test images, as many of each combination. Its
+    features also measure realism, against real images of the combination. Values that end in `_pixels` are
+    those of blends of the parents themselves.
 
     Arguments:
         path: The walk between two codes: straight line, great circle, or nested masks.
@@ -51,11 +52,12 @@ def evaluate(
 
     Returns:
         `reached`, the share of mixes that the classifier takes for the combination; `reached_once`, the share
-        of pairs with such a mix somewhere; `reached_and_real`, the share of mixes that also lie among real
-        images of it (density above 0); `density` of those reached (1 for real images; NaN without any); each
-        for `pixels` too. `reconstructed` is the share of real images of the combination that are still taken
-        for it when encoded and decoded: no method can be expected to do better; `judge` the classifier's
-        accuracy on them. The values of mixes are NaN if the model is collapsed (`walks.variety`).
+        of pairs with at least one such mix; `reached_and_real`, the share of mixes that also lie among real
+        images of the combination (density above 0); `density` of the mixes that reach it (1 for real images,
+        NaN without any); and each of these with `_pixels`. `reconstructed` is the share of real images of the
+        combination that are still taken for it when they are encoded and decoded, and no mixes can be
+        expected to do better; `judge` is the classifier's accuracy on these images. The values of mixes are
+        NaN if the model is collapsed (`walks.variety`).
 
     Raises:
         ValueError: A run without `hold_out`, too few test images of the combination or of the parents, or a

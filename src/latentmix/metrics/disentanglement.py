@@ -52,13 +52,13 @@ FAST = Counts(1_000, 500, 3_000)
 def evaluate(method: Encodes, data: Data, *, seed: int = 0, fast: bool = False) -> Score:
     """How well single units of the code follow single factors of the data, by seven scores from 0 to 1.
 
-    The factors of sprites are known, and images drawn from the whole grid; of other data, the attribute
-    columns of training images are taken. The scores are FactorVAE's and beta-VAE's,
-    MIG, SAP, DCI, modularity and explicitness; `factor_vae_published` is what AMR's code computes, and
-    comparable with AMR's table 4 only.
+    Sprites are drawn from their complete grid of factors. Of other data, the training images are taken, with
+    their factors or else their attributes. The scores are FactorVAE's and beta-VAE's, MIG, SAP, DCI,
+    modularity and explicitness. `factor_vae_published` is what AMR's code computes, and can be compared with
+    AMR's table 4 only.
 
     Arguments:
-        fast: Fewer samples and votes, and random forests for DCI; the names then end in `_fast`.
+        fast: Whether to take fewer samples and votes, and random forests for DCI; names then end in `_fast`.
 
     Raises:
         ValueError: Data without factors, fewer than two that vary often enough, or a code of one unit.

@@ -39,11 +39,11 @@ def evaluate(
 ) -> Score:
     """How close the decoded mixes of test images, as a set, are to real training images.
 
-    Each draw of mixes is judged by a feature network of its own seed, so that the interval covers the choice
-    of the network, which matters more than the draw. All runs on the same data are judged by the same
-    networks, so that the difference between two runs is more certain than the interval of either. Distances
-    are comparable only between runs whose features have the same fingerprints. For scale, the same distances
-    are given for reconstructions and for the test images.
+    Each draw of mixes is judged by a feature network with its own seed. So the interval covers the choice of
+    the network, which matters more than the draw. All runs on the same data are judged by the same networks,
+    and the difference between two runs is therefore more certain than the interval of either. Distances can
+    be compared only between runs whose features have the same fingerprints. For scale, the same distances are
+    given for reconstructions and for test images.
 
     Arguments:
         features: "classifier", a small one that is trained on the same data; "inception", Inception v3; or a

@@ -6,9 +6,9 @@ One row for each mix. With parents x_j, their shares a_j, the pixel blend b = su
     ghosting = max(0, 1 - |m - b| / s)          1: the mix is the blend, a double exposure
     collapse = max(0, 1 - min_j |m - x_j| / s)  1: the mix is one of its parents
 
-A mix that is neither, an image of its own, has little of both. The parents of decoded mixes are decoded too,
-so that a decoder's blur is no merit. Where parents are decoded to nearly the same image both are undefined,
-and a model that decodes or mixes to nearly one image has no score at all (`walks.variety`).
+A mix that is an image of its own has little of both. The parents of decoded mixes are decoded too, so that
+blur by the decoder changes neither number. Both are undefined where the parents are decoded to nearly the
+same image. All scores are undefined for a model that decodes or mixes to nearly one image (`walks.variety`).
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def evaluate(
 ) -> Score:
     """How realistic mixes are, and how often they are double exposures, copies or memorised images.
 
-    Pairs of test images of different classes are mixed at one point between them. The table of rows is the
-    plain function `Judge.rows`; these are its means, beside those of blends of the same images, pixel by
-    pixel.
+    Pairs of test images of different classes are mixed at one point between them. The values are means over
+    mixes, which `Judge.rows` gives one by one; for comparison, blends of the same images, pixel by pixel, are
+    judged too.
 
     Arguments:
         path: The walk between two codes: straight line, great circle, or nested random masks.
@@ -115,10 +115,10 @@ class Judge(NamedTuple):
     """Measures mixes against a data set.
 
     Arguments:
-        method: Its adversary, if it has one, is asked.
-        data: Where the real images are.
+        method: The method, whose adversary judges realism if it has one.
+        data: The data with the real images.
         features: The feature network.
-        real: Features of the images that stand for what is real, shape (R, D).
+        real: Features of the real images that density is measured against, shape (R, D).
     """
 
     method: Autoencodes

@@ -41,10 +41,10 @@ def evaluate(
         steps: Images of a walk, ends included.
 
     Returns:
-        `length` of the walk over the distance of its ends; `peak`, the fastest step over the mean one;
-        `peak_position`, where it is, 0 to 1; `asymmetry`, by how much the first half differs from the second
-        as a share of the length. Means over pairs, NaN if the model is collapsed (`walks.variety`); the mean
-        profile, step by step, is in the protocol.
+        `length`, that of the walk over the distance of its ends; `peak`, the fastest step over the mean step;
+        `peak_position`, the place of the fastest step, from 0 to 1; `asymmetry`, the difference in length of
+        the two halves, as a share of the walk's length. These are means over pairs, and NaN if the model is
+        collapsed (`walks.variety`). The mean profile, step by step, is in the protocol.
 
     Raises:
         ValueError: Data without labels or with one class; fewer than 3 steps.

@@ -39,9 +39,9 @@ Deformation = Literal["rotation", "shear", "zoom"]
 def evaluate(method: Classifies, data: Data, *, seed: int = 0, n: Count = 2000, n_pgd: Count = 200) -> Score:
     """Accuracy on test images that are turned, sheared, scaled, or changed against the classifier.
 
-    All classifiers see the same images, deformed by the same draws. Attacks are made twice: as published,
-    with a step in deviations of each channel, no bounds, and FGSM up `bce_on_softmax`; and as is usual, in
-    pixels, bounded, up cross-entropy.
+    All classifiers see the same images, deformed by the same draws. There are two forms of each attack. The
+    published one has a step in units of each channel's deviation and no bounds, and its FGSM ascends
+    `bce_on_softmax`. The usual one has a step in pixels and bounds, and ascends cross-entropy.
 
     Arguments:
         n: Test images, at most, chosen by the seed.

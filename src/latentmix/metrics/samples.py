@@ -19,9 +19,11 @@ from latentmix.metrics.features.statistics import Statistics, of_real, statistic
 from latentmix.metrics.frechet import frechet_gaussian, interval, precision_recall, radii
 
 LEAST = 0.5  # of each measure of variety, where real images have 1
-# Repeating one good image, or one of each class, wins these; the distances notice that variety is missing.
+# Samples that repeat one good image, or one of each class, get the best values of these; the distances and
+# the measures of variety show that they repeat.
 FOOLED = ("class_score", "class_score_deviation", "precision", "density")
 VARIETY = ("variety", "variety_nearest", "variety_classes")
+# These need a feature network that tells classes.
 OF_CLASSES = ("class_score", "class_score_deviation", "class_score_real", "variety_classes")
 
 
