@@ -20,6 +20,7 @@ from latentmix.apps import card
 from latentmix.apps.page.page import build, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
+from latentmix.methods.portions import in_portions
 from latentmix.networks import forms
 from latentmix.runs import OpenRun, write_atomically
 
@@ -91,8 +92,7 @@ def compare(
     worst = 0.0
     for batch in BATCHES:
         x = example(run.method, role, run.shape, batch)
-        with torch.no_grad():
-            expected = getattr(run.method, role)(x.to(next(run.method.parameters()).device)).float().cpu()
+        expected = in_portions(run.method, role, x).float()
         found = other(x)
         if found.shape != expected.shape:
             raise ExportFailed(f"{role} gives shape {tuple(found.shape)} for {tuple(expected.shape)}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.networks.instance_norm import EPS, InstanceNormLeakyReLU
 
@@ -40,9 +41,8 @@ def code_shape(method: Any) -> tuple[int, ...]:
 
 def example(method: Any, role: Role, shape: tuple[int, int, int], batch: int = 2) -> Tensor:
     """Random input of a role: images (B, C, H, W) uniform in [-1, 1], or their codes (B, ...)."""
-    with torch.no_grad():
-        x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(batch)) * 2 - 1
-        return x if role == "encode" else method.encode(x.to(next(method.parameters()).device)).cpu()
+    x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+    return x if role == "encode" else in_portions(method, "encode", x)
 
 
 def _plain(method: Any) -> Any:
