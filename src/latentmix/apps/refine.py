@@ -27,8 +27,8 @@ class Refined(NamedTuple):
     Arguments:
         method: A copy whose decoder was tuned.
         codes: Codes of the pictures, (N, ...).
-        errors: Mean distance from pictures to reconstructions: encoded, after inversion, after tuning; shares
-            of the pixel range.
+        errors: Mean distance from pictures to reconstructions when they are encoded, after inversion, and
+            after tuning; as shares of the pixel range.
     """
 
     method: Any
@@ -37,12 +37,17 @@ class Refined(NamedTuple):
 
 
 def refine(method: Any, x: Tensor, steps: int) -> Refined:
-    """Fit codes and decoder to pictures (N, C, H, W) in [-1, 1]; nothing is drawn at random.
+    """Fit codes and decoder to pictures; nothing is drawn at random.
+
+    The code of each picture is fitted to that picture alone, and the decoder's weights to all pictures. The
+    pictures pass through the networks in portions that fit the memory, and the gradients of the weights are
+    summed over the portions, so that the fit is that of all pictures together.
 
     Arguments:
-        method: In eval mode; it is left as it was.
-        steps: Steps of Adam on the codes, and a quarter as many on the decoder. A step that makes the fit
-            worse is not kept: the best codes and weights are.
+        method: In evaluation mode; it is left as it was.
+        x: Pictures, shape (N, C, H, W), in [-1, 1].
+        steps: Steps of Adam on the codes, and a quarter as many on the decoder. The best codes and weights on
+            the way are kept.
 
     Raises:
         ValueError: Fewer than one step, or a decoder without gradients.

@@ -1,4 +1,4 @@
-"""Networks and many images: as many rows at a time as memory should hold, found by looking at one row."""
+"""Many images: as many at a time as memory should hold, found by computing one of them."""
 
 from __future__ import annotations
 

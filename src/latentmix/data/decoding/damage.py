@@ -48,16 +48,16 @@ def guarded(path: str, work: Callable[[], Decoded]) -> Decoded:
         raise ValueError(f"{path} cannot be used: it needs more memory than there is") from None
     except ValueError as error:
         if isinstance(error, UnicodeError):
-            raise ValueError(f"{path} cannot be used: it is damaged ({_line(error)})") from error
-        raise ValueError(f"{path} cannot be used: {_line(error)}") from error
+            raise ValueError(f"{path} cannot be used: it is damaged ({one_line(error)})") from error
+        raise ValueError(f"{path} cannot be used: {one_line(error)}") from error
     except OSError as error:
         if error.errno is not None:
             raise
-        raise ValueError(f"{path} cannot be used: it is damaged ({_line(error)})") from error
+        raise ValueError(f"{path} cannot be used: it is damaged ({one_line(error)})") from error
     except Exception as error:  # decoders raise anything at all on damaged bytes
-        reason = _line(error) or type(error).__name__
-        raise ValueError(f"{path} cannot be used: it is damaged ({reason})") from error
+        raise ValueError(f"{path} cannot be used: it is damaged ({one_line(error)})") from error
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line of at most 300 characters; its class if it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from latentmix.data.decoding.damage import check_zip, guarded
+from latentmix.data.decoding.damage import check_zip, guarded, one_line
 from latentmix.data.decoding.files import decode_files
 from latentmix.data.decoding.grey import BadImage
 from latentmix.data.decoding.labels import usual
@@ -110,7 +110,7 @@ class Archive:
                 try:
                     yield found.content(images[row])
                 except Exception as error:  # unpacking damaged bytes may raise anything
-                    yield BadImage(f"damaged in its archive: {' '.join(str(error).split())}")
+                    yield BadImage(f"damaged in its archive: {one_line(error)}")
 
         return decode_files(
             names,

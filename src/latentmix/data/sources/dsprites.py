@@ -10,6 +10,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmix.data.decoding.damage import one_line
 from latentmix.data.identity import stamp
 from latentmix.data.sources import sprites
 from latentmix.data.split import Columns, Decoded
@@ -53,8 +54,7 @@ class DSprites:
                 with archive.open("imgs.npy") as stream:
                     taken = _take(stream, index, len(classes))
         except Exception as error:  # unpacking damaged bytes may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{self.path} cannot be used as dSprites: {reason}") from error
+            raise ValueError(f"{self.path} cannot be used as dSprites: {one_line(error)}") from error
         images = sprites.shrink(taken * np.uint8(255), image_size)[:, None]
         labels = classes[index, 1].astype(np.int64)  # column 0 is the colour, which is constant
         return Decoded(

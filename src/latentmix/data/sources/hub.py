@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from latentmix.data.decoding.damage import one_line
 from latentmix.data.decoding.tables import decode_tables
 from latentmix.data.names import LAYOUTS
 from latentmix.data.split import Decoded
@@ -76,8 +77,9 @@ class _Hub:
                 raise FileNotFoundError(
                     f"{self.repo} is not on this machine yet and {why}; {instead}"
                 ) from error
-            reason = " ".join(str(error).split())
-            raise FileNotFoundError(f"{self.repo} cannot be downloaded: {reason}; {instead}") from error
+            raise FileNotFoundError(
+                f"{self.repo} cannot be downloaded: {one_line(error)}; {instead}"
+            ) from error
 
 
 class MNIST(_Hub):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentmix.data.decoding.damage import one_line
 from latentmix.data.decoding.layout import read_splits
 from latentmix.data.decoding.tables import decode_tables
 from latentmix.data.decoding.walk import files_below, others
@@ -75,7 +76,9 @@ class Parquet:
                 try:
                     pads.dataset(file, format="parquet").count_rows()
                 except (pa.ArrowException, OSError, ValueError) as error:
-                    raise ValueError(f"{file} is cut short or not a parquet file: {_line(error)}") from error
+                    raise ValueError(
+                        f"{file} is cut short or not a parquet file: {one_line(error)}"
+                    ) from error
             tables[split] = pads.dataset([str(f) for f in files], format="parquet")
         try:
             return decode_tables(
@@ -91,9 +94,9 @@ class Parquet:
         except ValueError as error:
             if not isinstance(error, pa.ArrowException):
                 raise
-            raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
+            raise ValueError(f"{self.path} holds a damaged parquet file: {one_line(error)}") from error
         except Exception as error:  # reading damaged bytes may raise anything
-            raise ValueError(f"{self.path} holds a damaged parquet file: {_line(error)}") from error
+            raise ValueError(f"{self.path} holds a damaged parquet file: {one_line(error)}") from error
 
     def key(self) -> str:
         files = [file for files in self._files()[0].values() for file in files]
@@ -156,7 +159,3 @@ class Parquet:
 def _name(file: Path, best: Path) -> str:
     """Return the name that tells a file's split: that of its folder if it is a split's, else its own."""
     return file.stem if file.parent == best else file.parent.name
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
