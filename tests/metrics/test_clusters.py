@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,19 @@ def test_evaluate_on_separate_classes(toy_data, toy_method):
     assert score.values["ari"] > 0.9
     assert clusters.evaluate(toy_method, toy_data) == score
     assert score.protocol["n_train"] == 600
+
+
+def test_numbers_of_classes_may_have_gaps(toy_data, toy_method):
+    names = torch.tensor([2, 5, 9])
+
+    def renumbered(split):
+        return replace(split, labels=names[split.labels])
+
+    data = replace(toy_data, **{s: renumbered(getattr(toy_data, s)) for s in ("train", "valid", "test")})
+    expected = clusters.evaluate(toy_method, toy_data, restarts=2)
+    found = clusters.evaluate(toy_method, data, restarts=2)
+    assert found.values == expected.values
+    assert found.protocol["clusters"] == 3
 
 
 def test_clusters_are_named_by_training_images(toy_data, toy_method):

@@ -39,7 +39,8 @@ def evaluate(
     (h, y), _, (h_test, y_test) = labelled_codes(method, data)
     index = torch.randperm(len(h), generator=torch.Generator().manual_seed(seed))[:max_train]
     h, y = h[index], y[index]
-    classes = int(max(y.max(), y_test.max())) + 1
+    present, number = torch.cat([y, y_test]).unique(return_inverse=True)  # labels may have gaps
+    classes, (y, y_test) = len(present), number.split([len(y), len(y_test)])
     found, found_test = kmeans(h, h_test, classes, restarts=restarts, seed=seed)
     mapping = matching(found, y, classes)
     known = y_test.numpy()
