@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import latentmix as lm
 from latentmix.data.decoding.arrays import decode_arrays, in_memory
 from latentmix.data.decoding.labels import as_column, class_indices
+from latentmix.data.sources.parquet import Parquet
 
 NAMES = ["dog", "cat", "cow"]
 
@@ -37,6 +41,7 @@ def test_columns_of_any_storage_become_whole_numbers_or_text(labels: Any, expect
         (np.array([1, None], dtype=object), "of type NoneType, int"),
         (np.array([1.0, np.nan]), "whole numbers or text, and these have fractions or NaN"),
         (np.array([1.0, 0.5]), "whole numbers or text, and these have fractions or NaN"),
+        (np.array([1.0, 1e300]), "as large as 1e\\+300"),
         (np.array([1j]), "of type complex128"),
     ],
 )
@@ -74,15 +79,37 @@ def test_arrays_with_text_labels_and_class_names_are_read() -> None:
     assert labels.tolist() == [1, 0, 2] * 3
 
 
-def test_names_that_do_not_cover_text_labels_are_left_out() -> None:
-    arrays = {
-        "images": np.zeros((6, 8, 8), np.uint8),
-        "labels": np.array(["cat", "dog"] * 3),
-        "names": np.array([f"{i}.png" for i in range(6)]),
-    }
+FILES = [f"{i}.png" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "classes"),
+    [
+        (["cat", "dog"] * 3, FILES, ("cat", "dog")),
+        ([0, 1] * 3, FILES, ("0", "1")),
+        ([0, 1] * 3, ["cat", "dog"] * 3, ("0", "1")),
+        ([0, 1] * 3, [0.5, 0.25], ("0", "1")),
+        ([0, 1] * 3, [["cat"], ["dog"]], ("0", "1")),
+        ([0, 1, 2] * 2, ["cat", "dog"], ("0", "1", "2")),
+    ],
+)
+def test_arrays_that_do_not_name_the_classes_are_left_out(
+    labels: list[Any], names: list[Any], classes: tuple[str, ...]
+) -> None:
+    arrays = {"images": np.zeros((6, 8, 8), np.uint8), "labels": np.array(labels), "names": np.array(names)}
     decoded = decode_arrays({name: in_memory(array) for name, array in arrays.items()}, 8)
-    assert decoded.class_names == ("cat", "dog")
+    assert decoded.class_names == classes
     assert any("names" in line for line in decoded.found.left_out)
+
+
+def test_labels_in_the_text_view_of_arrow_are_found(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "PNG")
+    labels = pa.array(["cat", "dog"] * 3).cast(pa.string_view())
+    pq.write_table(pa.table({"image": [buffer.getvalue()] * 6, "label": labels}), tmp_path / "a.parquet")
+    decoded = Parquet(str(tmp_path / "a.parquet")).read(8)
+    assert decoded.class_names == ("cat", "dog")
 
 
 def test_images_that_hold_nan_are_refused_as_such() -> None:

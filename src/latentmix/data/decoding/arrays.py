@@ -135,16 +135,15 @@ def decode_arrays(
             f"there are labels for {', '.join(given or attributes)}, but none for training images"
         )
     names = class_names
-    named = next((n for n in NAMES if n in arrays), None)
-    if names is None and given and named and len(arrays[named].shape) == 1:
-        names = [str(value) for value in as_column(arrays[named].whole())]
-        if not all(_are_named(column, names) for column in given.values()):
-            names, named = None, None
+    named = next((n for n in NAMES if n in arrays), None) if names is None and given else None
+    if named is not None:
+        names = _class_names(arrays[named], given)
+        named = None if names is None else named
     indices: dict[str, NDArray[np.int64]] = {}
     classes: tuple[str, ...] = ()
     if given:
         indices, classes = class_indices({s: c for s, c in given.items() if s in images}, names)
-    used = {*images.values(), *dropped, *labels.values(), named if given else None}
+    used = {*images.values(), *dropped, *labels.values(), named}
     if unused := [f"{n} {arrays[n].shape}" for n in arrays if n not in used]:
         left.append(f"arrays {', '.join(unused)}")
     pixels = {split: to_images(arrays[name], image_size) for split, name in images.items()}
@@ -253,11 +252,26 @@ def _by_split(roles: Mapping[str, tuple[str, str, str]], kind: str, order: Seque
     return found
 
 
-def _are_named(labels: NDArray, names: Sequence[str]) -> bool:
-    """Return whether names cover the labels (N,): as indices below their number, or as text among them."""
-    if labels.dtype.kind == "U":
-        return set(labels.tolist()) <= set(names)
-    return int(labels.max(initial=0)) < len(names)
+def _class_names(array: Array, labels: Mapping[str, NDArray]) -> list[str] | None:
+    """Return the names of classes in an array; None if it names something else, such as the images.
+
+    Names of classes differ from each other and cover all labels: whole numbers as their indices, or text as
+    one of them. As many names as training images, and more than classes, are names of images.
+    """
+    if len(array.shape) != 1:
+        return None
+    try:
+        names = [str(value) for value in as_column(array.whole())]
+    except ValueError:
+        return None
+    columns = list(labels.values())
+    if len(set(names)) < len(names):
+        return None
+    if any(column.dtype.kind == "U" for column in columns):
+        return names if all(set(column.tolist()) <= set(names) for column in columns) else None
+    count = 1 + max(int(column.max(initial=0)) for column in columns)
+    of_images = len(names) == len(labels["train"]) > count
+    return names if count <= len(names) and not of_images else None
 
 
 def _several(labels: NDArray) -> bool:

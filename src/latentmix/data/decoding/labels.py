@@ -66,6 +66,8 @@ def as_column(labels: NDArray) -> NDArray:
     if labels.dtype.kind == "f":
         if not (np.isfinite(labels).all() and (labels % 1 == 0).all()):
             raise ValueError("labels must be whole numbers or text, and these have fractions or NaN")
+        if (np.abs(labels) >= 2**63).any():
+            raise ValueError(f"labels are as large as {np.abs(labels).max():g}; number classes from 0 on")
         labels = labels.astype(np.int64)
     if labels.dtype.kind == "u" and len(labels) and labels.max() <= np.iinfo(np.int64).max:
         labels = labels.astype(np.int64)

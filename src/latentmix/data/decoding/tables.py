@@ -102,7 +102,7 @@ def _by_column(tables: Tables, label: str | None, where: str) -> tuple[Tables, s
     table = tables["train"]
     for field in table.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        text = _is_text(kind)
         if field.name == label or not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             continue
         if not text and not read_name(field.name).word:
@@ -165,8 +165,7 @@ def _label_column(tables: Tables, asked: str | None, where: str) -> tuple[str | 
         for f in schema
         if pa.types.is_integer(f.type)
         or pa.types.is_boolean(f.type)
-        or pa.types.is_string(f.type)
-        or pa.types.is_large_string(f.type)
+        or _is_text(f.type)
         or pa.types.is_dictionary(f.type)
         or pa.types.is_list(f.type)
         or pa.types.is_floating(f.type)
@@ -178,6 +177,14 @@ def _label_column(tables: Tables, asked: str | None, where: str) -> tuple[str | 
     if columns is not None and may_be_classes(integers[0], columns.values()):
         return integers[0], [f"labels are column {integers[0]}, the only one of whole numbers"]
     return None, ["no column is named as labels are; label_column=NAME chooses one"]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return any(
+        is_it(kind) for is_it in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
 
 
 def _must_have(schema: pa.Schema, column: str, where: str) -> None:
