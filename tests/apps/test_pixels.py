@@ -89,12 +89,21 @@ def test_files_of_any_size_and_colour_are_fitted(tmp_path: Path) -> None:
         (np.full((8, 8), "a"), "must be numbers"),
         (np.zeros((8, 8), complex), "must be numbers"),
         ([], "no images"),
+        (None, "NoneType holds no images; give files"),
+        ({"a": 1}, "dict holds no images"),
         ([np.zeros((8, 8)), np.zeros((8, 8), np.uint8)], "one type"),
     ],
 )
 def test_what_cannot_be_told_is_refused(images: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         as_pixels(images, GREY)
+
+
+@pytest.mark.parametrize("values", [5, (0,), (0, 1, 2), "ab", (None, 1), (0, np.inf), (np.nan, 1), (1, 0)])
+def test_black_and_white_are_two_finite_numbers(values: Any) -> None:
+    """With an infinite white every pixel would be black, without a word."""
+    with pytest.raises(ValueError, match="values="):
+        as_pixels(np.full((8, 8), 0.5), GREY, values)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

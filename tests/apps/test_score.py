@@ -51,6 +51,8 @@ def test_codes_without_labels_get_what_needs_none(arrays: dict[str, np.ndarray])
     first, second = (
         lm.score(arrays["codes"], y, metrics="knn.k=5").numbers for y in (arrays["labels"], words)
     )
+    tensor = torch.from_numpy(arrays["codes"]).requires_grad_()
+    assert lm.score(tensor, torch.from_numpy(arrays["labels"]), metrics="knn.k=5").numbers == first
     constant = np.concatenate([arrays["codes"], np.full((240, 1), 0.1)], 1)  # no 32-bit number is 0.1
     assert list(lm.score(constant)) == ["rank"]
     assert first == second

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import latentmix as lm
-from latentmix.runs import RunError
+from latentmix.runs import RunError, checkpoints
 
 SMALL: dict[str, Any] = {
     "device": "cpu",
@@ -159,6 +159,28 @@ def test_settings_may_be_words_values_and_dictionaries(tmp_path: Path) -> None:
         lm.train(bacth_size=3)
     with pytest.raises(RunError, match="does not exist"):
         lm.load(tmp_path / "none")
+
+
+def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
+    images = np.zeros((4, 16, 16), np.uint8)
+    for call in (lambda: lm.evaluate(opened, "probe", data=images), lambda: lm.train(data=images)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"data is of type ndarray; lm\.Data\.from_arrays"):
+            call()
+    with pytest.raises(TypeError, match="method is of type int"):
+        lm.train(method=5)
+    with pytest.raises(ValueError, match="codes hold NaN"):
+        opened.decode(np.full((1, *opened.method.code_shape), np.nan))  # type: ignore[attr-defined]
+    for steps in (1, 2.5):
+        with pytest.raises(ValueError, match=f"steps={steps}: a path has a whole number"):
+            opened.mix(images[:2], steps=steps)  # type: ignore[arg-type]
+
+
+def test_a_run_on_other_data_is_no_baseline(opened: lm.Trained, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(opened.folder, tmp_path / "other"))
+    described = {**opened.description, "data": "another"}
+    checkpoints.save(other, "best", dict(opened.method.state_dict()), described)
+    with pytest.raises(RunError, match="runs of unlike data cannot stand side by side"):
+        lm.report(opened, other)
 
 
 def test_the_report_compares_runs(opened: lm.Trained) -> None:

@@ -142,6 +142,16 @@ def test_labels_that_cannot_be_kept():
         load(Grid(), image_size=2, labelled=1000)
 
 
+def test_a_note_says_how_much_is_kept():
+    """What was found describes the source, and must not be taken for what a run trains on."""
+    assert load(Grid(), image_size=2).found.notes == ()
+    data = load(Grid(), image_size=2, classes=[0, 1], train_size=20)
+    kept = f"20 train images, {len(data.valid)} valid images, 24 test images"
+    assert data.found.notes == (f"the settings keep {kept} of these",)
+    data = load(Grid(), image_size=2, labelled=8)
+    assert data.found.notes == ("the settings keep the labels of 8 train images of these",)
+
+
 def test_sprites_come_with_their_factors():
     data = load(Sprites(images=600), image_size=16, hold_out={"shape": [2], "scale": [4, 5]}, train_size=50)
     assert data.factor_names == FACTORS

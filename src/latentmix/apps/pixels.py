@@ -50,6 +50,10 @@ def as_pixels(images: Any, shape: tuple[int, int, int], values: tuple[float, flo
         if any(_one(image) for image in images):
             return _several(images, shape, values)
     array = as_numpy(images)
+    if not array.ndim:
+        raise ValueError(
+            f"{type(images).__name__} holds no images; give files, Pillow images, arrays, tensors, or a list"
+        )
     if shape[1:] == (1, 1):
         return _points(array, shape)
     return torch.from_numpy(_scaled(_arranged(array, shape), values))
@@ -131,7 +135,7 @@ def _scaled(array: NDArray[Any], values: tuple[float, float] | None) -> NDArray[
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("images hold NaN or infinite values")
     least, most = float(array.min()), float(array.max())
-    low, high = _range(array.dtype, least, most) if values is None else map(float, values)
+    low, high = _range(array.dtype, least, most) if values is None else _told(values)
     if not high > low:
         raise ValueError(f"values=({low:g}, {high:g}): white must be above black")
     slack = ROUNDING * (high - low)
@@ -141,6 +145,16 @@ def _scaled(array: NDArray[Any], values: tuple[float, float] | None) -> NDArray[
         return np.ascontiguousarray(array, np.float32) / np.float32(127.5) - 1
     pixels = (array.astype(np.float64) - low) * (2 / (high - low)) - 1
     return np.ascontiguousarray(pixels.clip(-1, 1), np.float32)
+
+
+def _told(values: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        raise ValueError(f"values={values!r}: two numbers are expected, those of black and white") from None
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"values={values!r}: black and white must be finite")
+    return low, high
 
 
 def _range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:

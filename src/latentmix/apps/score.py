@@ -19,6 +19,7 @@ from latentmix import config
 from latentmix.config import catalogue
 from latentmix.data import Data, Split
 from latentmix.data.decoding.labels import as_column
+from latentmix.data.given import as_numpy
 from latentmix.data.split import UNLABELLED
 from latentmix.metrics import evaluating, key_of, missing_role
 from latentmix.metrics.rank import lidar
@@ -132,7 +133,7 @@ def _applicable(labels: bool, factors: bool) -> list[str]:
 
 
 def _table(codes: ArrayLike) -> Tensor:
-    array = np.asarray(codes)
+    array = as_numpy(codes)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"codes are of type {array.dtype}; they must be numbers")
     if array.ndim < 2 or not array.size:
@@ -156,7 +157,7 @@ def _table(codes: ArrayLike) -> Tensor:
 def _labels(labels: ArrayLike | None, count: int) -> Tensor | None:
     if labels is None:
         return None
-    array = as_column(np.asarray(labels))
+    array = as_column(as_numpy(labels))
     if array.shape != (count,):
         raise ValueError(f"labels of shape {array.shape} do not fit {count} codes; they must be ({count},)")
     names, index, sizes = np.unique(array, return_inverse=True, return_counts=True)
@@ -178,7 +179,7 @@ def _labels(labels: ArrayLike | None, count: int) -> Tensor | None:
 def _factors(factors: ArrayLike | None, count: int) -> Tensor | None:
     if factors is None:
         return None
-    array = np.asarray(factors)
+    array = as_numpy(factors)
     if array.ndim != 2 or len(array) != count:
         raise ValueError(
             f"factors of shape {array.shape} do not fit {count} codes; they must be ({count}, F)"
@@ -204,7 +205,7 @@ def _data(h: Tensor, labels: Tensor | None, factors: Tensor | None, seed: int) -
 
 
 def _lidar(h: Tensor, pairs: ArrayLike) -> dict[str, Any]:
-    array = np.asarray(pairs)
+    array = as_numpy(pairs)
     if array.shape != (len(h),) or array.dtype.kind not in "biu":
         raise ValueError(
             f"pairs of shape {array.shape} and type {array.dtype}: they must be whole numbers, ({len(h)},)"

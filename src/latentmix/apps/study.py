@@ -22,6 +22,7 @@ from latentmix.runs.folder import GIVEN, LOCK
 from latentmix.training import progress
 from latentmix.training.device import find_device
 
+MADE = "lm.Data.from_arrays(images, labels) makes data of arrays"
 Where = str | Path | OpenRun  # a run, by its folder or opened
 
 
@@ -68,7 +69,12 @@ def train(
         ConfigError: Settings are wrong; the message names every mistake.
         RunError: The folder holds another run, or one on other data.
         NonFinite: A loss became infinite or not a number.
+        TypeError: The method or the data are of another kind.
     """
+    if not isinstance(data, Data | str | Path | dict | None):
+        raise TypeError(f"data is of type {type(data).__name__}; {MADE}")
+    if not isinstance(method, type | str | dict | None):
+        raise TypeError(f"method is of type {type(method).__name__}; give a name, a dictionary or a class")
     given = data if isinstance(data, Data) else None
     named: dict[str, Any] = {}
     if isinstance(method, type):
@@ -111,6 +117,8 @@ def evaluate(
         ValueError: A metric or option is unknown, or none of the metrics could be computed. If only some
             could not, a warning says why.
     """
+    if not isinstance(data, Data | None):
+        raise TypeError(f"data is of type {type(data).__name__}; {MADE}")
     asked = [word for each in metrics for word in ([each] if isinstance(each, str) else each)]
     catalogue.trust(asked)
     if checkpoint is None and isinstance(run, OpenRun) and run.checkpoint in ("best", "last"):

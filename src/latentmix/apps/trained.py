@@ -91,6 +91,8 @@ class Trained(OpenRun):
                 f"codes of this run have {units} units, shape {tuple(method.code_shape)}, and these have "
                 f"shape {tuple(h.shape)}"
             )
+        if not h.isfinite().all():
+            raise ValueError("codes hold NaN or infinite values")
         with evaluating(self.method):
             return decode(method, h)
 
@@ -115,8 +117,9 @@ class Trained(OpenRun):
         """
         method = require(self.method, Autoencodes, "mixing")
         way = walk(method, path)
-        if steps < 2:
-            raise ValueError(f"steps={steps}: a path has at least its two ends, 2")
+        if steps < 2 or int(steps) != steps:
+            raise ValueError(f"steps={steps}: a path has a whole number of images, its two ends included")
+        steps = int(steps)
         x = as_pixels(images, self.shape, values)
         if len(x) < 2:
             raise ValueError(f"mixing takes at least 2 images, got {len(x)}")

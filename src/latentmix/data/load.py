@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentmix.data.found import Found, listed
 from latentmix.data.names import LAYOUTS, name_of, name_of_path
 from latentmix.data.split import SPLITS, Columns, Data, Source, Split
 
@@ -82,7 +83,21 @@ def load(
         data = subsets.keep_images(data, train_size, None if subset == "first" else seed)
     if labelled is not None:
         data = subsets.keep_labels(data, labelled, seed)
-    return data.to(device)
+    return dataclasses.replace(data, found=_with_kept(data)).to(device)
+
+
+def _with_kept(data: Data) -> Found:
+    """Return what was found in the source, with a note about how much of it the settings keep."""
+    found, kept = data.found, []
+    for split in SPLITS:
+        of, columns = found.images.get(split), getattr(data, split)
+        if of and len(columns) != sum(of.values()):
+            kept.append(f"{len(columns):,} {split} images")
+        labels = 0 if columns.labels is None else int((columns.labels >= 0).sum())
+        if of and len(columns) > labels != sum(count for name, count in of.items() if name):
+            kept.append(f"the labels of {labels:,} {split} images")
+    note = f"the settings keep {listed(kept)} of these"
+    return dataclasses.replace(found, notes=(*found.notes, note)) if kept else found
 
 
 def from_path(path: str | Path) -> Source:
@@ -115,7 +130,8 @@ def from_path(path: str | Path) -> Source:
             return alone(str(root))
         if Archive.fits([root]):
             return Archive(str(root))
-        raise ValueError(f"{path} is a {root.suffix or 'nameless'} file; data can be {LAYOUTS}")
+        kind = f"a {root.suffix} file" if root.suffix else "a file without a suffix"
+        raise ValueError(f"{path} is {kind}; data can be {LAYOUTS}")
     if CelebAFolder.fits(root):
         return CelebAFolder(str(root))
     if Zappos.fits(root):

@@ -116,7 +116,7 @@ class Data:
         held_out: The combination that no training and no validation image has: values of each column.
         source: Which kind of source it was read from, as a configuration spells it ("sprites", "npz"): `name`
             is what a user called a file. Empty where no source was read.
-        found: What was read and left out, before any part of it was chosen.
+        found: What was read and left out, before any part of it was chosen; a note says how much was chosen.
     """
 
     name: str

@@ -43,14 +43,14 @@ def cost(tasks: Sequence[Task], minutes: float | None) -> str:
         return "no training"
     count = len({task.key for task in tasks})
     images = images_of(tasks)
-    words = f"{count} trainings, {'?' if images is None else f'{images:,}'} images"
+    words = f"{count} training{'' if count == 1 else 's'}, {'?' if images is None else f'{images:,}'} images"
     hours = costs.hours(tasks) if minutes is None else count * minutes / 60
     if hours is None:
         return f"{words}, hours not measured"
     return (
         f"{words}, about {hours:,.0f} processor hours"
         if hours >= 2
-        else f"{words}, about {60 * hours:,.0f} processor minutes"
+        else f"{words}, about {max(1, 60 * hours):,.0f} processor minute{'' if hours * 60 < 1.5 else 's'}"
     )
 
 

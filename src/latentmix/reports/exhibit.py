@@ -46,9 +46,18 @@ def exhibit(
 
     Returns:
         The path of report.html.
+
+    Raises:
+        RunError: A folder is not a run, or another run is on unlike data.
     """
     run = runs.open_run(folder, device)
     opened = [*(runs.open_run(other, device) for other in others), run]
+    for other in opened[:-1]:
+        known = {each.description["data"] for each in (other, run) if "data" in each.description}
+        if other.shape != run.shape or len(known) > 1:
+            raise runs.RunError(
+                f"runs of unlike data cannot stand side by side: {other.folder} and {run.folder}"
+            )
     drawn = folder / "figures"
     drawn.mkdir(exist_ok=True)
     draw("learning_curves", opened, None, seed, drawn)
