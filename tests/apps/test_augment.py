@@ -107,6 +107,10 @@ def test_what_cannot_be_judged_is_refused(digits: Data, tmp_path: Path) -> None:
         lm.augment(digits, tmp_path)
     with pytest.raises(ValueError, match="takes 5 paired"):
         lm.augment(digits, tmp_path / "new", seeds=4)
+    for method in ("classifier", "gan", {"name": "semi_supervised"}):
+        with pytest.raises(ValueError, match="cannot encode and decode images, so it mixes none"):
+            lm.augment(digits, tmp_path / "new", model={"method": method})
+    assert not (tmp_path / "new").exists()
     bare = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=None))
     with pytest.raises(ValueError, match="needs labels"):
         lm.augment(bare, tmp_path / "new")

@@ -19,6 +19,7 @@ from latentmix.apps.augment.arms import ARMS, SHARES, correct, train
 from latentmix.apps.augment.outcome import Comparison, Verdict, compare, headline, recall
 from latentmix.apps.augment.pools import Pool, blends, limits, mixes
 from latentmix.atomic import write_atomically
+from latentmix.config import catalogue
 from latentmix.data import Data, Split
 from latentmix.data.given import as_numpy
 from latentmix.data.subset import column, draw_evenly, has
@@ -79,7 +80,8 @@ def augment(
         say: Called with news.
 
     Raises:
-        ValueError: Data without two classes, fewer than five seeds, or a folder that is not empty.
+        ValueError: Data without two classes, fewer than five seeds, a folder that is not empty, or a method
+            that does not mix images.
     """
     out = Path(out)
     if seeds < SEEDS:
@@ -88,6 +90,12 @@ def augment(
         raise ValueError("augmentation is judged by a classifier, which needs labels of two classes or more")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; choose another folder")
+    spec = (model or {}).get("method", METHOD)
+    part = catalogue.get("method", spec["name"] if isinstance(spec, Mapping) else str(spec))
+    if part is not None and not (hasattr(part.make, "encode") and hasattr(part.make, "decode")):
+        raise ValueError(
+            f"{part.name} cannot encode and decode images, so it mixes none; choose another method"
+        )
     data = dataclasses.replace(data, train=data.train.labelled())
     targets = rare(data)
     judged, words = what_is_judged(data, targets)
