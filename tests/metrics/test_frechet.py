@@ -122,7 +122,7 @@ def test_class_score_between_its_bounds():
     [
         (frechet.frechet, np.zeros((30, 20)), np.zeros((90, 20)), "give 40 or more"),
         (frechet.frechet, np.zeros((30, 2)), np.zeros((30, 3)), r"\(N, D\)"),
-        (frechet.frechet, np.full((30, 2), np.nan), np.zeros((30, 2)), "real features hold NaN"),
+        (frechet.frechet, np.full((30, 2), np.nan), np.zeros((30, 2)), "real features contain NaN"),
         (frechet.kernel, np.zeros((9, 2)), np.zeros((90, 2)), "give 10"),
         (frechet.precision_recall, np.zeros((5, 2)), np.zeros((90, 2)), "too few for 5 neighbours"),
     ],

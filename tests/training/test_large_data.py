@@ -61,22 +61,3 @@ def test_a_training_that_cannot_fit_leaves_no_folder(
     with pytest.raises(ValueError, match="batch_size=16 of images of 16x16 pixels needs about"):
         trained(tmp_path / "a", file)
     assert not (tmp_path / "a").exists()
-
-
-def test_validation_takes_fewer_large_images_at_a_time(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from latentmix.data import split
-    from latentmix.methods.autoencoder import Autoencoder
-
-    sizes: set[int] = set()
-    validate = Autoencoder.validate
-
-    def counted(self: Autoencoder, batch: training.loop.Batch) -> dict[str, torch.Tensor]:
-        sizes.add(len(batch.x))
-        return validate(self, batch)
-
-    monkeypatch.setattr(Autoencoder, "validate", counted)
-    monkeypatch.setattr(split, "VALUES", 5 * 16 * 16)
-    trained(tmp_path / "a", file)
-    assert max(sizes) == 5
