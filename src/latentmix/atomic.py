@@ -24,6 +24,16 @@ NEW = ".latentmix-new-"  # prefix of the names of unfinished files
 OLDER = ".new-"  # the prefix of earlier versions, looked for in folders of runs only
 
 
+def require_folder_of(path: Path) -> None:
+    """Refuse to write a file, before any work is done for it, where its folder does not exist.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} to; make it first")
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, sync it, and rename it.
 

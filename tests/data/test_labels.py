@@ -55,7 +55,7 @@ def test_text_labels_are_numbered_in_the_order_of_the_class_names() -> None:
     indices, names = class_indices(columns, NAMES)
     assert {split: column.tolist() for split, column in indices.items()} == {"train": [1, 0, 1], "test": [2]}
     assert names == tuple(NAMES)
-    with pytest.raises(ValueError, match="label 'hen' is none of the class names dog, cat, cow"):
+    with pytest.raises(ValueError, match="label 'hen' is not among the class names: dog, cat, cow"):
         class_indices({"train": np.array(["dog", "hen"])}, NAMES)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from latentmix.apps import card
 from latentmix.apps.page.page import build, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
+from latentmix.atomic import require_folder_of
 from latentmix.data import Data
 from latentmix.methods.portions import in_portions
 from latentmix.networks import forms
@@ -56,8 +57,7 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
     """
     run.autoencoder("an export")
     out = Path(out)
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
+    require_folder_of(out)
     if to == "html":
         if out.is_dir():
             raise ValueError(f"{out} is a folder; name a file, such as --out page.html")

@@ -20,6 +20,7 @@ from latentmix.apps.neighbours import Neighbours
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.paths import Walk, walk
 from latentmix.apps.refine import refine
+from latentmix.atomic import require_folder_of
 from latentmix.data.decoding.images import BadImage, open_image
 from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
@@ -226,8 +227,7 @@ def _settle(
     if layout != "gif" and suffix not in STILL:
         what = "a .gif is an animation" if suffix == ".gif" else f"unknown kind of picture {suffix!r}"
         raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
+    require_folder_of(out)
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name a file that is not there yet, such as --out mix.png")
     if out.exists() and any(image.exists() and image.samefile(out) for image in images):

@@ -248,15 +248,16 @@ def score(
 
     from latentmix import runs
     from latentmix.apps import score as scoring
+    from latentmix.atomic import require_folder_of
     from latentmix.config import catalogue
     from latentmix.training import progress
 
     if out is not None and out.suffix not in (".json", ".csv", ".tex"):
         raise ValueError(f"{out}: scores are written as .json, .csv or .tex")
-    if out is not None and not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent}: no such folder to write {out.name} to; make it first")
-    if out is not None and out.is_dir():
-        raise ValueError(f"{out} is a folder; choose another file")
+    if out is not None:
+        require_folder_of(out)
+        if out.is_dir():
+            raise ValueError(f"{out} is a folder; choose another file")
     catalogue.trust(metrics)
     arrays = scoring.read(codes)
     with progress.waiting() as say:

@@ -22,6 +22,7 @@ from latentmix.tables.plan import Task, key_of
 from latentmix.tables.table import Table
 
 Record = Mapping[str, Any]
+RESTORE = "restore it, for example with git, or name another folder with --results"
 
 
 def path_of(folder: Path, table: Table, scale: str) -> Path:
@@ -79,9 +80,6 @@ def _wrong(record: Record) -> str:
             return f"{name!r} is missing or of a wrong type"
     unnamed = {"data", "start_from"} - set(record["settings"])
     return f"its settings lack {', '.join(sorted(unnamed))}" if unnamed else ""
-
-
-RESTORE = "restore it, for example with git, or name another folder with --results"
 
 
 def write(tasks: Sequence[Task], out: Path, path: Path) -> int:

@@ -118,7 +118,7 @@ def class_indices(
         values = _known(values, columns, names)
     if names is not None and values.dtype.kind == "U":
         if strange := sorted(set(values.tolist()) - set(names)):
-            raise ValueError(f"label {strange[0]!r} is none of the class names {', '.join(names)}")
+            raise ValueError(f"label {strange[0]!r} is not among the class names: {', '.join(names)}")
         place = {name: i for i, name in enumerate(names)}
         columns = {s: np.array([place[v] for v in c.tolist()], np.int64) for s, c in columns.items()}
         return columns, tuple(names)
