@@ -130,3 +130,13 @@ def spelt(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
     return name_of_part(type(default)) if hasattr(default, "__dataclass_fields__") else str(default).lower()
+
+
+def test_the_mentions_are_found() -> None:
+    """The tests above have something to look at: each kind of mention is found where it is known to stand."""
+    every = [span for page in PAGES for span in (*spans(page), *lines(page))]
+    settings = {path for span in every for path in SETTING.findall(span)}
+    assert settings >= {"method.mixer.k", "labelled", "knn.k", "validate_every"}
+    assert {"latentmix.methods.roles", "latentmix.mixing.pair(partners, lam)"} <= set(every)
+    assert "| `mixer` | `mixup` |" in table(ROOT / "docs/methods/amr.md")
+    assert "docs/claims.md" in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / "README.md").read_text())
