@@ -14,7 +14,19 @@ from latentmix.experiments.amr.systems import COLUMNS, TINY, method
 from latentmix.tables.table import Cell, Published, Scale, Table
 
 GOALS = {"AE+GAN": 0.9752, "AMR mixup 3": 0.9761}
-FREE = {"schedule": "cosine", "lr": 1e-3, "probe_lr": 5e-2, "batch_size": 64, "precision": "auto"}
+FREE = {"schedule": "cosine", "probe_lr": 5e-2, "batch_size": 64, "precision": "auto"}
+
+
+def attempt(row: str, lamb: float, mean: float, deviation: float, lr: float, idea: str = "") -> Cell:
+    """One training for the goal of a row; `idea` names what it does unlike the row's first one."""
+    settings = {"method": method(row, lamb), "data": "mnist", "epochs": 48, "lr": lr, **FREE}
+    name = f"MNIST: {row}, {idea}" if idea else f"MNIST: {row}"
+    return Cell(name, settings, {"accuracy": Published(mean, deviation, 3)})
+
+
+def goal_of(name: str) -> float:
+    """The accuracy that the cell of this name is to reach."""
+    return GOALS[name.partition(": ")[2].partition(", ")[0]]
 
 
 def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
@@ -24,7 +36,7 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     for number, (name, of) in enumerate(folders.items()):
-        goal = GOALS[name.partition(": ")[2]]
+        goal = goal_of(name)
         for folder in of:
             images, errors = curve(folder)
             first = passed(folder, goal)
@@ -33,7 +45,8 @@ def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
             )
             millions, percent = [n / 1e6 for n in images], [100 * error for error in errors]
             axis.plot(millions, percent, f"C{number}.-", label=f"{name}, {words}")
-        axis.axhline(100 - 100 * goal, color=f"C{number}", linestyle=":")
+    for goal in {goal_of(name) for name in folders}:
+        axis.axhline(100 - 100 * goal, color="gray", linestyle=":")
     axis.set(xlabel="million training images seen", ylabel="error of the online probe, validation images, %")
     axis.set_yscale("log")
     for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
@@ -60,16 +73,10 @@ TABLE = Table(
     paper="AMR, table 1, as a record",
     columns=COLUMNS,
     cells=(
-        Cell(
-            "MNIST: AE+GAN",
-            {"method": method("AE+GAN", 5), "data": "mnist", "epochs": 48, **FREE},
-            {"accuracy": Published(97.52, 0.29, 3)},
-        ),
-        Cell(
-            "MNIST: AMR mixup 3",
-            {"method": method("AMR mixup 3", 20), "data": "mnist", "epochs": 48, **FREE},
-            {"accuracy": Published(97.61, 0.15, 3)},
-        ),
+        attempt("AE+GAN", 5, 97.52, 0.29, lr=1e-3),
+        attempt("AMR mixup 3", 20, 97.61, 0.15, lr=1e-3),
+        # At 1e-3 the accuracy stands still after half a million images, at 2e-3 it did so earlier and lower.
+        attempt("AE+GAN", 5, 97.52, 0.29, lr=3e-4, idea="lr 3e-4"),
     ),
     scales={
         "short": Scale(
