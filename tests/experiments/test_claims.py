@@ -112,6 +112,10 @@ def test_recorded_results_come_before_what_was_noted(tmp_path: Path) -> None:
     begun = find(dataclasses.replace(claim, noted=None), tmp_path / "clear")
     assert begun.verdict == "open"
     assert begun.budget.endswith("; 1 of its comparisons")
+    # Single trainings decide nothing either, so what was noted of several is still quoted.
+    path = records.path_of(tmp_path / "noise", asked, "short")
+    path.write_text(json.dumps([record for record in records.read(path) if record["seed"] == 0]))
+    assert find(claim, tmp_path / "noise").evidence.startswith("LOG.md")
 
 
 def test_the_states_are_what_is_generated() -> None:

@@ -20,7 +20,7 @@ from latentmix.experiments.manifold_mixup import claims as manifold_mixup
 from latentmix.tables import records, rows
 from latentmix.tables.plan import plan
 from latentmix.tables.table import Published
-from latentmix.tables.verdict import direction
+from latentmix.tables.verdict import direction, testable
 
 RESULTS = Path("results")
 SCALES = ("paper", "short")
@@ -36,7 +36,7 @@ class Finding:
     Arguments:
         evidence: The file that the verdict is read from.
         budget: The largest budget that was run; "" if nothing was run.
-        begun: Whether comparisons are still missing and those available do not decide.
+        begun: Whether comparisons are missing, or are between single trainings, and the others do not decide.
     """
 
     verdict: Verdict
@@ -84,7 +84,8 @@ def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
     part = "" if everything else f"; {len(pairs)} of its comparisons"
     budget = f"{scale}: {' or '.join(sorted(budgets))}, {seeds}{part}"
     verdict = judge(pairs, numbers)
-    begun = not everything and verdict != "does not hold"
+    complete = everything and all(testable(numbers[a], numbers[b]) for a, b in pairs)
+    begun = not complete and verdict != "does not hold"
     return Finding("open" if begun else verdict, f"[{path.name}](../results/{path.name})", budget, begun)
 
 

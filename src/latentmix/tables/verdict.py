@@ -99,6 +99,11 @@ def direction(a: Published, b: Published, comparisons: int = 1) -> int:
     return 0 if margin is None or abs(difference) <= margin else 1 if difference > 0 else -1
 
 
+def testable(a: Published, b: Published) -> bool:
+    """Tell whether noise can be estimated at all, which two single trainings do not allow."""
+    return _margin(a, b, comparisons=1) is not None
+
+
 def _sign(
     ours: Mapping[str, Published], theirs: Mapping[str, Published], a: str, b: str, comparisons: int
 ) -> int:
