@@ -11,7 +11,7 @@ from latentmix.methods.adversarial_autoencoder import AdversarialAutoencoder
 from latentmix.methods.denoising import Denoising
 from latentmix.methods.dropout import Dropout
 from latentmix.methods.vae import VAE, divergence
-from latentmix.methods.vq_vae import VQVAE
+from latentmix.methods.vq_vae import VQVAE, usage
 from latentmix.networks.gaia import ContentStyle
 from latentmix.networks.mlp import MLP
 
@@ -178,11 +178,11 @@ class TestVQVAE:
     def test_usage_by_hand(self):
         """Two of four codewords, in shares 3/4 and 1/4: perplexity 4 / 3^(3/4)."""
         decoder = build(VQVAE, vectors=1, codewords=4).autoencoder.decoder
-        found = decoder.usage(torch.tensor([1, 3, 1, 1]))
+        found = usage(decoder.shares(torch.tensor([1, 3, 1, 1])))
         assert found["codewords"] == 2
         assert found["perplexity"].item() == pytest.approx(4 / 3**0.75)
-        assert decoder.usage(torch.arange(4))["perplexity"].item() == pytest.approx(4)
-        values = build(VQVAE, vectors=2, codewords=8).eval().validate(batch())
+        assert usage(decoder.shares(torch.arange(4)))["perplexity"].item() == pytest.approx(4)
+        losses, values = build(VQVAE, vectors=2, codewords=8).losses(batch())
         assert 1 <= values["perplexity"] <= values["codewords"] <= 8
 
     def test_idle_codewords_move_to_different_vectors_of_the_batch(self):

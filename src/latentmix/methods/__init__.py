@@ -143,8 +143,27 @@ class Method(nn.Module):
         return {}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure validation images: each value is a mean over the batch or has one entry per image."""
+        """Measure validation images, which come in portions of any size.
+
+        Returns:
+            Named values. The first dimension of each is that of the images, or 1 for a mean over the batch; a
+            mean of shape () is one number. Shapes beyond (B,) are for `summarise`.
+        """
         return {}
+
+    def summarise(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute what is logged of a validation, from the means of `validate` over all its images.
+
+        What is no mean over images, such as a variance or an entropy, is computed here from means, so that it
+        is that of the whole set.
+
+        Arguments:
+            means: Float64, of the shape of one row of each value.
+
+        Returns:
+            Numbers, of shape ().
+        """
+        return means
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters of each player, that is, of each direct submodule that has any."""

@@ -146,9 +146,8 @@ class GAN(Method):
             self._update_average(self.average)
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the critic's logits of the images and of as many samples, from the same z each time."""
-        generator = torch.Generator(batch.x.device).manual_seed(0)
-        fake = self.sample(len(batch.x), generator)
+        """Return the critic's logits of the images and of as many samples; their z are drawn anew."""
+        fake = self.sample(len(batch.x), batch.generator)
         return {"logit_real": self.critic(batch.x).float(), "logit_fake": self.critic(fake).float()}
 
     def decode(self, h: Tensor) -> Tensor:

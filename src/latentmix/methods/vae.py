@@ -15,6 +15,8 @@ from latentmix.methods.portions import in_portions
 from latentmix.networks import AutoencodingNetwork, EncoderDecoder
 from latentmix.networks.conv import Conv
 
+ACTIVE = 0.01  # least variance over images of the mean of an active unit (Burda et al., ICLR 2016)
+
 
 class VAE(AutoencoderMethod):
     """min_F E[-log p(x | z)] + beta KL(q(z | x) || N(0, I)),  z ~ q(z | x) = N(mu(x), sigma(x)^2).
@@ -105,16 +107,20 @@ class VAE(AutoencoderMethod):
         return losses | self.probe_losses(mean, batch), {"reconstruction": error, "kl": kl}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure the objective and its terms at z = mu(x), active units, and the online probe.
-
-        A unit is active if the variance of its mean over the batch is above 0.01 (Burda et al., ICLR 2016);
-        the metric `posterior` counts over all test images, and gives the lower bound.
-        """
+        """Measure the objective and its terms at z = mu(x), the moments of mu, and the online probe."""
         values = super().validate(batch)
         mean, std = self.posterior(batch.x)
-        kl, variance = self._kl(mean, std), mean.flatten(1).float().var(0, correction=0)
-        values |= {"kl": kl, "active_units": (variance > 0.01).sum()}
+        kl, mu = self._kl(mean, std), mean.flatten(1).double()
+        values |= {"kl": kl, "mu": mu, "mu_squared": mu.square()}
         return values | {"objective": self.pixels * values["reconstruction"] + self.beta * kl}
+
+    def summarise(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Count the active units, by the variance of mu over all images: E[mu^2] - E[mu]^2 > 0.01.
+
+        The metric `posterior` counts them over test images, and gives the lower bound.
+        """
+        mu, squared = means.pop("mu"), means.pop("mu_squared")
+        return means | {"active_units": (squared - mu.square() > ACTIVE).sum()}
 
     def _kl(self, mean: Tensor, std: Tensor) -> Tensor:
         units = mean[0].numel() if self.variant == "paper" else 1

@@ -33,8 +33,9 @@ class VQVAE(AutoencoderMethod):
     A codebook may die: vectors gather at a few codewords, the others are never nearest to one again, and all
     images decode to one. So a codeword that was nearest to no vector for `revive` steps moves to a vector of
     the batch, each to another one (not published; 0 in `protocol=paper`). The log has `codewords`, how many
-    were in use in a batch, and `perplexity`, exp of the entropy of their shares of the batch's vectors: 1 if
-    all are nearest to one codeword, the number of codewords if all are used alike.
+    were in use, and `perplexity`, exp of the entropy of their shares of the vectors: 1 if all are nearest to
+    one codeword, the number of codewords if all are used alike. In training both are means over batches; in
+    validation they are those of all images together.
 
     Arguments:
         shape: Shape of an image, (C, H, W).
@@ -91,13 +92,23 @@ class VQVAE(AutoencoderMethod):
         x_hat = torch.tanh(x_hat / 2) if self.reconstruction in ("bce", "bce_sum") else x_hat
         error = self.reconstruction_error(x_hat, batch.x)
         losses = {"autoencoder": error + self.beta * commitment}
-        values = {"reconstruction": error, "commitment": commitment} | decoder.usage(index)
+        values = {"reconstruction": error, "commitment": commitment} | usage(decoder.shares(index))
         return losses | self.probe_losses(h, batch), values
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure the reconstruction, the online probe, and how many codewords a batch uses."""
+        """Measure the reconstruction, the online probe, and each codeword's share of the vectors."""
         decoder = cast(QuantisedDecoder, self.autoencoder.decoder)
-        return super().validate(batch) | decoder.usage(decoder.quantise(self.encode(batch.x)).nearest)
+        shares = decoder.shares(decoder.quantise(self.encode(batch.x)).nearest)
+        return super().validate(batch) | {"shares": shares[None]}
+
+    def summarise(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Count the codewords in use, and take the perplexity of their shares, over all images."""
+        return means | usage(means.pop("shares"))
+
+
+def usage(shares: Tensor) -> dict[str, Tensor]:
+    """Count the codewords in use, and take the perplexity of the shares of all codewords, (codewords,)."""
+    return {"codewords": (shares > 0).sum(), "perplexity": torch.special.entr(shares).sum().exp()}
 
 
 class Quantised(NamedTuple):
@@ -174,10 +185,9 @@ class QuantisedDecoder(nn.Module):
         return Quantised(code, flat.detach(), index, F.mse_loss(u, e))
 
     @torch.no_grad()
-    def usage(self, index: Tensor) -> dict[str, Tensor]:
-        """Number of codewords among indices (N,), and the perplexity of their shares."""
-        share = torch.bincount(index, minlength=len(self.codebook)).double() / len(index)
-        return {"codewords": (share > 0).sum(), "perplexity": torch.special.entr(share).sum().exp()}
+    def shares(self, index: Tensor) -> Tensor:
+        """Return the share of each codeword among indices (N,), shape (codewords,), float64."""
+        return torch.bincount(index, minlength=len(self.codebook)).double() / len(index)
 
     @torch.no_grad()
     def follow(self, vectors: Tensor, index: Tensor, batch: Batch) -> None:

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from latentmix.data import Data
 from latentmix.methods.portions import at_once
-from latentmix.methods.vae import VAE, divergence
+from latentmix.methods.vae import ACTIVE, VAE, divergence
 from latentmix.metrics import Count, Score, device_of, metric, require_finite
-
-ACTIVE = 0.01  # least variance over images of the mean of an active unit
 
 
 @metric

@@ -308,24 +308,28 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> dict[str, float]:
-        """Return the values that the method measures on a split, averaged over its images.
+        """Return the values that the method measures on a split, the same for any size of the portions.
 
-        Images are measured in portions that fit the memory (`latentmix.methods.portions`).
+        Images are measured in portions that fit the memory (`latentmix.methods.portions`). What is drawn for
+        them is the same in each validation.
         """
         self.method.eval()
         first = split.take(slice(0, 1))
-        count = rows_at_once(lambda _: self._measure(first), first.images)
+        count = rows_at_once(lambda _: self._measure(first, self.runtime.generator(0)), first.images)
+        generator = self.runtime.generator(0)
         sums: dict[str, Tensor] = {}
         for rows in torch.arange(len(split), device=self.runtime.device).split(count):
-            for key, value in self._measure(split.take(rows)).items():
-                share = value.double().mean() * len(rows)
+            for key, value in self._measure(split.take(rows), generator).items():
+                share = (value.double().mean(0) if value.ndim else value.double()) * len(rows)
                 sums[key] = sums[key] + share if key in sums else share
-        return {key: value.item() / len(split) for key, value in sums.items()}
+        found = self.method.summarise({key: value / len(split) for key, value in sums.items()})
+        return {key: value.double().mean().item() for key, value in found.items()}
 
-    def _measure(self, few: Split) -> dict[str, Tensor]:
+    def _measure(self, few: Split, generator: torch.Generator) -> dict[str, Tensor]:
         x = few.pixels().contiguous(memory_format=torch.channels_last)
+        batch = Batch(x, few.labels, few.attributes, generator, factors=few.factors)
         with self.runtime.autocast():
-            return self.method.validate(Batch(x, few.labels, few.attributes, factors=few.factors))
+            return self.method.validate(batch)
 
     def _log(self, kind: str, epoch: int, values: dict[str, float]) -> None:
         self.record.write(kind, epoch, self.state, self.run.batch_size, values)
