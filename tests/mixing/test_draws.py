@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from latentmix.mixing import (
     simplex_grid,
     slerp,
 )
+from latentmix.mixing.other_libraries import from_mixup
 
 SHAPES = [(16, 5), (16, 4, 3, 3), (16, 2, 4, 4), (12, 7, 2)]
 KS = [2, 3, 5]
@@ -310,6 +313,15 @@ def test_pairs_of_ones_own_choice() -> None:
     for partners, lam in ((torch.tensor([[1, 0]]), 0.5), (torch.tensor([1, 0]), torch.ones(3))):
         with pytest.raises(ValueError, match="shape"):
             pair(partners, lam)
+
+
+@pytest.mark.parametrize("make", [pair, lambda perm, lam: from_mixup(lam, perm)])
+def test_a_weight_of_ones_own_keeps_its_precision(make: Callable[[torch.Tensor, Any], Mix]) -> None:
+    perm, h = torch.tensor([1, 0]), torch.tensor([0.0, 3.0], dtype=torch.float64)
+    lam = torch.tensor([0.1, 0.7], dtype=torch.float64)
+    assert make(perm, lam)(h).tolist() == [(1 - 0.1) * 3.0, 0.7 * 3.0]
+    kinds = {0.1: torch.float32, lam: torch.float64, lam.bfloat16(): torch.float32, lam.long(): torch.float32}
+    assert [make(perm, value).weights.dtype for value in kinds] == [*kinds.values()]
 
 
 CODES = st.tuples(st.integers(1, 4), st.sampled_from([(3,), (2, 4, 4)]), st.integers(0, 2**31))

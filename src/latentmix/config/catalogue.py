@@ -65,6 +65,10 @@ class Part:
     summary: str
     options: dict[str, tuple[Any, Any]]
 
+    def without(self, *members: str) -> list[str]:
+        """List which of these methods its class does not have, such as "encode" or "critic"."""
+        return [member for member in members if not hasattr(self.make, member)]
+
 
 @cache
 def find(kind: str) -> dict[str, Part]:

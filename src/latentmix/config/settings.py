@@ -222,8 +222,8 @@ def _part(
             f"{path}: no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
         )
         return {"name": name}
-    if missing := [each for each in needs if not hasattr(part.make, each)]:
-        able = [n for n, p in known.items() if all(hasattr(p.make, each) for each in needs)]
+    if missing := part.without(*needs):
+        able = [n for n, p in known.items() if not p.without(*needs)]
         errors.append(f"{path}: {name} builds no {' and no '.join(missing)}; {', '.join(able)} do")
         return {"name": name}
     resolved: dict[str, Any] = {"name": name}

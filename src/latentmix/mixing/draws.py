@@ -190,7 +190,8 @@ def pair(partners: Tensor, lam: float | Tensor) -> Mix:
     Arguments:
         partners: Index of each sample's partner, shape (B,); partners may repeat, as in C-Mixup, which draws
             them by the distance of their labels.
-        lam: Weight of the sample itself: a number, or a tensor of shape (B,).
+        lam: Weight of the sample itself: a number, or a tensor of shape (B,). The weights keep the precision
+            of a tensor, at least float32; those of a number have PyTorch's default type.
 
     Raises:
         ValueError: The shapes do not fit, or, on the CPU, partners lie outside the batch.
@@ -198,7 +199,9 @@ def pair(partners: Tensor, lam: float | Tensor) -> Mix:
     if partners.ndim != 1:
         raise ValueError(f"partners must have shape (B,), got {tuple(partners.shape)}")
     batch = len(partners)
-    weight = torch.as_tensor(lam, dtype=torch.float32, device=partners.device)
+    exact = lam.dtype if isinstance(lam, Tensor) and lam.is_floating_point() else torch.get_default_dtype()
+    kind = torch.promote_types(exact, torch.float32)
+    weight = torch.as_tensor(lam, dtype=kind, device=partners.device)
     if weight.ndim > 1 or (weight.ndim == 1 and len(weight) not in (1, batch)):
         raise ValueError(f"lam of shape {tuple(weight.shape)} does not fit a batch of {batch}")
     weight = weight.expand(batch)

@@ -37,10 +37,10 @@ def from_mixup(lam: float | Tensor, perm: Tensor) -> Mix:
     batch = len(perm)
     if perm.ndim != 1 or not torch.equal(perm.sort().values, torch.arange(batch, device=perm.device)):
         raise ValueError(f"perm of shape {tuple(perm.shape)} is not a permutation of 0..{batch - 1}")
-    weight = torch.as_tensor(lam, dtype=torch.float32, device=perm.device)
+    weight = torch.as_tensor(lam)
     if not ((weight >= 0) & (weight <= 1)).all():
         raise ValueError(f"lam={lam}: must lie in 0..1")
-    return pair(perm, weight)
+    return pair(perm, lam)
 
 
 def from_timm(lam: float | Tensor, batch: int) -> Mix:

@@ -32,7 +32,7 @@ class Facts:
             part = None
         label = about.get("label") or getattr(part and part.make, "label", None)
         self.label = label if isinstance(label, str) else self.config["method"]["name"].replace("_", " ")
-        self.encodes = part is None or hasattr(part.make, "encode")
+        self.encodes = part is None or not part.without("encode")
         data = self.config.get("data", {})
         self.data = name_of_path(data["path"]) if "path" in data else str(data.get("name", "unknown data"))
 

@@ -92,7 +92,7 @@ def augment(
         raise ValueError(f"{out} is not empty; choose another folder")
     spec = (model or {}).get("method", METHOD)
     part = catalogue.get("method", spec["name"] if isinstance(spec, Mapping) else str(spec))
-    if part is not None and not (hasattr(part.make, "encode") and hasattr(part.make, "decode")):
+    if part is not None and part.without("encode", "decode"):
         raise ValueError(
             f"{part.name} cannot encode and decode images, so it mixes none; choose another method"
         )
