@@ -6,6 +6,7 @@ next writer in the same folder recognises the file as left over and removes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -112,6 +113,15 @@ def remove_leftovers(folder: Path, prefixes: tuple[str, ...] = (NEW,)) -> None:
             with suppress(OSError), left.open("rb") as stream:
                 if _claim(stream.fileno()):
                     left.unlink()
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it arose from, is that of a full disk or a used-up quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

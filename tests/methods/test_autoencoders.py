@@ -182,7 +182,7 @@ class TestVQVAE:
         assert found["codewords"] == 2
         assert found["perplexity"].item() == pytest.approx(4 / 3**0.75)
         assert usage(decoder.shares(torch.arange(4)))["perplexity"].item() == pytest.approx(4)
-        losses, values = build(VQVAE, vectors=2, codewords=8).losses(batch())
+        _, values = build(VQVAE, vectors=2, codewords=8).losses(batch())
         assert 1 <= values["perplexity"] <= values["codewords"] <= 8
 
     def test_idle_codewords_move_to_different_vectors_of_the_batch(self):

@@ -80,6 +80,17 @@ def test_a_folder_that_cannot_be_written_can_be_looked_at(tmp_path: Path, monkey
     assert lease.busy(tmp_path)
 
 
+def test_a_lease_that_finds_no_room_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="space"):
+            lease.take(tmp_path / "cell")
+    assert lease.take(tmp_path / "cell") is not None
+
+
 def unwritable(path: Path) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
@@ -101,13 +112,20 @@ def test_who_lost_the_race_withdraws(tmp_path: Path, monkeypatch) -> None:
     assert [path.name for path in tmp_path.glob("lease.*")] == ["lease.0"]
 
 
+GRABBERS = 8
+
+
 def _grab(folder: Path, results: Path, start: float) -> None:
+    """Take a lease, and hold it until all others have tried."""
     time.sleep(max(0, start - time.time()))
     held = lease.take(folder, stale=60)
-    if held is not None:
-        with held:
-            (results / str(os.getpid())).touch()
-            time.sleep(1.0)
+    if held is None:
+        (results / f"without-{os.getpid()}").touch()
+        return
+    with held:
+        (results / f"with-{os.getpid()}").touch()
+        while len([*results.iterdir()]) < GRABBERS:
+            time.sleep(0.01)
 
 
 def test_of_many_processes_one_takes_over(tmp_path: Path) -> None:
@@ -116,12 +134,12 @@ def test_of_many_processes_one_takes_over(tmp_path: Path) -> None:
     results.mkdir()
     foreign(folder, age=100)
     context, start = multiprocessing.get_context("fork"), time.time() + 0.5
-    processes = [context.Process(target=_grab, args=(folder, results, start)) for _ in range(8)]
+    processes = [context.Process(target=_grab, args=(folder, results, start)) for _ in range(GRABBERS)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert len([*results.iterdir()]) == 1
+    assert len([*results.glob("with-*")]) == 1
 
 
 def _hold(folder: Path) -> None:

@@ -27,6 +27,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from latentmix.atomic import is_full
 from latentmix.methods import Method
 from latentmix.runs.description import parse, what_is_wrong_with
 from latentmix.runs.files import RunError
@@ -88,7 +89,8 @@ def save(
             raise
         # safetensors and torch.save hide the error of the operating system
         where = f"{parent}, where {free / 1e6:.1f} MB are free"
-        raise OSError(f"checkpoint {name!r} could not be written to {where}: {error}") from error
+        why = "no space left on device" if is_full(error) else error
+        raise OSError(f"checkpoint {name!r} could not be written to {where}: {why}") from error
     # "previous" is removed only now: if "last" was damaged, training continued from "previous".
     target, replaced = parent / name, parent / f".{name}{REPLACED}"
     if target.exists():

@@ -2,12 +2,12 @@
 
 Each worker goes through all tasks and takes those that are not finished and that no other worker has taken.
 An interrupted training continues. If a training fails, the reason is kept in its folder and the others go on.
+Only a full disk ends the whole table, since the others would fail as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import latentmix
 from latentmix import reports, runs
+from latentmix.atomic import is_full
 from latentmix.config import catalogue
 from latentmix.scoring import evaluate
 from latentmix.tables import lease, result
@@ -30,6 +31,8 @@ from latentmix.training.signals import stopping_signals
 
 PAUSE = 1.0  # seconds before looking again at what others work on
 MINUTE = 60.0
+FULL = 74  # exit code of a process that found no room to write
+CONTINUES = "and the same command continues"
 Say = Callable[[str], None]
 
 
@@ -51,6 +54,7 @@ def execute(
 
     Raises:
         ValueError: This machine does not have the device.
+        NoRoom: The disk is full.
         KeyboardInterrupt: The command was stopped; every training has a checkpoint.
     """
     shares(device)  # refuses a device that is not there, before processes are started
@@ -63,6 +67,10 @@ def execute(
         for number, handler in handlers.items():
             signal.signal(number, handler)
         workers.stop()
+
+
+class NoRoom(OSError):
+    """The disk is full, so that no training of the table can go on."""
 
 
 class _Workers:
@@ -82,6 +90,8 @@ class _Workers:
             for process in [p for p in self.processes if not p.is_alive()]:
                 process.join()
                 self.processes.remove(process)
+                if process.exitcode == FULL:
+                    raise NoRoom(f"no room to write; make room where {self.out} lies, {CONTINUES}")
                 if process.exitcode == lease.LOST or self._blamed(process):
                     self.processes.append(self._start())
 
@@ -128,7 +138,12 @@ def _interrupt(number: int, frame: object) -> None:
 def make_one(task: Task, out: Path, device: str, trusted: Sequence[str] = ()) -> None:
     """Run a single task, or wait for the process that runs it; for executors that place tasks themselves."""
     catalogue.trust(trusted)
-    work([task], out, device, os.getpid())
+    try:
+        work([task], out, device, os.getpid())
+    except OSError as error:
+        if not is_full(error):
+            raise
+        result.fail(out, task, str(error))  # where there is no room for it, the executor keeps it
 
 
 def _work(tasks: Sequence[Task], out: Path, device: str, parent: int, trusted: Sequence[str]) -> None:
@@ -136,7 +151,7 @@ def _work(tasks: Sequence[Task], out: Path, device: str, parent: int, trusted: S
     try:
         work(tasks, out, device, parent)
     except OSError as error:  # not even the reason of a failure can be written
-        sys.exit(f"a process ends: {error}")
+        sys.exit(FULL if is_full(error) else f"a process ends: {error}")
 
 
 def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | None = None) -> None:
@@ -144,6 +159,9 @@ def work(tasks: Sequence[Task], out: Path, device: str, parent: int, say: Say | 
 
     Arguments:
         parent: The process that started this one; when it is gone, this one ends.
+
+    Raises:
+        NoRoom: The disk is full.
     """
     import torch
 
@@ -188,13 +206,14 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
         except Interrupted:
             raise
         except Exception as error:  # whatever it is, the other trainings are not to be lost
+            if is_full(error):
+                say(f"{task.name}: stopped: {error}")
+                raise NoRoom(f"{error}; make room where {out} lies, {CONTINUES}") from error
             reason = str(error) if isinstance(error, ValueError | OSError | ArithmeticError) else repr(error)
             if isinstance(error, FileNotFoundError):
                 reason += f"; `--data DIR` names a folder with the data in DIR/{task.data}"
             if isinstance(error, runs.RunError):
                 reason += f"; or delete {result.run_of(out, task.key)}, and it is trained anew"
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                reason += f"; make room where {out} lies, and the same command continues"
             say(f"{task.name}: failed: {reason}")
             result.fail(out, task, reason)
         else:
@@ -216,6 +235,8 @@ def _make(task: Task, out: Path, device: str) -> None:
     if missing:  # all of the task: options of one metric may be spread over several words
         quiet = {"device": device, "seed": 0, "checkpoint": task.checkpoint}
         _, failures = evaluate(folder, task.metrics, **quiet, say=lambda text: None)  # type: ignore[arg-type]
+    if full := next(filter(is_full, failures.values()), None):
+        raise full
     if failures:
         shown = {
             name: str(e) if isinstance(e, ValueError | OSError) else repr(e) for name, e in failures.items()

@@ -88,11 +88,15 @@ def take(folder: Path, *, beat: float = BEAT, stale: float = STALE) -> Lease | N
         descriptor = os.open(folder / f"lease.{number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return None  # somebody was faster
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     own = folder / f"lease.{number}"
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # there is no room; an empty lease would hold the folder until it is stale
+        own.unlink(missing_ok=True)
+        raise
     others = [path for path in folder.glob("lease.*") if path != own]
     if not all(_abandoned(path, folder, stale) for path in others):
         own.unlink(missing_ok=True)  # another process has taken the folder in the meantime
