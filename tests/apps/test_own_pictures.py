@@ -11,7 +11,17 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from latentmix.apps.own_pictures import Drawings, as_pixels, distance, drawings_of, judge, know, nearest, suit
+from latentmix.apps.own_pictures import (
+    Drawings,
+    as_pixels,
+    contrast,
+    distance,
+    drawings_of,
+    judge,
+    know,
+    nearest,
+    suit,
+)
 
 SIZE = 16
 
@@ -107,6 +117,22 @@ def test_distances_are_shares_of_the_range() -> None:
     black, white = -torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     assert distance(black, white).item() == 1
     assert nearest(black, torch.cat([white, 0 * white])).item() == pytest.approx(0.5)
+
+
+def test_contrast_is_the_deviation_inside_each_channel() -> None:
+    halves = torch.tensor([-1.0, -1, 1, 1]).reshape(1, 1, 2, 2)
+    assert contrast(halves).item() == 0.5
+    assert contrast(0.5 * halves + 0.2).item() == pytest.approx(0.25)
+    flat = torch.tensor([-1.0, 0, 1]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)  # one colour is blank
+    assert contrast(flat).item() == 0
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_blank_picture_is_unlike_drawings(known, digits_run, grey: int) -> None:
+    made, done = suit(Image.new("L", (40, 60), grey), SIZE, known.drawings)
+    x = as_pixels(torch.from_numpy(np.array(made)))[None, None]
+    assert done == []
+    assert judge(digits_run.method, x, known)[0].unlike.startswith("it is blank or nearly so: ")
 
 
 def test_test_images_are_like_the_data_and_noise_is_not(known, digits_run, digits) -> None:

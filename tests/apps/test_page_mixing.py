@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentmix.apps.neighbours import Neighbours
-from latentmix.apps.own_pictures import distance, nearest
+from latentmix.apps.own_pictures import contrast, distance, nearest
 from latentmix.metrics.honesty import exposures
 from latentmix.mixing import crossover, lerp, slerp
 
@@ -75,6 +75,12 @@ def test_one_parent_alone_is_no_mix(v8) -> None:
     assert found == {"ghosting": None, "collapse": None}
     found = ask(v8, "Mixing.exposures(x, [x, x], [0.5, 0.5])", x=x)  # the same picture twice
     assert found == {"ghosting": None, "collapse": None}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contrast(v8, channels: int) -> None:
+    x = random(1, channels, 4, 4).clamp(-1, 1)
+    assert ask(v8, f"Mixing.contrast(x, {channels})", x=x) == pytest.approx(contrast(x).item(), abs=1e-6)
 
 
 def test_the_nearest_training_image(v8) -> None:

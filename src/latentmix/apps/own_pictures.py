@@ -29,6 +29,7 @@ INK = 0.35  # share of the ink's contrast from which on a pixel belongs to the d
 FAINT = 0.6  # share of the usual contrast below which contrast is stretched
 BLURS = 12  # at most, of one pixel each
 LARGE = 512  # pixels; larger pictures are reduced before they are examined
+BLANK = 0.5  # share of the contrast of faint test images (1st percentile) below which a picture shows nothing
 TESTED = 250  # test images that set what is usual
 REMEMBERED, NUMBERS = 5000, 40_000_000  # training images searched for the nearest, and their pixels, at most
 
@@ -64,6 +65,7 @@ class Known:
         of: Number of training images that they were taken from.
         error: Median and 99th percentile of the test images' reconstruction error.
         nearest: Median and 99th percentile of their distance to the nearest of `training`.
+        contrast: Median and 1st percentile of their contrast.
         drawings: What the data have in common, if they are drawings on a plain background.
         neighbours: Reads the class of a picture, if the training images have labels and can do so.
     """
@@ -72,6 +74,7 @@ class Known:
     of: int
     error: tuple[float, float]
     nearest: tuple[float, float]
+    contrast: tuple[float, float]
     drawings: Drawings | None
     neighbours: Neighbours | None
 
@@ -114,6 +117,7 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
         len(data.train),
         _usual(distance(x, rebuilt)),
         _usual(nearest(x, as_pixels(training))),
+        _usual(contrast(x), 0.01),
         drawings_of(training[:1000].numpy()) if training.shape[1] == 1 else None,
         read_by(training, labels, data, rebuilt, rows),
     )
@@ -123,9 +127,13 @@ def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     """Compare pictures (N, C, H, W) in [-1, 1] with what is usual for the model's test images."""
     errors = distance(x, reconstruct(method, x)).tolist()
     away = nearest(x, as_pixels(known.training)).tolist()
+    contrasts = contrast(x).tolist()
     reader = known.neighbours
     read = [""] * len(x) if reader is None else [reader.names[c] for c in reader.votes(x).argmax(1).tolist()]
-    return [Likeness(e, d, _unlike(e, d, known), c) for e, d, c in zip(errors, away, read, strict=True)]
+    return [
+        Likeness(e, d, _unlike(e, d, v, known), c)
+        for e, d, v, c in zip(errors, away, contrasts, read, strict=True)
+    ]
 
 
 def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Image.Image, list[str]]:
@@ -225,6 +233,15 @@ def nearest(x: Tensor, others: Tensor) -> Tensor:
     return torch.cat([torch.cdist(part, b).min(1).values for part in a.split(100)]) / a.shape[1] ** 0.5 / 2
 
 
+def contrast(x: Tensor) -> Tensor:
+    """Deviation of the pixels of each picture (N, C, H, W) in [-1, 1] from the mean of their channel.
+
+    Returns:
+        Shape (N,), shares of the range from black to white, 0 to 0.5; 0 for a blank picture.
+    """
+    return x.flatten(2).var(2, correction=0).mean(1).sqrt() / 2
+
+
 @torch.no_grad()
 def reconstruct(method: Any, x: Tensor) -> Tensor:
     """g(f(x)) for pictures (N, C, H, W), clipped to [-1, 1], on the CPU."""
@@ -236,7 +253,13 @@ def as_pixels(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def _unlike(error: float, away: float, known: Known) -> str:
+def _unlike(error: float, away: float, deviation: float, known: Known) -> str:
+    if deviation < BLANK * known.contrast[1]:
+        return (
+            f"it is blank or nearly so: its pixels deviate from their mean by {100 * deviation:.1f} % of the "
+            f"range (test images: {100 * known.contrast[0]:.1f} %, 99 in 100 by more than "
+            f"{100 * known.contrast[1]:.1f} %)"
+        )
     if error > known.error[1]:
         return (
             f"its reconstruction is off by {100 * error:.1f} % of the pixel range "
@@ -250,8 +273,8 @@ def _unlike(error: float, away: float, known: Known) -> str:
     return ""
 
 
-def _usual(values: Tensor) -> tuple[float, float]:
-    return float(values.quantile(0.5)), float(values.quantile(0.99))
+def _usual(values: Tensor, share: float = 0.99) -> tuple[float, float]:
+    return float(values.quantile(0.5)), float(values.quantile(share))
 
 
 def _spread(images: int, count: int) -> Tensor:

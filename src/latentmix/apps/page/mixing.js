@@ -27,6 +27,17 @@ const Mixing = (() => {
     return Math.sqrt(sum / x.length) / 2;
   }
 
+  /* Deviation of pixels in [-1, 1] from the mean of their channel, as a share of the range; 0 for a blank picture. */
+  function contrast(x, channels) {
+    const n = x.length / channels;
+    let sum = 0;
+    for (let c = 0; c < channels; c++) {
+      const part = x.subarray(c * n, (c + 1) * n), mean = part.reduce((a, v) => a + v, 0) / n;
+      sum += part.reduce((a, v) => a + (v - mean) ** 2, 0) / n;
+    }
+    return Math.sqrt(sum / channels) / 2;
+  }
+
   /* The k nearest of many pictures, given as bytes one behind the other: their indices, and the first's distance. */
   function nearest(pixels, pictures, k = 1) {
     const n = pixels.length, x = Float32Array.from(pixels, (v) => (Math.min(1, Math.max(-1, v)) + 1) * 127.5);
@@ -74,5 +85,5 @@ const Mixing = (() => {
     return { ghosting: share(distance(pixels, blend)), collapse: share(toParent) };
   }
 
-  return { lerp, slerp, crossover, weighted, distance, nearest, votes, winner, doubt, exposures };
+  return { lerp, slerp, crossover, weighted, distance, contrast, nearest, votes, winner, doubt, exposures };
 })();

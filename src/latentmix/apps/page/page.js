@@ -32,7 +32,7 @@ const Page = (() => {
     if (mine < turn && slots[slot] && slots[slot].turn > mine) return;
     const clipped = copy.map((v) => Math.min(1, Math.max(-1, v)));
     const error = Mixing.distance(parent.pixels, clipped), found = look(parent.pixels), near = found.distance;
-    slots[slot] = { ...parent, code, copy, error, near, votes: found.votes, turn: mine, unlike: unlike(error, near) };
+    slots[slot] = { ...parent, code, copy, error, near, votes: found.votes, turn: mine, unlike: unlike(error, near, Mixing.contrast(parent.pixels, model.shape[0])) };
     showParent(slot);
     await refresh();
   }
@@ -44,8 +44,9 @@ const Page = (() => {
   }
   const readAs = (votes) => (votes ? model.reader.names[Mixing.winner(votes)] : undefined);
 
-  function unlike(error, near) {
-    const { error: usual, nearest: away } = model.known;
+  function unlike(error, near, contrast) {
+    const { error: usual, nearest: away, contrast: least, blank } = model.known;
+    if (contrast < blank) return `it is blank or nearly so: its pixels deviate from their mean by ${percent(contrast, 1)}; 99 in 100 test images by more than ${percent(least, 1)}`;
     if (error > usual[1]) return `its reconstruction is off by ${percent(error, 1)}; 99 in 100 test images stay below ${percent(usual[1], 1)}`;
     if (near > away[1]) return `it is ${percent(near, 1)} away from the nearest training image; 99 in 100 test images stay below ${percent(away[1], 1)}`;
     return "";

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import latentmix
-from latentmix.apps.own_pictures import Known, know
+from latentmix.apps.own_pictures import BLANK, Known, know
 from latentmix.apps.page.graph import Graph, NoPage, trace
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.data import Data
@@ -65,7 +65,12 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         "model": model_of(run),
         "shape": run.shape,
         "codeShape": code_shape(run.method),
-        "known": {"error": known.error, "nearest": known.nearest},
+        "known": {
+            "error": known.error,
+            "nearest": known.nearest,
+            "contrast": known.contrast[1],
+            "blank": BLANK * known.contrast[1],
+        },
         "drawings": asdict(known.drawings) if known.drawings else None,
         "constants": {},
     }
