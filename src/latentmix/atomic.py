@@ -7,6 +7,7 @@ next writer in the same folder recognises the file as left over and removes it.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,14 +26,39 @@ NEW = ".latentmix-new-"  # prefix of the names of unfinished files
 OLDER = ".new-"  # the prefix of earlier versions, looked for in folders of runs only
 
 
-def require_folder_of(path: Path) -> None:
-    """Refuse to write a file, before any work is done for it, where its folder does not exist.
+def require_new(*paths: Path, option: str = "--out") -> None:
+    """Refuse, before any work is done for them, outputs that exist already: no command replaces one.
+
+    Folders above them need not exist; whoever writes an output makes them.
+
+    Arguments:
+        paths: Files or folders that belong together; the first has the name that a person chose.
+        option: Where that name is given, for the message.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        ValueError: Something has this name, or a file lies where a folder is needed.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} to; make it first")
+    for path in paths:
+        if os.path.lexists(path):
+            raise ValueError(f"{path} exists already, and nothing is replaced; choose another {option}")
+    above = next(each for each in paths[0].absolute().parents if os.path.lexists(each))
+    if not above.is_dir():
+        raise ValueError(
+            f"{above} is a file, so {paths[0].name} cannot be written there; choose another {option}"
+        )
+
+
+def free_name(path: Path, beside: str = "") -> Path:
+    """Return the first of NAME.png, NAME-2.png, NAME-3.png, ... that does not exist yet.
+
+    Arguments:
+        beside: Ending of a second file that will be written, NAME.png + `beside`, and must not exist either.
+    """
+    for number in itertools.count(1):
+        free = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if not os.path.lexists(free) and not os.path.lexists(f"{free}{beside}"):
+            break
+    return free
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

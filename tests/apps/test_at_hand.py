@@ -14,7 +14,7 @@ import latentmix
 import terminal
 from latentmix.apps.mix_images import known_of, remarks, resynthesise
 from latentmix.apps.own_pictures import as_pixels, judge, reconstruct, suit
-from latentmix.runs import at_hand
+from latentmix.runs import RunError, at_hand
 
 pytest.importorskip("matplotlib", reason="the typed digits are in its fonts")
 
@@ -91,6 +91,18 @@ def test_a_run_of_that_name_goes_first_and_another_folder_does_not(digits_run, t
     assert "the run in this folder" in said[-1]
     assert at_hand.find(tmp_path / "digits", said.append) == tmp_path / "digits"
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("word", ["digit", "Digits", "digits2"])
+def test_a_misspelt_name_is_guessed(word: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=f"{word} does not exist; did you mean digits, the model that"):
+        latentmix.open_run(word)
+    (tmp_path / word).mkdir()
+    with pytest.raises(RunError, match=f"{word} is not a run"):
+        latentmix.open_run(word)
+    with pytest.raises(RunError, match="does not exist; a run is a folder"):
+        latentmix.open_run("runs/a")
 
 
 def test_nothing_is_written_into_the_package(tmp_path: Path) -> None:

@@ -149,12 +149,15 @@ def test_a_hub_folder_opens_as_a_run_and_tells_nothing_of_this_machine(digits_ru
 
 def test_mistakes_are_named(digits_run, digits, tmp_path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(ValueError, match="exists already"):
-        export(digits_run, "pt2", tmp_path / "there", unused)
-    with pytest.raises(ValueError, match="is a folder; name a file"):
-        export(digits_run, "html", tmp_path / "there", unused)
-    with pytest.raises(FileNotFoundError, match="no such folder to write out"):
-        export(digits_run, "onnx", tmp_path / "absent" / "out", unused)
+    (tmp_path / "mine.html").write_text("mine")
+    for kind in ("pt2", "onnx", "hub", "html"):
+        with pytest.raises(ValueError, match="there exists already, and nothing is replaced"):
+            export(digits_run, kind, tmp_path / "there", unused)
+    with pytest.raises(ValueError, match=r"mine\.html exists already"):
+        export(digits_run, "html", tmp_path / "mine.html", unused)
+    assert (tmp_path / "mine.html").read_text() == "mine"
+    with pytest.raises(ValueError, match=r"mine\.html is a file, so out cannot be written there"):
+        export(digits_run, "pt2", tmp_path / "mine.html" / "out", unused)
 
 
 def test_a_method_without_a_decoder_is_refused(digits_run, digits, tmp_path) -> None:

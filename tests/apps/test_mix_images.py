@@ -322,11 +322,15 @@ def test_a_code_of_one_map_has_nothing_to_cross_over(images, tmp_path):
         resynthesise(run, images[:2], path="crossover", out=tmp_path / "out.png")
 
 
-def test_a_missing_image_and_a_missing_folder_are_named(run, images, tmp_path):
+def test_a_missing_image_is_named_and_a_missing_folder_is_made(run, images, tmp_path):
+    out = tmp_path / "absent" / "deep" / "out.png"
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png: no such image"):
-        resynthesise(run, [images[0], tmp_path / "nowhere.png"], out=tmp_path / "out.png")
-    with pytest.raises(FileNotFoundError, match=r"absent: no such folder to write out\.png to"):
-        resynthesise(run, images[:2], out=tmp_path / "absent" / "out.png")
+        resynthesise(run, [images[0], tmp_path / "nowhere.png"], out=out)
+    assert not (tmp_path / "absent").exists()
+    resynthesise(run, images[:2], out=out)
+    assert sorted(file.name for file in out.parent.iterdir()) == ["out.png", "out.png.json"]
+    with pytest.raises(ValueError, match=r"out\.png is a file, so a\.png cannot be written there"):
+        resynthesise(run, images[:2], out=out / "a.png")
 
 
 def test_an_image_that_cannot_be_read_is_named_with_the_reason(run, images, tmp_path):
@@ -340,14 +344,19 @@ def test_an_image_that_cannot_be_read_is_named_with_the_reason(run, images, tmp_
     assert not (tmp_path / "out.png").exists()
 
 
-def test_an_image_is_never_overwritten_by_its_mix(run, images, tmp_path):
+def test_nothing_is_overwritten_by_a_mix_or_its_receipt(run, images, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "noted.png.json").write_text("mine")
     before = images[0].read_bytes()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ValueError, match="would be overwritten"):
-        resynthesise(run, images[:2], out=tmp_path / "folder" / ".." / images[0].name)
-    with pytest.raises(ValueError, match="would be overwritten"):
-        resynthesise(run, images[:2], out=images[0])
+    for name in (images[0].name, "folder.png", "link.png", "noted.png"):
+        with pytest.raises(
+            ValueError, match=r"exists already, and nothing is replaced; choose another --out"
+        ):
+            resynthesise(run, images[:2], out=tmp_path / "folder.png" / ".." / name)
     assert images[0].read_bytes() == before
+    assert (tmp_path / "noted.png.json").read_text() == "mine"
+    assert not (tmp_path / "noted.png").exists()
 
 
 def test_runs_on_images_that_cannot_be_shown_are_refused(run, images, tmp_path):

@@ -105,11 +105,28 @@ def test_the_command_line_and_the_receipt_name_it(pair, tmp_path: Path) -> None:
     assert [p["reads_as"] for p in receipt["parents"]] == [first["reads_as"], last["reads_as"]]
 
 
+def test_a_notebook_is_warned_of_it(pair, monkeypatch) -> None:
+    import latentmix as lm
+
+    files, _ = pair
+    run = lm.load("digits")
+    with pytest.warns(
+        UserWarning, match="1 of 3 mixes may show no class of their parents:\n  mix 2: "
+    ) as said:
+        run.mix(files, steps=3)
+    assert Path(said[0].filename) == Path(__file__)  # where it was called
+    blank = Image.new("L", (30, 30))
+    with pytest.warns(UserWarning, match="image 2 is unlike what the model knows: it is blank"):
+        run.mix([files[0], blank], steps=2)
+    with pytest.warns(UserWarning, match=r"of 6 mixes may show no class"):
+        run.mix([*files, files[0]], steps=3)  # a triangle
+
+
 def test_many_doubts_are_counted_and_not_all_printed() -> None:
     cells = [{"row": 0, "column": c, "doubt": "hard to read"} for c in range(9)]
     lines = remarks({"parents": [], "cells": cells})
     assert lines[0] == "9 of 9 mixes may show no class of their parents:"
-    assert lines[-1] == "  and 4 more, which the receipt names"
+    assert lines[-1] == "  and 4 more"
     assert len(lines) == 7
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,47 @@ def test_codes_without_labels_get_what_needs_none(arrays: dict[str, np.ndarray])
     assert first == second
     signs = np.where(arrays["labels"] == 0, -1, 1)  # two classes, as of a support-vector machine
     assert lm.score(arrays["codes"], signs, metrics="knn.k=5").numbers["knn.k=5"]["knn_accuracy"] == 1
-    with pytest.raises(ValueError, match=r"frechet needs more than codes; what these suffice for: rank$"):
+    with pytest.raises(ValueError, match=r"frechet: it needs more than codes; what these suffice for: rank$"):
         lm.score(arrays["codes"], metrics="frechet")
+
+
+def test_one_impossible_metric_does_not_stop_the_others(
+    arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    h, alone = arrays["codes"], np.arange(240)  # no two codes are views of one image
+    with pytest.warns(UserWarning, match="frechet: it needs more than codes") as said:
+        found = lm.score(h, pairs=alone, metrics=["frechet", "rank", "knn.k=7"])
+    assert list(found) == ["rank"]
+    reasons = str(said[0].message).splitlines()
+    assert [line.partition(":")[0] for line in reasons] == ["frechet", "knn.k=7", "lidar"]
+    np.savez(tmp_path / "codes.npz", codes=h)
+    done = terminal.typed("score", "codes.npz", "frechet", "rank", "--out", "a/b.json", cwd=tmp_path)
+    assert done.code == 0
+    assert "frechet: it needs more than codes" in done.err
+    assert list(json.loads((tmp_path / "a" / "b.json").read_text())) == ["rank"]
+    done = terminal.typed("score", "codes.npz", "frechet", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_masked_values_are_refused_wherever_arrays_come_in(arrays: dict[str, np.ndarray], tiny_run) -> None:
+    run, h, y = lm.load(tiny_run), arrays["codes"], arrays["labels"]
+    hidden, message = np.ma.masked_equal(y, 0), "values of a masked array are masked; leave these rows out"
+    shown = np.ma.masked_array(h, np.zeros_like(h, bool))
+    assert lm.score(shown, metrics="rank").numbers == lm.score(h, metrics="rank").numbers
+    image = np.ma.masked_less(np.linspace(0, 1, 256).reshape(16, 16), 0.1)
+    for call in (
+        lambda: lm.score(np.ma.masked_greater(h, 5)),
+        lambda: lm.score(h, hidden),
+        lambda: lm.score(h, list(hidden)),  # of single values
+        lambda: lm.Data.from_arrays(np.zeros((240, 16, 16)), hidden),
+        lambda: lm.Data.from_arrays(np.ma.stack([image] * 20)),
+        lambda: run.encode([image]),
+        lambda: run.decode(np.ma.masked_equal(np.zeros((2, *run.method.code_shape)), 0)),
+        lambda: run.mix([image, image]),
+        lambda: lm.fit_resample(np.zeros((240, 16, 16)), hidden),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_lidar_by_hand() -> None:
@@ -147,14 +187,15 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--out", "no/scores.csv"), "no: no such folder to write scores.csv to"),
-        (("--out", "here.csv"), "here.csv is a folder"),
+        (("--out", "here.csv"), "here.csv exists already, and nothing is replaced; choose another --out"),
+        (("--out", "a.txt/scores.csv"), "a.txt is a file, so scores.csv cannot be written there"),
     ],
 )
 def test_where_scores_cannot_be_written_nothing_is_computed(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "here.csv").mkdir()
+    (tmp_path / "a.txt").write_text("")
     said = terminal.refusal(terminal.typed("score", "none.npz", *words, cwd=tmp_path))
     assert message in said
     assert "is a folder; name an .npz file" in terminal.refusal(terminal.typed("score", ".", cwd=tmp_path))

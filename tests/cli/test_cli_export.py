@@ -16,11 +16,15 @@ def test_a_page_is_one_command_away(tiny_run: Path, tmp_path: Path) -> None:
     done = typed("export", tiny_run, "--to", "html", "--out", "page.html", cwd=tmp_path)
     assert done == (0, "page.html\n", "")
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
-    assert typed("export", tiny_run, cwd=tmp_path).out == "tiny.html\n"
+    for name in ("tiny.html", "tiny-2.html", "tiny-3.html"):  # nothing is replaced
+        assert typed("export", tiny_run, cwd=tmp_path).out == f"{name}\n"
+    again = typed("export", tiny_run, "--out", "page.html", cwd=tmp_path)
+    assert "page.html exists already, and nothing is replaced; choose another --out" in refusal(again)
 
 
 def test_a_program_and_a_hub_folder(tiny_run: Path, tmp_path: Path) -> None:
-    assert typed("export", tiny_run, "--to", "pt2", cwd=tmp_path) == (0, "tiny-pt2\n", "")
+    assert typed("export", tiny_run, "--to", "pt2", "--out", "a/b/c", cwd=tmp_path) == (0, "a/b/c\n", "")
+    assert (tmp_path / "a" / "b" / "c" / "encode.pt2").is_file()
     assert typed("export", tiny_run, "--to", "hub", "--out", "card", cwd=tmp_path) == (0, "card\n", "")
     assert "exists already" in refusal(
         typed("export", tiny_run, "--to", "hub", "--out", "card", cwd=tmp_path)

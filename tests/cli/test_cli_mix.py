@@ -107,9 +107,10 @@ def test_dark_drawings_on_paper_are_adapted_with_a_word_and_left_alone_when_aske
     assert receipt["parents"][1]["adapted"] == ["inverted", "cut out and centred", "softened"]
     assert receipt["refined"]["steps"] == 5
     done = typed("mix", tiny_run, "3.png", "8.png", "--as-is", cwd=tmp_path)
+    assert done.out == "mix-2.png\nmix-2.png.json\n"  # nothing is replaced
     assert "was inverted" not in done.err
     assert "3.png is unlike what the model knows" in done.err
-    assert "refined" not in json.loads((tmp_path / "mix.png.json").read_text())
+    assert "refined" not in json.loads((tmp_path / "mix-2.png.json").read_text())
 
 
 def test_without_the_data_images_are_mixed_as_they_are(
@@ -141,10 +142,7 @@ def test_without_the_data_images_are_mixed_as_they_are(
         (["my images/one.jpg", "raw.NEF"], "raw.NEF cannot be used as an image: a camera's raw data"),
         (["my images/one.jpg", "my images/two.PNG", "--steps", "1"], "steps=1"),
         (["my images/one.jpg", "my images/two.PNG", "--out", "a.xyz"], "unknown kind of picture '.xyz'"),
-        (
-            ["my images/one.jpg", "my images/two.PNG", "--out", "no/a.png"],
-            "no: no such folder to write a.png to",
-        ),
+        (["my images/one.jpg", "my images/two.PNG", "--out", "my images/one.jpg"], "nothing is replaced"),
         (
             ["my images/one.jpg", "my images/two.PNG", "--layout", "triangle"],
             "a triangle mixes 3 images, got 2",

@@ -108,6 +108,11 @@ def test_mistakes_are_one_line_each(trainings: dict[str, Path], tmp_path: Path) 
     assert "latentmix report RUN RUN" in refused()
     assert "nothing does not exist; a run is a folder that" in refused(one, "nothing")
     assert "is the folder of a run; choose another --out" in refused(one, trainings["gan0"], "--out", one)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "scores.csv").write_text("mine")
+    assert "letters holds files that are no report of runs" in refused(
+        one, trainings["gan0"], "--out", "letters"
+    )
     (tmp_path / "copy").mkdir()
     for file in ("config.yaml", "log.jsonl"):
         (tmp_path / "copy" / file).write_bytes((one / file).read_bytes())

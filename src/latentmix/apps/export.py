@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from latentmix.apps import card
 from latentmix.apps.page.page import build, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
-from latentmix.atomic import require_folder_of
+from latentmix.atomic import require_new
 from latentmix.data import Data
 from latentmix.methods.portions import in_portions
 from latentmix.networks import forms
@@ -45,26 +45,23 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
         hub: A folder to upload, with a model card; it opens as a run.
 
     The last three are loaded again and compared with the run on batches of 1, 3 and 7, largest difference
-    5e-5; a file or folder appears when all is done.
+    5e-5; a file or folder appears when all is done, and folders above it that are missing are made.
 
     Arguments:
         data: Gives what the run was trained on, where a format shows some of it.
 
     Raises:
         ValueError: The method has no encoder and decoder, or `out` exists already.
-        FileNotFoundError: The folder of `out` does not exist.
         ExportFailed: The comparison failed.
     """
     run.autoencoder("an export")
     out = Path(out)
-    require_folder_of(out)
+    require_new(out)
     if to == "html":
-        if out.is_dir():
-            raise ValueError(f"{out} is a folder; name a file, such as --out page.html")
-        write_atomically(out, build(run, data()))
+        page = build(run, data())
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, page)
         return out
-    if out.exists():
-        raise ValueError(f"{out} exists already; choose another --out FOLDER")
     with _appearing(out) as folder:
         if to == "hub":
             card.write(run, data(), folder, out.name)
@@ -151,6 +148,7 @@ def _forget(module: nn.Module, program: torch.export.ExportedProgram) -> None:
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
     """A folder that gets its name when it is complete, and is removed if that fails."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         yield temporary

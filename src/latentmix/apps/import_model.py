@@ -16,6 +16,7 @@ from torch import Tensor
 
 import latentmix
 from latentmix import config
+from latentmix.atomic import require_new
 from latentmix.config import catalogue
 from latentmix.imported import functions, kl, onnx_pair, perceptrons
 from latentmix.imported.found import SAFE, Found, Range, called
@@ -45,7 +46,7 @@ def import_model(
         source: A folder of diffusers' `AutoencoderKL` (or of a pipeline with a folder `vae`), the same on
             the hub as OWNER/NAME; a folder of pythae; a folder with encode.onnx and decode.onnx, or two
             files "a.onnx,b.onnx"; or "module:encode,decode".
-        folder: The run's folder, which must not exist.
+        folder: The run's folder, which must not exist; missing folders above it are made.
         pixels: Values of black and white; needed where the model does not say.
         size: Side of the images in pixels; needed where the model does not say.
         channels: Channels of the images of Python functions.
@@ -55,12 +56,9 @@ def import_model(
     Raises:
         ValueError: Nothing that can be imported lies there, something is missing to use it, or it is only
             in a form that could run code.
-        FileNotFoundError: The source or the folder to write to does not exist.
+        FileNotFoundError: The source does not exist.
     """
-    if folder.exists():
-        raise ValueError(f"{folder} exists already; choose another name with --as")
-    if not folder.resolve().parent.is_dir():
-        raise FileNotFoundError(f"{folder.parent}: no such folder to write {folder.name} to; make it first")
+    require_new(folder, option="name with --as")
     found = _read(source, pixels, size, channels, picture)
     method: dict[str, Any] = {"name": catalogue.spelled(Imported, "method"), "title": found.title}
     network = catalogue.spelled(type(found.network), "network")
@@ -76,6 +74,7 @@ def import_model(
         "run": run,
         "imported": {"from": Path(source).name, "sha256": _digest(found.weights)},
     }
+    folder.resolve().parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}-"))
     try:
         temporary.chmod(0o755)

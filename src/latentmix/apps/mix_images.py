@@ -16,11 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.apps.neighbours import Neighbours
+from latentmix.apps.neighbours import Neighbours, summary
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.paths import Walk, walk
 from latentmix.apps.refine import refine
-from latentmix.atomic import require_folder_of
+from latentmix.atomic import require_new
 from latentmix.data.decoding.images import BadImage, open_image
 from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
@@ -38,8 +38,8 @@ STILL: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"lossless": True}),
 }
+RECEIPT = ".json"  # is added to the name of the picture
 MOST = 2000  # mixes in a picture
-TOLD = 5  # mixes in doubt that are named on the console
 FRAME, HOLD = 90, 700  # milliseconds; the film rests where it shows a parent
 FILM_LEAST = 192  # pixels of the shorter side of a film's tiles
 
@@ -76,7 +76,7 @@ def resynthesise(
             all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
         path: How codes are walked between: "lerp", "slerp", "crossover" of feature maps, or "learned", by the
             method's own mixing function, whose ends are nearly, not exactly, the parents.
-        out: .png, .jpg or .webp; .gif for the animation.
+        out: .png, .jpg or .webp; .gif for the animation. Missing folders are made.
         known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
             how, and how far each image is from what the model knows.
         as_is: Leave drawings unchanged.
@@ -88,9 +88,9 @@ def resynthesise(
         where classes can be read (`neighbours`), each cell's class, and the doubt that it is a parent's.
 
     Raises:
-        ValueError: Fewer than two images, an unreadable one (named), a folder in the place of `out`, or
-            options that do not fit together.
-        FileNotFoundError: An image, or the folder of `out`, that does not exist.
+        ValueError: Fewer than two images, an unreadable one (named), something that has the name of `out` or
+            of its receipt already, or options that do not fit together.
+        FileNotFoundError: An image that does not exist.
     """
     images, out = [Path(i) for i in images], Path(out)
     layout = _settle(run, images, steps, layout, path, out, refined)
@@ -140,7 +140,8 @@ def resynthesise(
         drawn = {"strip": _strip, "triangle": _triangle, "grid": _grid}[layout](x, mixes, run.method.label)
         content = _still(drawn, out.suffix.lower(), receipt)
     receipt["output"] = {"file": out.name, "sha256": _sha256(content)}
-    write_together({out: content, out.with_name(out.name + ".json"): json.dumps(receipt, indent=2) + "\n"})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_together({out: content, _receipt_of(out): json.dumps(receipt, indent=2) + "\n"})
     return receipt
 
 
@@ -170,23 +171,18 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
             lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
         if parent.get("unlike"):
             lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")
-    doubted = [cell for cell in receipt["cells"] if cell.get("doubt")]
-    if doubted:
-        lines.append(f"{len(doubted)} of {len(receipt['cells'])} mixes may show no class of their parents:")
-        lines += [f"  row {c['row'] + 1}, column {c['column'] + 1}: {c['doubt']}" for c in doubted[:TOLD]]
-    if len(doubted) > TOLD:
-        lines.append(f"  and {len(doubted) - TOLD} more, which the receipt names")
-    return lines
+    cells = receipt["cells"]
+    doubts = [(f"row {c['row'] + 1}, column {c['column'] + 1}", c["doubt"]) for c in cells if c.get("doubt")]
+    return lines + summary(doubts, len(cells))
 
 
 def _classes(
     reader: Neighbours, x: Tensor, mixes: Tensor, cells: Sequence[Cell], accounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Read the class of every mix into its account; what to say of the reader in the receipt."""
-    parents, votes = reader.votes(x), reader.votes(mixes)
-    for cell, account, found in zip(cells, accounts, votes):
-        used = [parents[i] for i, weight in cell.weights.items() if weight > 0]
-        account |= {"reads_as": reader.names[int(found.argmax())], "doubt": reader.doubt(found, used)}
+    used = [[i for i, weight in cell.weights.items() if weight > 0] for cell in cells]
+    for account, (read, doubt) in zip(accounts, reader.read(mixes, x, used)):
+        account |= {"reads_as": read, "doubt": doubt}
     about = {"neighbours": reader.k, "training_images": len(reader.images), "clear": reader.clear}
     return {"classes_read_by": about | {"right_of_reconstructed_test_images": round(reader.right, 4)}}
 
@@ -227,12 +223,12 @@ def _settle(
     if layout != "gif" and suffix not in STILL:
         what = "a .gif is an animation" if suffix == ".gif" else f"unknown kind of picture {suffix!r}"
         raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
-    require_folder_of(out)
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder; name a file that is not there yet, such as --out mix.png")
-    if out.exists() and any(image.exists() and image.samefile(out) for image in images):
-        raise ValueError(f"{out} is one of the images to mix and would be overwritten; choose another name")
+    require_new(out, _receipt_of(out))
     return layout
+
+
+def _receipt_of(out: Path) -> Path:
+    return out.with_name(out.name + RECEIPT)
 
 
 def _read(image: Path) -> bytes:

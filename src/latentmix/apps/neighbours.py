@@ -19,6 +19,7 @@ from latentmix.data import Data
 MOST = 20  # neighbours, and at most a tenth of a class's share of the training images
 # Share of the reconstructed test images that have fewer votes for their own class than `clear`.
 DOUBTED = 0.25
+TOLD = 5  # mixes in doubt that are named to a person
 LEAST_RIGHT = 0.8  # of the reconstructed test images; where fewer are read correctly, no class is read
 
 
@@ -66,6 +67,28 @@ class Neighbours:
             f"training images {_show(int(votes[read]))} {self.names[read]}, "
             f"and {theirs} {_show(theirs)} {known}"
         )
+
+    def read(self, mixes: Tensor, parents: Tensor, used: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
+        """The class of each mix, and the doubt that it is one of its parents'.
+
+        Arguments:
+            mixes, parents: Pictures, (N, C, H, W) and (P, C, H, W), in [-1, 1].
+            used: The parents of each mix, as rows of `parents`.
+        """
+        votes, theirs = self.votes(mixes), self.votes(parents)
+        return [
+            (self.names[int(found.argmax())], self.doubt(found, [theirs[i] for i in rows]))
+            for found, rows in zip(votes, used, strict=True)
+        ]
+
+
+def summary(doubts: Sequence[tuple[str, str]], mixes: int) -> list[str]:
+    """Tell a person which of so many mixes are in doubt: lines from the (place, doubt) of each."""
+    if not doubts:
+        return []
+    lines = [f"{len(doubts)} of {mixes} mixes may show no class of their parents:"]
+    lines += [f"  {place}: {doubt}" for place, doubt in doubts[:TOLD]]
+    return lines + ([f"  and {len(doubts) - TOLD} more"] if len(doubts) > TOLD else [])
 
 
 def _show(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -63,8 +64,34 @@ def score(
         say: Called with the name of each metric before it is computed.
 
     Raises:
-        ValueError: Codes that are not finite or not a table, other lengths, one class, or a metric that
-            cannot be computed.
+        ValueError: Codes that are not finite or not a table, other lengths, one class, an unknown metric, or
+            none of the metrics can be computed. If only some cannot, a warning says why.
+    """
+    found, failures = scores_and_failures(
+        codes, labels, factors, pairs=pairs, metrics=metrics, seed=seed, say=say
+    )
+    reasons = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
+    if failures and not found:
+        raise ValueError(reasons)
+    if failures:
+        warnings.warn(reasons, stacklevel=2)
+    return found
+
+
+def scores_and_failures(
+    codes: ArrayLike,
+    labels: ArrayLike | None = None,
+    factors: ArrayLike | None = None,
+    *,
+    pairs: ArrayLike | None = None,
+    metrics: Iterable[str] = (),
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Scores, dict[str, str]]:
+    """The scores of `score`, and for each metric that cannot be computed the reason; it stops no other.
+
+    Raises:
+        ValueError: As `score`, but for the last reason.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     h = _table(codes)
@@ -73,27 +100,32 @@ def score(
         metrics or _applicable(columns["labels"] is not None, columns["factors"] is not None)
     )
     whole, cut = _data(h, columns["labels"], columns["factors"], seed)
-    found = Scores()
+    found, failures = Scores(), dict[str, str]()
     with evaluating(method := Identity()):
         for name, options in asked.items():
             metric = catalogue.get("metric", name)
             assert metric is not None, "config.metrics knows it"
             if missing_role(metric.make, method) is not None:
                 fit = _applicable(columns["labels"] is not None, columns["factors"] is not None)
-                raise ValueError(f"{name} needs more than codes; what these suffice for: {', '.join(fit)}")
+                failures[name] = f"it needs more than codes; what these suffice for: {', '.join(fit)}"
+                continue
             key = key_of(name, options, {k: default for k, (_, default) in metric.options.items()})
             say(f"{key}: {metric.summary}")
             start = time.monotonic()
             try:
                 values, protocol = metric.make(method, whole if name in WHOLE else cut, **options)
             except ValueError as error:
-                raise ValueError(f"{key}: {error}") from error
+                failures[key] = str(error)
+                continue
             values = {k: v if math.isfinite(v) else None for k, v in values.items()}
             seconds = round(time.monotonic() - start, 2)
             found[key] = {"values": values, "protocol": protocol | {"codes": len(h)}, "seconds": seconds}
     if pairs is not None:
-        found["lidar"] = _lidar(h, pairs)
-    return found
+        try:
+            found["lidar"] = _lidar(h, pairs)
+        except ValueError as error:
+            failures["lidar"] = str(error)
+    return found, failures
 
 
 def read(file: str | Path) -> dict[str, NDArray[Any]]:

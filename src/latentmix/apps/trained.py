@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +18,15 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
+from latentmix.apps.neighbours import summary
+from latentmix.apps.own_pictures import Known, judge, know
 from latentmix.apps.paths import walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.data import Data, Split
+from latentmix.data.given import as_numpy
 from latentmix.methods.roles import Autoencodes, Decodes, Encodes, require
 from latentmix.metrics import decode, encode, evaluating
+from latentmix.mixing import simplex_grid
 from latentmix.pictures import figures
 from latentmix.pictures.tiles import picture
 from latentmix.reports.exhibit import draw
@@ -49,6 +54,14 @@ class Trained(OpenRun):
     def data(self) -> Data:
         """The data that it was trained on, in the same splits, with all labels."""
         return data_of(self, path=self.place)
+
+    @cached_property
+    def known(self) -> Known | None:
+        """What is usual for the model, measured on its data; None where these are not at hand."""
+        try:
+            return know(self.method, self.data)
+        except (ValueError, OSError):
+            return None
 
     @property
     def scores(self) -> Scores:
@@ -84,7 +97,8 @@ class Trained(OpenRun):
             ValueError: Another number of units, or a method that does not decode.
         """
         method = require(self.method, Decodes, "decoding")
-        h, units = torch.as_tensor(codes).detach().float(), torch.Size(method.code_shape).numel()
+        array = codes.detach().cpu() if isinstance(codes, Tensor) else torch.as_tensor(as_numpy(codes))
+        h, units = array.float(), torch.Size(method.code_shape).numel()
         one = tuple(h.shape) == tuple(method.code_shape)
         if not h.numel() or not (one or (h.ndim > 1 and h[0].numel() == units)):
             raise ValueError(
@@ -106,6 +120,9 @@ class Trained(OpenRun):
     ) -> Image.Image:
         """Draw the walk from each image to the next, or, of three images, the triangle of their mixes.
 
+        Where the run's data are at hand, a warning names images that are unlike what the model knows, and
+        mixes that may show no class of their parents (`Neighbours`).
+
         Arguments:
             images: Two images or more, as for `encode`.
             steps: Number of mixes from one image to the next, both ends included.
@@ -124,12 +141,34 @@ class Trained(OpenRun):
         if len(x) < 2:
             raise ValueError(f"mixing takes at least 2 images, got {len(x)}")
         if len(x) == 3 and path == "lerp":
-            return figures.triangle(figures.simplex_mixes(method, x, steps), x)
+            mixes = figures.simplex_mixes(method, x, steps)
+            used = [row.nonzero()[:, 0].tolist() for row in simplex_grid(3, steps)]
+            self._warn_of(x, mixes, used)
+            return figures.triangle(mixes, x)
         h = self.encode(x, values=(-1, 1))
         with evaluating(self.method):
             walks = way(h[:-1], h[1:], torch.linspace(0, 1, steps))
-        mixes = self.decode(walks.flatten(0, 1)).unflatten(0, (len(x) - 1, steps))
+        mixes = self.decode(walks.flatten(0, 1))
+        legs = [[[i], *[[i, i + 1]] * (steps - 2), [i + 1]] for i in range(len(x) - 1)]
+        self._warn_of(x, mixes, [rows for leg in legs for rows in leg])
+        mixes = mixes.unflatten(0, (len(x) - 1, steps))
         return figures.interpolations({self.method.label: mixes}, ends=torch.stack([x[:-1], x[1:]], 1))
+
+    def _warn_of(self, x: Tensor, mixes: Tensor, used: list[list[int]]) -> None:
+        """Warn of parents that the model does not know, and of mixes with none of their classes."""
+        if self.known is None:
+            return
+        likeness = enumerate(judge(self.method, x, self.known), 1)
+        lines = [
+            f"image {i} is unlike what the model knows: {how.unlike}" for i, how in likeness if how.unlike
+        ]
+        if self.known.neighbours is not None:
+            read = self.known.neighbours.read(mixes, x, used)
+            lines += summary(
+                [(f"mix {n + 1}", doubt) for n, (_, doubt) in enumerate(read) if doubt], len(mixes)
+            )
+        if lines:
+            warnings.warn("\n".join(lines), stacklevel=3)
 
     def pictures(self, images: Any, *, values: tuple[float, float] | None = None) -> list[Image.Image]:
         """Images or decoded codes as Pillow images, one for each; values outside [-1, 1] are clamped."""

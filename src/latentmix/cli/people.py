@@ -28,7 +28,7 @@ def mix(
     run: Place,
     *images: Place,
     steps: Whole = 9,
-    out: Place = Path("mix.png"),
+    out: Place | None = None,
     layout: Literal["strip", "triangle", "grid", "gif"] | None = None,
     path: Literal["lerp", "slerp", "crossover", "learned"] = "lerp",
     checkpoint: Checkpoint = None,
@@ -49,7 +49,8 @@ def mix(
     steps
         Number of images along each path, including both ends.
     out
-        File for the picture; its suffix determines the format.
+        New file for the picture; its suffix determines the format. By default mix.png, or mix-2.png and so on
+        where that exists.
     layout
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path
@@ -64,10 +65,12 @@ def mix(
     """
     from latentmix import runs
     from latentmix.apps import mix_images
+    from latentmix.atomic import free_name
     from latentmix.config import catalogue
 
     catalogue.trust(allow)
     opened = runs.open_run(run, device_of(device), checkpoint, note)
+    out = out or free_name(Path("mix.png"), mix_images.RECEIPT)
     known = mix_images.known_of(opened, data)
     receipt = mix_images.resynthesise(
         opened,
@@ -110,24 +113,19 @@ def export(
         html: one file that opens in a browser and needs no network. onnx, pt2: a folder with the encoder and
         the decoder. hub: a folder to upload, with a model card; it can also be opened as a run.
     out
-        File or folder to write; by default named after the run.
+        New file or folder; by default named after the run, with a number where that exists.
     """
     from latentmix import runs
     from latentmix.apps.export import export as write
+    from latentmix.atomic import free_name
     from latentmix.config import catalogue
     from latentmix.scoring import data_of
 
     catalogue.trust(allow)
     opened = runs.open_run(run, checkpoint=checkpoint, warn=note)
     name = run.resolve().name
-    print(
-        write(
-            opened,
-            to,
-            out or Path(f"{name}.html" if to == "html" else f"{name}-{to}"),
-            lambda: data_of(opened, path=data),
-        )
-    )
+    out = out or free_name(Path(f"{name}.html" if to == "html" else f"{name}-{to}"))
+    print(write(opened, to, out, lambda: data_of(opened, path=data)))
 
 
 @app.command
@@ -232,6 +230,9 @@ def score(
 ) -> None:
     """Score codes of any model: linear probe, neighbours, clusters, effective rank, disentanglement, ...
 
+    A metric that cannot be computed from these codes says why and does not stop the others: the command fails
+    only if no metric can be computed.
+
     Parameters
     ----------
     codes
@@ -242,29 +243,34 @@ def score(
     seed
         Seed of the split into training, validation and test codes, and of metrics that sample.
     out
-        File to write as well: .json with all protocols, .csv or .tex.
+        New file to write as well: .json with all protocols, .csv or .tex.
     """
     import json
+    import sys
 
     from latentmix import runs
     from latentmix.apps import score as scoring
-    from latentmix.atomic import require_folder_of
+    from latentmix.atomic import require_new
     from latentmix.config import catalogue
     from latentmix.training import progress
 
     if out is not None and out.suffix not in (".json", ".csv", ".tex"):
         raise ValueError(f"{out}: scores are written as .json, .csv or .tex")
     if out is not None:
-        require_folder_of(out)
-        if out.is_dir():
-            raise ValueError(f"{out} is a folder; choose another file")
+        require_new(out)
     catalogue.trust(metrics)
     arrays = scoring.read(codes)
     with progress.waiting() as say:
-        scores = scoring.score(**arrays, metrics=metrics, seed=seed, say=say)
+        scores, failures = scoring.scores_and_failures(**arrays, metrics=metrics, seed=seed, say=say)
+    for name, reason in failures.items():
+        note(f"{name}: {reason}")
+    if not scores:
+        sys.exit(2)
     print(scores.described())
     if len(arrays) == 1:
         note("only scores that need no labels: the file has no labels and no factors")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if out is not None and out.suffix == ".json":
         runs.write_atomically(out, json.dumps(scores, indent=2) + "\n")
     elif out is not None:

@@ -97,7 +97,17 @@ def from_dataset(
 
 
 def as_numpy(values: Any) -> NDArray[Any]:
-    """Convert a tensor, an array or a sequence to an array, if possible without a copy."""
+    """Convert a tensor, an array or a sequence to an array, if possible without a copy.
+
+    Raises:
+        ValueError: Rows of unlike shapes, or masked values, which would pass for valid ones without the mask.
+    """
+    parts = values if isinstance(values, (list, tuple)) else [values]
+    if masked := sum(int(np.ma.count_masked(p)) for p in parts if isinstance(p, np.ma.MaskedArray)):
+        raise ValueError(
+            f"{masked:,} values of a masked array are masked; leave these rows out, or set them with "
+            "filled(VALUE)"
+        )
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentmix import config, runs
-from latentmix.apps.export import export
+from latentmix.apps.page.page import build
 from latentmix.reports.exhibit import exhibit
 from latentmix.scoring import data_of, evaluate
 from latentmix.training.loop import train
@@ -33,7 +33,8 @@ def run(out: Path, seed: int) -> Path:
         evaluate(folder, ["probe", "honesty"], say=lambda text: None)
     page = exhibit(folders[-1], others=folders[:-1])
     best = runs.open_run(folders[-1])
-    mixing = export(best, "html", out / "mix.html", lambda: data_of(best))
+    mixing = out / "mix.html"
+    runs.write_atomically(mixing, build(best, data_of(best)))  # renewed, as the report is
     print("linear probe, accuracy on test images (offline: frozen codes; online: trained along)")
     for folder in folders:
         scores = runs.read_scores(folder)

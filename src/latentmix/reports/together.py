@@ -36,7 +36,7 @@ def exhibit(
 
     Arguments:
         folders: Runs. Those that differ by their seed alone are one system, whose numbers have a mean.
-        out: The folder, which is made.
+        out: The folder, which is made; a report that is there already is renewed.
         seed: Seed that chooses the test images that are mixed, the same for all.
         path: Where the data are now, if they have moved.
 
@@ -44,11 +44,13 @@ def exhibit(
         The path of report.html.
 
     Raises:
-        RunError: A folder is not a run, the page would go into the folder of a run, or the runs are
-            of unlike data.
+        RunError: A folder is not a run, the page would go into the folder of a run or of other files, or the
+            runs are of unlike data.
     """
     if (out / "config.yaml").exists():
         raise RunError(f"{out} is the folder of a run; choose another --out FOLDER")
+    if out.is_dir() and any(out.iterdir()) and not (out / "report.html").is_file():
+        raise RunError(f"{out} holds files that are no report of runs; choose another --out FOLDER")
     several = systems(folders)
     opened = [runs.open_run(system.runs[0].folder, device) for system in several]
     data = _data(opened, several, device, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +32,13 @@ def find(folder: str | Path, say: Callable[[str], None]) -> Path:
     beside = f"; the folder {folder} here is not a run" if folder.exists() else ""
     say(f"{folder}: the model that comes with latentmix{beside}")
     return SHELF / folder
+
+
+def meant(folder: Path) -> str:
+    """The name of a model that a word nearly spells, where no such path exists; "" for none."""
+    if os.path.lexists(folder):
+        return ""
+    return next(iter(difflib.get_close_matches(str(folder).lower(), names(), n=1, cutoff=0.6)), "")
 
 
 def ours(folder: Path) -> bool:

@@ -130,6 +130,8 @@ def open_run(
             built here.
     """
     folder = at_hand.find(folder, warn)
+    if name := at_hand.meant(folder):
+        raise RunError(f"{folder} does not exist; did you mean {name}, the model that comes with latentmix?")
     settings = read_config(folder, warn)
     if checkpoint not in (None, "best", "last"):
         raise RunError(f"checkpoint={checkpoint}: choose best or last")
