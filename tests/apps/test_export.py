@@ -153,6 +153,8 @@ def test_mistakes_are_named(digits_run, digits, tmp_path) -> None:
     for kind in ("pt2", "onnx", "hub", "html"):
         with pytest.raises(ValueError, match="there exists already, and nothing is replaced"):
             export(digits_run, kind, tmp_path / "there", unused)
+    with pytest.raises(ValueError, match=r"page\.png: a page is written as \.html"):
+        export(digits_run, "html", tmp_path / "page.png", unused)
     with pytest.raises(ValueError, match=r"mine\.html exists already"):
         export(digits_run, "html", tmp_path / "mine.html", unused)
     assert (tmp_path / "mine.html").read_text() == "mine"

@@ -193,13 +193,13 @@ def test_the_receipt_names_what_anybody_can_check(run, images, tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.jpeg", "a.webp", "a.gif", "A.PNG"])
 def test_the_same_command_gives_the_same_bytes(run, images, tmp_path, name):
     written = []
-    for _ in range(2):
-        resynthesise(run, images[:2], steps=3, out=tmp_path / name)
-        written.append([(tmp_path / n).read_bytes() for n in (name, f"{name}.json")])
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        resynthesise(run, images[:2], steps=3, out=folder / name)
+        written.append([(folder / n).read_bytes() for n in (name, f"{name}.json")])
     assert written[0] == written[1]
     expected = {"png": "PNG", "gif": "GIF", "webp": "WEBP"}.get(name.lower().split(".")[1], "JPEG")
-    assert Image.open(tmp_path / name).format == expected
-    assert not list(tmp_path.glob(".*"))  # no temporary files stay
+    assert Image.open(folder / name).format == expected
+    assert not list(folder.glob(".*"))  # no temporary files stay
 
 
 # Any image

@@ -71,7 +71,7 @@ def test_mix_walks_by_the_learned_function(tiny_run: Path, tmp_path: Path) -> No
     assert [cell["position"] for cell in receipt["cells"]] == [0, 0.5, 1]
     first = (tmp_path / "mix.png").read_bytes()
     assert terminal.typed("mix", "run", *words, cwd=tmp_path).code == 0
-    assert (tmp_path / "mix.png").read_bytes() == first
+    assert (tmp_path / "mix-2.png").read_bytes() == first
     strip = lm.load(tmp_path / "run").mix([tmp_path / "a.png", tmp_path / "b.png"], path="learned", steps=3)
     assert strip.width > strip.height
     refused = terminal.refusal(terminal.typed("mix", tiny_run, *words, cwd=tmp_path))

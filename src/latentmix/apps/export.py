@@ -51,12 +51,15 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
         data: Gives what the run was trained on, where a format shows some of it.
 
     Raises:
-        ValueError: The method has no encoder and decoder, or `out` exists already.
+        ValueError: The method has no encoder and decoder, `out` exists already, or a page has another
+            ending than .html.
         ExportFailed: The comparison failed.
     """
     run.autoencoder("an export")
     out = Path(out)
     require_new(out)
+    if to == "html" and out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{out}: a page is written as .html")
     if to == "html":
         page = build(run, data())
         out.parent.mkdir(parents=True, exist_ok=True)
