@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from latentmix.apps import own_pictures
 from latentmix.apps.own_pictures import (
     Drawings,
     as_pixels,
@@ -22,6 +23,7 @@ from latentmix.apps.own_pictures import (
     nearest,
     suit,
 )
+from latentmix.methods.portions import in_portions
 
 SIZE = 16
 
@@ -117,6 +119,21 @@ def test_distances_are_shares_of_the_range() -> None:
     black, white = -torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     assert distance(black, white).item() == 1
     assert nearest(black, torch.cat([white, 0 * white])).item() == pytest.approx(0.5)
+
+
+def test_a_large_network_is_judged_by_fewer_test_images(digits_run, digits, monkeypatch) -> None:
+    """An autoencoder of Stable Diffusion's size takes ten seconds for each."""
+    computed: list[int] = []
+
+    def encode(method, half, x):
+        computed.append(len(x))
+        return in_portions(method, half, x)
+
+    monkeypatch.setattr(own_pictures, "in_portions", encode)
+    know(digits_run.method, digits)
+    monkeypatch.setattr(own_pictures, "at_once", lambda method, half, x: 2)
+    know(digits_run.method, digits)
+    assert computed == [250, 32]
 
 
 def test_contrast_is_the_deviation_inside_each_channel() -> None:

@@ -81,8 +81,8 @@ def test_one_impossible_metric_does_not_stop_the_others(
     assert (done.code, done.out) == (2, "")
 
 
-def test_masked_values_are_refused_wherever_arrays_come_in(arrays: dict[str, np.ndarray], tiny_run) -> None:
-    run, h, y = lm.load(tiny_run), arrays["codes"], arrays["labels"]
+def test_masked_values_are_refused_wherever_arrays_come_in(arrays: dict[str, np.ndarray]) -> None:
+    run, h, y = lm.load("digits"), arrays["codes"], arrays["labels"]
     hidden, message = np.ma.masked_equal(y, 0), "values of a masked array are masked; leave these rows out"
     shown = np.ma.masked_array(h, np.zeros_like(h, bool))
     assert lm.score(shown, metrics="rank").numbers == lm.score(h, metrics="rank").numbers

@@ -19,7 +19,7 @@ from torch import Tensor
 from latentmix.apps.neighbours import Neighbours, read_by
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
-from latentmix.methods.portions import in_portions
+from latentmix.methods.portions import at_once, in_portions
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.metrics import decode
 
@@ -30,7 +30,8 @@ FAINT = 0.6  # share of the usual contrast below which contrast is stretched
 BLURS = 12  # at most, of one pixel each
 LARGE = 512  # pixels; larger pictures are reduced before they are examined
 BLANK = 0.5  # share of the contrast of faint test images (1st percentile) below which a picture shows nothing
-TESTED = 250  # test images that set what is usual
+TESTED = 250  # test images that set what is usual; fewer where the network is large:
+PORTIONS = 16  # as many as it computes in so many portions (`at_once`)
 REMEMBERED, NUMBERS = 5000, 40_000_000  # training images searched for the nearest, and their pixels, at most
 
 
@@ -107,10 +108,12 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
     """
     if remembered is None:
         remembered = max(1, min(REMEMBERED, NUMBERS // math.prod(data.shape)))
-    kept, rows = _spread(len(data.train), remembered), _spread(len(data.test), TESTED)
+    autoencoder = require(method, Autoencodes, "mixing")
+    tested = min(TESTED, PORTIONS * at_once(method, "encode", data.test.pixels(slice(2)).cpu()))
+    kept, rows = _spread(len(data.train), remembered), _spread(len(data.test), tested)
     training = data.train.images.cpu()[kept]
     x = as_pixels(data.test.images.cpu()[rows])
-    rebuilt = reconstruct(require(method, Autoencodes, "mixing"), x)
+    rebuilt = reconstruct(autoencoder, x)
     labels = None if data.train.labels is None else data.train.labels.cpu()[kept]
     return Known(
         training,
