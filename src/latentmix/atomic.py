@@ -26,21 +26,22 @@ NEW = ".latentmix-new-"  # prefix of the names of unfinished files
 OLDER = ".new-"  # the prefix of earlier versions, looked for in folders of runs only
 
 
-def require_new(*paths: Path, option: str = "--out") -> None:
-    """Refuse, before any work is done for them, outputs that exist already: no command replaces one.
+def require_new(*paths: Path, option: str = "--out", renewed: bool = False) -> None:
+    """Refuse, before any work is done for them, outputs that exist already: no file of a person is replaced.
 
     Folders above them need not exist; whoever writes an output makes them.
 
     Arguments:
         paths: Files or folders that belong together; the first has the name that a person chose.
         option: Where that name is given, for the message.
+        renewed: Whether what lies there is known to be an earlier output of the same command.
 
     Raises:
-        ValueError: Something has this name, or a file lies where a folder is needed.
+        ValueError: Something else has this name, or a file lies where a folder is needed.
     """
     for path in paths:
-        if os.path.lexists(path):
-            raise ValueError(f"{path} exists already, and nothing is replaced; choose another {option}")
+        if os.path.lexists(path) and not renewed:
+            raise ValueError(f"{path} exists already, and is kept; choose another {option}")
     above = next(each for each in paths[0].absolute().parents if os.path.lexists(each))
     if not above.is_dir():
         raise ValueError(

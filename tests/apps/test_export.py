@@ -151,7 +151,7 @@ def test_mistakes_are_named(digits_run, digits, tmp_path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "mine.html").write_text("mine")
     for kind in ("pt2", "onnx", "hub", "html"):
-        with pytest.raises(ValueError, match="there exists already, and nothing is replaced"):
+        with pytest.raises(ValueError, match="there exists already, and is kept"):
             export(digits_run, kind, tmp_path / "there", unused)
     with pytest.raises(ValueError, match=r"page\.png: a page is written as \.html"):
         export(digits_run, "html", tmp_path / "page.png", unused)

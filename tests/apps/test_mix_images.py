@@ -350,13 +350,23 @@ def test_nothing_is_overwritten_by_a_mix_or_its_receipt(run, images, tmp_path):
     (tmp_path / "noted.png.json").write_text("mine")
     before = images[0].read_bytes()
     for name in (images[0].name, "folder.png", "link.png", "noted.png"):
-        with pytest.raises(
-            ValueError, match=r"exists already, and nothing is replaced; choose another --out"
-        ):
+        with pytest.raises(ValueError, match=r"exists already, and is kept; choose another --out"):
             resynthesise(run, images[:2], out=tmp_path / "folder.png" / ".." / name)
     assert images[0].read_bytes() == before
     assert (tmp_path / "noted.png.json").read_text() == "mine"
     assert not (tmp_path / "noted.png").exists()
+
+
+def test_a_mix_is_renewed_unless_it_was_changed_or_is_a_parent(run, images, tmp_path):
+    out = tmp_path / "mix.png"
+    for steps in (3, 4):
+        resynthesise(run, images[:2], steps=steps, out=out)
+    assert json.loads((tmp_path / "mix.png.json").read_text())["steps"] == 4
+    with pytest.raises(ValueError, match="and is kept"):
+        resynthesise(run, [images[0], out], out=out)
+    out.write_bytes(out.read_bytes() + b"edited")
+    with pytest.raises(ValueError, match="and is kept"):
+        resynthesise(run, images[:2], out=out)
 
 
 def test_runs_on_images_that_cannot_be_shown_are_refused(run, images, tmp_path):

@@ -187,7 +187,10 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--out", "here.csv"), "here.csv exists already, and nothing is replaced; choose another --out"),
+        (
+            ("--out", "here.csv"),
+            "here.csv exists already, and is kept; choose another --out",
+        ),
         (("--out", "a.txt/scores.csv"), "a.txt is a file, so scores.csv cannot be written there"),
     ],
 )

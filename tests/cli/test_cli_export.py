@@ -18,8 +18,10 @@ def test_a_page_is_one_command_away(tiny_run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
     for name in ("tiny.html", "tiny-2.html", "tiny-3.html"):  # nothing is replaced
         assert typed("export", tiny_run, cwd=tmp_path).out == f"{name}\n"
+    assert typed("export", tiny_run, "--out", "page.html", cwd=tmp_path) == done  # its own page is renewed
+    (tmp_path / "page.html").write_text("mine")
     again = typed("export", tiny_run, "--out", "page.html", cwd=tmp_path)
-    assert "page.html exists already, and nothing is replaced; choose another --out" in refusal(again)
+    assert "page.html exists already, and is kept; choose another --out" in refusal(again)
 
 
 def test_a_program_and_a_hub_folder(tiny_run: Path, tmp_path: Path) -> None:

@@ -142,7 +142,10 @@ def test_without_the_data_images_are_mixed_as_they_are(
         (["my images/one.jpg", "raw.NEF"], "raw.NEF cannot be used as an image: a camera's raw data"),
         (["my images/one.jpg", "my images/two.PNG", "--steps", "1"], "steps=1"),
         (["my images/one.jpg", "my images/two.PNG", "--out", "a.xyz"], "unknown kind of picture '.xyz'"),
-        (["my images/one.jpg", "my images/two.PNG", "--out", "my images/one.jpg"], "nothing is replaced"),
+        (
+            ["my images/one.jpg", "my images/two.PNG", "--out", "my images/one.jpg"],
+            "exists already, and is kept",
+        ),
         (
             ["my images/one.jpg", "my images/two.PNG", "--layout", "triangle"],
             "a triangle mixes 3 images, got 2",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmix.apps import card
-from latentmix.apps.page.page import build, model_of
+from latentmix.apps.page.page import build, is_page, model_of
 from latentmix.apps.traced import Half, Role, code_shape, example
 from latentmix.atomic import require_new
 from latentmix.data import Data
@@ -51,13 +51,13 @@ def export(run: OpenRun, to: Format, out: Path, data: Callable[[], Data]) -> Pat
         data: Gives what the run was trained on, where a format shows some of it.
 
     Raises:
-        ValueError: The method has no encoder and decoder, `out` exists already, or a page has another
-            ending than .html.
+        ValueError: The method has no encoder and decoder, `out` exists and is not a page that was exported,
+            or a page has another ending than .html.
         ExportFailed: The comparison failed.
     """
     run.autoencoder("an export")
     out = Path(out)
-    require_new(out)
+    require_new(out, renewed=to == "html" and is_page(out))
     if to == "html" and out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: a page is written as .html")
     if to == "html":

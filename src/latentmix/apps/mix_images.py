@@ -76,7 +76,8 @@ def resynthesise(
             all pairs), "gif" (an animation there and back); by default what suits the images and `out`.
         path: How codes are walked between: "lerp", "slerp", "crossover" of feature maps, or "learned", by the
             method's own mixing function, whose ends are nearly, not exactly, the parents.
-        out: .png, .jpg or .webp; .gif for the animation. Missing folders are made.
+        out: .png, .jpg or .webp; .gif for the animation. Missing folders are made, and a mix with its receipt
+            is renewed.
         known: What is usual for the model (`known_of`): drawings are then adapted to it, and the receipt says
             how, and how far each image is from what the model knows.
         as_is: Leave drawings unchanged.
@@ -88,8 +89,8 @@ def resynthesise(
         where classes can be read (`neighbours`), each cell's class, and the doubt that it is a parent's.
 
     Raises:
-        ValueError: Fewer than two images, an unreadable one (named), something that has the name of `out` or
-            of its receipt already, or options that do not fit together.
+        ValueError: Fewer than two images, an unreadable one (named), something else that has the name of
+            `out` or of its receipt, or options that do not fit together.
         FileNotFoundError: An image that does not exist.
     """
     images, out = [Path(i) for i in images], Path(out)
@@ -223,12 +224,22 @@ def _settle(
     if layout != "gif" and suffix not in STILL:
         what = "a .gif is an animation" if suffix == ".gif" else f"unknown kind of picture {suffix!r}"
         raise ValueError(f"{out}: {what}; a {layout} is written as {', '.join(STILL)}")
-    require_new(out, _receipt_of(out))
+    is_parent = any(image.exists() and out.exists() and image.samefile(out) for image in images)
+    require_new(out, _receipt_of(out), renewed=_is_a_mix(out) and not is_parent)
     return layout
 
 
 def _receipt_of(out: Path) -> Path:
     return out.with_name(out.name + RECEIPT)
+
+
+def _is_a_mix(out: Path) -> bool:
+    """Whether a picture is as `resynthesise` wrote it, which its receipt proves."""
+    try:
+        receipt = json.loads(_receipt_of(out).read_bytes())
+        return receipt["output"] == {"file": out.name, "sha256": _sha256(out.read_bytes())}
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _read(image: Path) -> bytes:

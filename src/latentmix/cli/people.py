@@ -49,8 +49,8 @@ def mix(
     steps
         Number of images along each path, including both ends.
     out
-        New file for the picture; its suffix determines the format. By default mix.png, or mix-2.png and so on
-        where that exists.
+        File for the picture, new or an earlier mix; its suffix determines the format. By default mix.png, or
+        mix-2.png and so on where that exists.
     layout
         By default a strip for two images, a triangle for three, a chain of strips for more.
     path

@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ SCRIPTS = (
 GALLERY = 12  # real pictures to choose from
 MOST = 8_000_000  # bytes of a page
 THUMBNAILS = 1_500_000  # bytes of training images, before compression
+MARK = b'<meta name="generator" content="latentmix">'  # stands near the top of the template
 
 
 def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str:
@@ -99,6 +101,15 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
             f"of this size use: latentmix explore {run.folder}"
         )
     return page
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that `build` filled."""
+    try:
+        with path.open("rb") as file:
+            return MARK in file.read(1000)
+    except OSError:
+        return False
 
 
 def check(run: OpenRun) -> None:
