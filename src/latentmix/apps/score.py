@@ -96,6 +96,7 @@ def scores_and_failures(
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     h = _table(codes)
     columns = {"labels": _labels(labels, len(h)), "factors": _factors(factors, len(h))}
+    views = _pairs(pairs, len(h))
     asked = config.metrics(
         metrics or _applicable(columns["labels"] is not None, columns["factors"] is not None)
     )
@@ -120,9 +121,9 @@ def scores_and_failures(
             values = {k: v if math.isfinite(v) else None for k, v in values.items()}
             seconds = round(time.monotonic() - start, 2)
             found[key] = {"values": values, "protocol": protocol | {"codes": len(h)}, "seconds": seconds}
-    if pairs is not None:
+    if views is not None:
         try:
-            found["lidar"] = _lidar(h, pairs)
+            found["lidar"] = _lidar(h, views)
         except ValueError as error:
             failures["lidar"] = str(error)
     return found, failures
@@ -236,14 +237,20 @@ def _data(h: Tensor, labels: Tensor | None, factors: Tensor | None, seed: int) -
     return whole, Data("codes", train, valid, test, names, (), "", kinds)
 
 
-def _lidar(h: Tensor, pairs: ArrayLike) -> dict[str, Any]:
+def _pairs(pairs: ArrayLike | None, count: int) -> Tensor | None:
+    if pairs is None:
+        return None
     array = as_numpy(pairs)
-    if array.shape != (len(h),) or array.dtype.kind not in "biu":
+    if array.shape != (count,) or array.dtype.kind not in "biu":
         raise ValueError(
-            f"pairs of shape {array.shape} and type {array.dtype}: they must be whole numbers, ({len(h)},)"
+            f"pairs of shape {array.shape} and type {array.dtype}: they must be whole numbers, ({count},)"
         )
-    start, groups = time.monotonic(), len(np.unique(array))
-    value = lidar(h, torch.from_numpy(array.astype(np.int64)))
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _lidar(h: Tensor, pairs: Tensor) -> dict[str, Any]:
+    start, groups = time.monotonic(), len(pairs.unique())
+    value = lidar(h, pairs)
     limit = min(groups - 1, h.shape[1])
     protocol = {"codes": len(h), "groups": groups, "units": h.shape[1], "delta": 1e-4, "limit": limit}
     seconds = round(time.monotonic() - start, 2)
