@@ -42,16 +42,21 @@ def cost(tasks: Sequence[Task], minutes: float | None) -> str:
     if not tasks:
         return "no training"
     count = len({task.key for task in tasks})
-    images = images_of(tasks)
-    words = f"{count} training{'' if count == 1 else 's'}, {'?' if images is None else f'{images:,}'} images"
     hours = costs.hours(tasks) if minutes is None else count * minutes / 60
-    if hours is None:
-        return f"{words}, hours not measured"
-    return (
-        f"{words}, about {hours:,.0f} processor hours"
-        if hours >= 2
-        else f"{words}, about {max(1, 60 * hours):,.0f} processor minute{'' if hours * 60 < 1.5 else 's'}"
-    )
+    return f"{_counted(tasks)}, {'hours not measured' if hours is None else _amount(hours, 'processor ')}"
+
+
+def _counted(tasks: Sequence[Task]) -> str:
+    count, images = len({task.key for task in tasks}), images_of(tasks)
+    return f"{count} training{'' if count == 1 else 's'}, {'?' if images is None else f'{images:,}'} images"
+
+
+def _amount(hours: float, kind: str = "") -> str:
+    """Write a time as "about 3 hours" or "about 20 minutes"; `kind` stands before the unit."""
+    minutes = max(1, round(60 * hours))
+    if hours >= 2:
+        return f"about {hours:,.0f} {kind}hours"
+    return f"about {minutes:,} {kind}minute{'' if minutes == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,27 @@ def planned(asked: Request) -> str:
     """Describe the trainings of a request and their states, one line each."""
     table, tasks, out = asked.table, asked.tasks, asked.out
     asked.keep()
-    lines = [f"{table.paper}: {table.title}; {asked.scale}. {table.at(asked.scale).note}"]
+    here = table.at(asked.scale)
+    lines = [f"{table.paper}: {table.title}; {asked.scale}. {here.note}".rstrip()]
     for task in tasks:
         images = "?" if task.images is None else f"{task.images:,}"
         stand_in = f"  ({task.stand_in})" if task.stand_in else ""
         lines.append(f"{task.key}  {result.state(out, task):11}  {images:>13} images  {task.name}{stand_in}")
     notes = {task.cell.name: task.cell.note for task in tasks if task.cell.note}
     lines += [f"{name}: {note}" for name, note in notes.items()]
-    costs = rows.cost(tasks, out)
-    hours = costs["hours_left"]
-    left = "" if hours is None else f"; about {hours:.1f} hours of one process left"
-    lines.append(f"{cost(tasks, table.at(asked.scale).minutes)}; {costs['finished']} finished{left}")
-    return "\n".join(lines)
+    # Of two steps only the start takes time, which no rate tells.
+    total = _counted(tasks) if tasks and asked.scale == "smoke" else cost(tasks, here.minutes)
+    return "\n".join([*lines, total + _progress(tasks, out)])
+
+
+def _progress(tasks: Sequence[Task], out: Path) -> str:
+    """Describe how many trainings are finished, and how long the others may take."""
+    so_far = rows.cost(tasks, out)
+    if not tasks or so_far.finished == so_far.trainings:
+        return "; all finished" if tasks else ""
+    hours = so_far.hours_left
+    left = "" if hours is None else f"; {_amount(hours)} of one process left, as fast as the finished ones"
+    return f"; {so_far.finished} finished{left}"
 
 
 def reproduce(asked: Request, workers: Workers | None = None) -> tuple[bool, list[Path]]:

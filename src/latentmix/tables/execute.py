@@ -217,7 +217,9 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
             say(f"{task.name}: failed: {reason}")
             result.fail(out, task, reason)
         else:
-            say(f"{task.name}: finished in {(time.monotonic() - started) / 60:.1f} minutes")
+            seconds = time.monotonic() - started
+            took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+            say(f"{task.name}: finished in {took}")
     return True
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from latentmix.atomic import write_atomically
 from latentmix.tables import numbers, page, result
 from latentmix.tables.plan import Task
-from latentmix.tables.result import Result
 from latentmix.tables.rows import Outcome, read
 from latentmix.tables.table import Published, Table
 
@@ -36,15 +35,11 @@ def markdown(made: Outcome, lead: Sequence[str] = ()) -> str:
     lines += [made.rule, ""] if made.rule else []
     lines += [f"- {line}" for line in made.remarks]
     lines += [
-        f"- run of {task.name}: {_where(task, of, made.out)}" for task, of in zip(made.tasks, made.results)
+        f"- run of {task.name}: `{result.run_of(made.out, task.key)}`"
+        for task, of in zip(made.tasks, made.results)
+        if of is None or not of.recorded
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _where(task: Task, found: Result | None, out: Path) -> str:
-    if found is not None and found.recorded:
-        return f"recorded {found.date} by latentmix {found.version}"
-    return f"`{result.run_of(out, task.key)}`"
 
 
 def comma_separated(made: Outcome) -> str:

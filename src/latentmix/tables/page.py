@@ -12,15 +12,22 @@ import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, StrictUndefined
 
 import latentmix
 from latentmix.tables import result
+from latentmix.tables.plan import Task
 from latentmix.tables.rows import Outcome
+from latentmix.tables.table import ScaleName
 
 FILES = {"report": "report.html", "log": "log.jsonl", "settings": "config.yaml", "scores": "scores.json"}
+# What a picture shows, by the end of its name; others are the figure of the table.
+CAPTIONS = {
+    "-numbers": "Means of the trainings of each cell; the bars are standard deviations.",
+    "-pareto": "Each point is a method; methods on the Pareto front are filled.",
+}
 
 
 def page(made: Outcome, path: Path, pictures: Sequence[Path] = (), lead: Sequence[str] = ()) -> str:
@@ -37,11 +44,11 @@ def page(made: Outcome, path: Path, pictures: Sequence[Path] = (), lead: Sequenc
     )
     template = environment.from_string(_text("latentmix.tables", "page.html"))
     head, body = made.grid
-    shown = [(name.stem, base64.b64encode(name.read_bytes()).decode()) for name in pictures]
+    shown = [(_caption(name, made), base64.b64encode(name.read_bytes()).decode()) for name in pictures]
     return template.render(
         made=made,
         head=head,
-        body=body,
+        body=_unrepeated(body),
         lead=lead,
         pictures=shown,
         cells=_cells(made, path),
@@ -65,12 +72,34 @@ def _cells(made: Outcome, path: Path) -> dict[str, list[dict[str, Any]]]:
             "state": state,
             "minutes": "" if of is None or of.seconds is None else f"{of.seconds / 60:.1f}",
             "links": {name: os.path.relpath(to, path.parent) for name, to in links.items()},
-            "command": shlex.join(["latentmix", "train", str(run / "config.yaml"), "out=again"])
-            if links
-            else "",
+            "command": shlex.join(_command(made, task, bool(links))),
         }
         cells.setdefault(task.cell.name, []).append(training)
     return cells
+
+
+def _command(made: Outcome, task: Task, here: bool) -> list[str]:
+    """Return the command that makes a training again; one whose run is not here is made by the table's."""
+    if here:
+        return ["latentmix", "train", str(result.run_of(made.out, task.key) / "config.yaml"), "out=again"]
+    if made.scale not in get_args(ScaleName):
+        return []
+    words = ["latentmix", "reproduce", made.table.name, "--scale", made.scale, "--only", task.cell.name]
+    return [*words, "--seeds", str(task.run.seed + 1), "--results", "none"]
+
+
+def _caption(picture: Path, made: Outcome) -> str:
+    return next((text for end, text in CAPTIONS.items() if picture.stem.endswith(end)), f"{made.title}.")
+
+
+def _unrepeated(body: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Leave out the name, the data and the state of a cell where the line above has the same."""
+    lines = [list(words) for words in body]
+    for above, words in zip(body, lines[1:]):
+        if words[0] == above[0]:
+            for place in (0, -2, -1):
+                words[place] = "" if words[place] == above[place] else words[place]
+    return lines
 
 
 def _text(package: str, name: str) -> str:

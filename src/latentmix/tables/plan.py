@@ -163,7 +163,8 @@ def _chosen(table: Table, cells: Sequence[Cell], only: Sequence[str]) -> list[Ce
         if not any(_fits(name, pattern) for name in names):
             close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{table.name} has no cell {pattern!r} at this scale{hint}")
+            listed = f"`latentmix reproduce {table.name} --plan` lists those that it has"
+            raise ValueError(f"{table.name} has no cell {pattern!r} at this scale{hint}; {listed}")
     wanted = {name for name in names if not only or any(_fits(name, p) for p in only)}
     while more := {cell.start for cell in cells if cell.name in wanted and cell.start} - wanted:
         wanted |= more

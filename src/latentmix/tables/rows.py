@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import latentmix
 from latentmix.config import protocol
@@ -138,6 +138,7 @@ def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
     judged = found if scale == "smoke" else _judged(found)
     failed = {task.name: why for task in tasks if (why := result.reason(out, task.key)) is not None}
     remarks = [f"failed: {name}: {why}" for name, why in failed.items()]
+    remarks += [f"{column.title}: {column.about}" for column in table.columns if column.about]
     remarks += [f"{cell}: {note}" for cell, note in {row.cell: row.note for row in found if row.note}.items()]
     remarks += [*_made(results), *_changes(table, scale), *_deviations(tasks)]
     return Outcome(table, scale, tasks, out, results, judged, _orders(table, found), remarks)
@@ -303,7 +304,20 @@ def shown(number: Published | None, column: Column) -> str:
     return f"{number.mean:.{digits}f}{deviation}"
 
 
-def cost(tasks: Sequence[Task], out: Path) -> Mapping[str, object]:
+class Cost(NamedTuple):
+    """How much of a plan is done.
+
+    Arguments:
+        trainings, finished: Number of different trainings, and of the finished ones among them.
+        hours_left: Hours of one process for the others, at the speed of the finished ones; None if unknown.
+    """
+
+    trainings: int
+    finished: int
+    hours_left: float | None
+
+
+def cost(tasks: Sequence[Task], out: Path) -> Cost:
     """Count the trainings of a plan and the finished ones, and estimate the hours left from the latter."""
     done = {task.key: r for task in tasks if (r := result.read(out, task)) is not None}
     todo = {task.key: task for task in tasks if task.key not in done}
@@ -317,4 +331,4 @@ def cost(tasks: Sequence[Task], out: Path) -> Mapping[str, object]:
     if rates and None not in left:
         speed = sum(images for images, _ in rates) / sum(seconds for _, seconds in rates)
         hours = sum(images or 0 for images in left) / speed / 3600
-    return {"trainings": len(todo) + len(done), "finished": len(done), "hours_left": hours}
+    return Cost(len(todo) + len(done), len(done), hours)

@@ -36,12 +36,14 @@ class Column:
         score: "training" for what the training itself measures, or the name of a metric.
         value: Name of the number in that score.
         unit: "%" prints a share of 1 in percent, "error %" prints 1 - share in percent, "" the number itself.
+        about: What a reader must know of it that its title does not say.
     """
 
     title: str
     score: str
     value: str
     unit: Literal["", "%", "error %"] = ""
+    about: str = ""
 
     def printed(self, value: float) -> float:
         """Convert a value to the unit that is printed."""

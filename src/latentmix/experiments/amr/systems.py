@@ -6,10 +6,15 @@ from typing import Any
 
 from latentmix.tables.table import SMOKE, Cell, Column, Published, Scale
 
-# The papers report the best validation accuracy of all epochs; the test accuracy of that epoch is ours.
 COLUMNS = (
-    Column("accuracy", "training", "valid_probe_accuracy", "%"),
-    Column("test accuracy", "training", "test_probe_accuracy", "%"),
+    Column(
+        *("accuracy", "training", "valid_probe_accuracy", "%"),
+        about="of validation images, in the best of all epochs; this is what the paper reports",
+    ),
+    Column(
+        *("test accuracy", "training", "test_probe_accuracy", "%"),
+        about="of test images, in the epoch with the best validation accuracy; not in the paper",
+    ),
 )
 # Short trainings take one rate for all cells. At the networks' own rate the online probe lags behind the
 # codes, hence its tenfold one.
