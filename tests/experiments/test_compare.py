@@ -33,6 +33,8 @@ def test_one_method_under_two_names_is_noise_and_lambda_is_searched(tmp_path: Pa
     assert "- other: lambda " in done.out
     assert "the best of 2, 5 on validation" in done.out
     assert "one: lambda" not in done.out, "it has none"
+    assert "Lambda of other: " in done.out
+    assert "By these seeds it cannot be told from " in done.out
     assert "no labels" in done.out
     made = tmp_path / "runs" / "compare" / "tables"
     rows = list(csv.DictReader((made / "compare-mine-pairs.csv").open()))
@@ -127,6 +129,12 @@ def test_a_method_is_collapsed_if_most_of_its_trainings_are(
     [
         (("--lambdas", "2", "5", "1O"), "--lambdas 2 5 1O: '1O' is not a positive number"),
         (("--lambdas", "2,-5"), "'-5' is not a positive number"),
+        (("--lambdas", ","), "--lambdas ,: no number is given"),
+        (
+            ("--methods", "autoencoder", "--lambdas", "2"),
+            "no method here has a lambda that is not set: ",
+        ),
+        (("--methods", "amr method.lamb=3", "--lambdas", "2"), "has a lambda that is not set: amr lamb=3"),
         (("--methods", "amr", "ae_gn"), "no method is named 'ae_gn' (did you mean ae_gan?)"),
         (("--methods", "amr", "amr steps=9"), "steps=9 must be the same for all methods"),
         (("--methods", "amr", "amr"), "two methods are called 'amr'"),

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from latentmix import config, data
 from latentmix.atomic import write_atomically
+from latentmix.experiments import lambda_search
 from latentmix.metrics import collapsed
 from latentmix.tables import output, pareto, result
 from latentmix.tables.pairs import LEVEL, Pair, Values, front, leaders, pairs
@@ -62,11 +62,12 @@ class Comparison:
         settings: Settings as for `latentmix train`, the same for all methods: data=..., steps=...
         methods: For each method, its name and settings, after "NAME: " to give it another name.
         seeds: Number of trainings per method.
-        lambdas: Values of lambda; each method that has one takes the best value on validation images.
+        lambdas: Values of lambda; each method that has one, and does not set it, takes the best value on
+            validation images.
         out: Folder of the trainings.
 
     Raises:
-        ValueError: Settings are wrong, or the budgets of methods are unequal.
+        ValueError: Settings are wrong, the budgets of methods are unequal, or there is no lambda to search.
     """
 
     settings: Sequence[str]
@@ -103,7 +104,15 @@ class Comparison:
                 found[name] = config.load([f"method={first}", *words, *rest, "out=-"])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
+        if self.lambdas and not self._searched(found):
+            raise ValueError(f"--lambdas: no method here has a lambda that is not set: {', '.join(found)}")
         return found
+
+    def _searched(self, runs: Mapping[str, config.Run]) -> list[str]:
+        """List the methods that have a lambda and do not set it themselves."""
+        own = dict(_words(method) for method in self.methods)
+        given = {name: {word.partition("=")[0] for word in (*self.settings, *own[name])} for name in runs}
+        return [n for n, run in runs.items() if "lamb" in run.method and "method.lamb" not in given[n]]
 
     @cached_property
     def labelled(self) -> bool:
@@ -130,43 +139,28 @@ class Comparison:
         return data.name_of_path(given["path"]) if "path" in given else str(given["name"])
 
     def search(self) -> list[Task]:
-        """List the trainings at every lambda, for the methods that have one."""
+        """List the trainings at every lambda, for the methods whose lambda is searched."""
         cells = []
-        for name, run in self.runs.items():
-            for lamb in self.lambdas if "lamb" in run.method else ():
-                cells.append(
-                    Cell(f"{name}: lambda {lamb:g}", _settings(run) | {"method": run.method | {"lamb": lamb}})
-                )
+        for name in self._searched(self.runs) if self.lambdas else ():
+            run = self.runs[name]
+            for lamb in self.lambdas:
+                settings = _settings(run) | {"method": run.method | {"lamb": lamb}}
+                cells.append(Cell(f"{name}{lambda_search.JOINT}{lamb:g}", settings))
         table = Table("lambda", "x", "x", tuple(cells), scales={self.name: Scale(seeds=self.seeds)})
         return plan(table, self.name) if cells else []
 
-    def chosen(self) -> dict[str, dict[float, float]]:
-        """Return {method: {lambda: mean validation score}}; larger is better."""
-        scores: dict[str, dict[float, list[float]]] = {}
-        best = "valid_probe_accuracy" if self.labelled else "valid_reconstruction"
-        for task in self.search():
-            found = result.read(self.out, task)
-            measured = None if found is None else found.scores["training"]["values"].get(best)
-            if measured is not None:
-                method = task.cell.name.rpartition(": lambda ")[0]
-                sign = 1 if self.labelled else -1
-                scores.setdefault(method, {}).setdefault(task.run.method["lamb"], []).append(sign * measured)
-        return {
-            method: {lamb: fmean(seeds) for lamb, seeds in by.items() if len(seeds) == self.seeds}
-            for method, by in scores.items()
-        }
+    def searched(self) -> dict[str, lambda_search.Found]:
+        """Return what the search for lambda found, by method."""
+        return lambda_search.read(self.search(), self.out, self.labelled)
 
     def table(self) -> Table:
         """Return the table of the methods, each with its chosen lambda."""
-        chosen, cells = self.chosen() if self.lambdas else {}, []
+        found, cells = self.searched(), []
         for name, run in self.runs.items():
-            by = chosen.get(name, {})
-            method = run.method | ({"lamb": max(by, key=lambda lamb: by[lamb])} if by else {})
-            note = (
-                f"lambda {method['lamb']:g}, the best of {', '.join(f'{x:g}' for x in by)} on validation"
-                if by
-                else ""
-            )
+            by = found[name].order if name in found else []
+            method = run.method | ({"lamb": by[0]} if by else {})
+            among = ", ".join(f"{lamb:g}" for lamb in sorted(by))
+            note = f"lambda {by[0]:g}, the best of {among} on validation" if by else ""
             masks = self.labelled and (run.method.get("mixer") or {}).get("name") in MASKS
             metrics = ("honesty.path=crossover",) * masks
             cells.append(Cell(name, _settings(run) | {"method": method}, metrics=metrics, note=note))
@@ -204,6 +198,7 @@ class Comparison:
             pictures = [stem.with_name(f"{stem.name}-pareto.png")]
             pareto.draw(values, ahead, pictures[0])
         lead = verdict(values, found, ahead, fallen, same_trainings(tasks), partly)
+        lead += lambda_search.notes(self.searched())
         paths = output.write(table, self.name, tasks, self.out, into, lead, pictures)
         paths.append(stem.with_name(f"{stem.name}-pairs.csv"))
         write_atomically(paths[-1], _table_of(found))
@@ -319,7 +314,7 @@ def lambdas(words: Sequence[str]) -> list[float]:
     """Read values of lambda, "2", "5" or "2,5".
 
     Raises:
-        ValueError: A word is not a positive number.
+        ValueError: A word is not a positive number, or there is none.
     """
     found = []
     for word in (part for given in words for part in given.split(",") if part.strip()):
@@ -330,6 +325,8 @@ def lambdas(words: Sequence[str]) -> list[float]:
         if not 0 < number < math.inf:
             raise ValueError(f"--lambdas {' '.join(words)}: {word.strip()!r} is not a positive number")
         found.append(number)
+    if words and not found:
+        raise ValueError(f"--lambdas {' '.join(words)}: no number is given, such as 2 5 10 20 50")
     return list(dict.fromkeys(found))
 
 
