@@ -209,9 +209,9 @@ def _orders(table: Table, found: Sequence[Row]) -> list[str]:
             if of is not None:
                 where = f"{column.title}, {group}" if group else column.title
                 lines.append(
-                    f"Order by {where}: of {of.same + of.opposite + of.noise} pairs that the paper orders, "
-                    f"{of.same} are in the same order here, {of.opposite} in the opposite one, and "
-                    f"{of.noise} do not differ beyond noise (5 % over all pairs)."
+                    f"Order by {where}, for each two cells that the paper orders: {of.same} in the same "
+                    f"order here, {of.opposite} in the opposite one, {of.noise} not different beyond noise "
+                    "(5 % over all pairs)."
                 )
     return lines
 
