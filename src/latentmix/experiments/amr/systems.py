@@ -8,11 +8,17 @@ from latentmix.tables.table import SMOKE, Cell, Column, Published, Scale
 
 COLUMNS = (
     Column(
-        *("accuracy", "training", "valid_probe_accuracy", "%"),
+        "accuracy",
+        "training",
+        "valid_probe_accuracy",
+        "%",
         about="of validation images, in the best of all epochs; this is what the paper reports",
     ),
     Column(
-        *("test accuracy", "training", "test_probe_accuracy", "%"),
+        "test accuracy",
+        "training",
+        "test_probe_accuracy",
+        "%",
         about="of test images, in the epoch with the best validation accuracy; not in the paper",
     ),
 )
