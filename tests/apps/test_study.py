@@ -170,9 +170,14 @@ def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
         lm.train(method=5)
     with pytest.raises(ValueError, match="codes hold NaN"):
         opened.decode(np.full((1, *opened.method.code_shape), np.nan))  # type: ignore[attr-defined]
-    for steps in (1, 2.5):
+    for steps in (1, 2.5, float("nan"), None, "3", True):
         with pytest.raises(ValueError, match=f"steps={steps}: a path has a whole number"):
             opened.mix(images[:2], steps=steps)  # type: ignore[arg-type]
+    for count, steps, mixes in ((2, 2001, "2,001"), (3, 63, "2,016")):
+        with pytest.raises(
+            ValueError, match=f"steps={steps} makes a picture of {mixes} mixes; at most 2,000"
+        ):
+            opened.mix(images[:count], steps=steps)
 
 
 def test_a_run_on_other_data_is_no_baseline(opened: lm.Trained, tmp_path: Path) -> None:

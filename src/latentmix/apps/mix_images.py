@@ -18,7 +18,7 @@ from torch import Tensor
 import latentmix
 from latentmix.apps.neighbours import Neighbours, summary
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
-from latentmix.apps.paths import Walk, walk
+from latentmix.apps.paths import MOST, Walk, walk
 from latentmix.apps.refine import refine
 from latentmix.atomic import require_new
 from latentmix.data.decoding.images import BadImage, open_image
@@ -39,7 +39,6 @@ STILL: dict[str, tuple[str, dict[str, Any]]] = {
     ".webp": ("WEBP", {"lossless": True}),
 }
 RECEIPT = ".json"  # is added to the name of the picture
-MOST = 2000  # mixes in a picture
 FRAME, HOLD = 90, 700  # milliseconds; the film rests where it shows a parent
 FILM_LEAST = 192  # pixels of the shorter side of a film's tiles
 

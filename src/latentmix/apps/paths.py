@@ -13,6 +13,7 @@ from latentmix.methods.portions import device_of
 from latentmix.mixing import crossover, lerp, slerp
 
 Walk = Callable[[Tensor, Tensor, Tensor], Tensor]
+MOST = 2000  # mixes in a picture
 PATHS = ("lerp", "slerp", "crossover", "learned")
 
 

@@ -93,7 +93,7 @@ def scores_and_failures(
     Raises:
         ValueError: As `score`, but for the last reason.
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
     h = _table(codes)
     columns = {"labels": _labels(labels, len(h)), "factors": _factors(factors, len(h))}
     views = _pairs(pairs, len(h))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import math
+import numbers
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from torch import Tensor
 from latentmix import runs
 from latentmix.apps.neighbours import summary
 from latentmix.apps.own_pictures import Known, judge, know
-from latentmix.apps.paths import walk
+from latentmix.apps.paths import MOST, walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.data import Data, Split
 from latentmix.data.given import as_numpy
@@ -134,13 +136,15 @@ class Trained(OpenRun):
         """
         method = require(self.method, Autoencodes, "mixing")
         way = walk(method, path)
-        if steps < 2 or int(steps) != steps:
-            raise ValueError(f"steps={steps}: a path has a whole number of images, its two ends included")
-        steps = int(steps)
+        steps = _whole(steps)
         x = as_pixels(images, self.shape, values)
         if len(x) < 2:
             raise ValueError(f"mixing takes at least 2 images, got {len(x)}")
-        if len(x) == 3 and path == "lerp":
+        triangle = len(x) == 3 and path == "lerp"
+        cells = steps * (steps + 1) // 2 if triangle else steps * (len(x) - 1)
+        if cells > MOST:
+            raise ValueError(f"steps={steps} makes a picture of {cells:,} mixes; at most {MOST:,} are drawn")
+        if triangle:
             mixes = figures.simplex_mixes(method, x, steps)
             used = [row.nonzero()[:, 0].tolist() for row in simplex_grid(3, steps)]
             self._warn_of(x, mixes, used)
@@ -219,3 +223,15 @@ class Trained(OpenRun):
         scores = self.scores
         table = scores._repr_html_() if scores else "<p>No scores yet.</p>"
         return f"<h4>{escape(self.title)}</h4><table>{rows}</table>{table}{shown}"
+
+
+def _whole(steps: Any) -> int:
+    """The number of images on a path.
+
+    Raises:
+        ValueError: Not a whole number of 2 or more.
+    """
+    number = float(steps) if isinstance(steps, numbers.Real) and not isinstance(steps, bool) else math.nan
+    if not (number >= 2 and number % 1 == 0):
+        raise ValueError(f"steps={steps}: a path has a whole number of images, its two ends included")
+    return int(number)
