@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -126,10 +127,10 @@ class Table:
     draw: Callable[[Mapping[str, Sequence[Path]], Path], None] | None = None
 
     def __post_init__(self) -> None:
-        names = [cell.name for cell in self.cells]
+        names = Counter(cell.name for cell in self.cells)
         titles = {column.title for column in self.columns}
         for cell in self.cells:
-            if names.count(cell.name) > 1:
+            if names[cell.name] > 1:
                 raise ValueError(f"{self.name}: two cells are called {cell.name!r}")
             if unknown := set(cell.published) - titles:
                 raise ValueError(
