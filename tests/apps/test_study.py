@@ -170,6 +170,15 @@ def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
         lm.train(method=5)
     with pytest.raises(ValueError, match="codes hold NaN"):
         opened.decode(np.full((1, *opened.method.code_shape), np.nan))  # type: ignore[attr-defined]
+    for codes in ("text", None, np.zeros((1, *opened.method.code_shape), complex)):  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match="they must be real numbers"):
+            opened.decode(codes)
+    for nothing in (3, np.zeros(5)):
+        with pytest.raises(ValueError, match=r"they must be \(N, H, W\)"):
+            lm.Data.from_arrays(nothing)
+    for labels in (np.array([0, 1, np.nan, 1]), np.array(["a", None, "b", "a"], object)):
+        with pytest.raises(ValueError, match=r"labels (must be|are of type)"):
+            lm.fit_resample(images, labels)
     for steps in (1, 2.5, float("nan"), None, "3", True):
         with pytest.raises(ValueError, match=f"steps={steps}: a path has a whole number"):
             opened.mix(images[:2], steps=steps)  # type: ignore[arg-type]

@@ -99,8 +99,10 @@ class Trained(OpenRun):
             ValueError: Another number of units, or a method that does not decode.
         """
         method = require(self.method, Decodes, "decoding")
-        array = codes.detach().cpu() if isinstance(codes, Tensor) else torch.as_tensor(as_numpy(codes))
-        h, units = array.float(), torch.Size(method.code_shape).numel()
+        array = as_numpy(codes)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"codes are of type {array.dtype}; they must be real numbers")
+        h, units = torch.as_tensor(array).float(), torch.Size(method.code_shape).numel()
         one = tuple(h.shape) == tuple(method.code_shape)
         if not h.numel() or not (one or (h.ndim > 1 and h[0].numel() == units)):
             raise ValueError(

@@ -53,8 +53,10 @@ def from_arrays(
             arrays[f"{split}_images"] = as_numpy(pair[0])
             if pair[1] is not None:
                 arrays[f"{split}_labels"] = as_numpy(pair[1])
+    shape = arrays["train_images"].shape
+    if len(shape) < 2:
+        raise ValueError(f"images of shape {shape}; they must be (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if image_size is None:
-        shape = arrays["train_images"].shape
         image_size = shape[2] if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3) else 0
         image_size = image_size or (shape[1] if len(shape) > 2 else 1)
     source = Given(name, {n: in_memory(a) for n, a in arrays.items()}, tuple(class_names or ()))

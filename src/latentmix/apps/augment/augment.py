@@ -21,6 +21,7 @@ from latentmix.apps.augment.pools import Pool, blends, limits, mixes
 from latentmix.atomic import write_atomically
 from latentmix.config import catalogue
 from latentmix.data import Data, Split
+from latentmix.data.decoding.labels import as_column
 from latentmix.data.given import as_numpy
 from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
@@ -210,10 +211,13 @@ def fit_resample(
     Returns:
         Images (N + M, ...) in the layout and type of x, and labels (N + M,). Fewer are made where too few
         mixes pass.
+
+    Raises:
+        ValueError: Images or labels that `Data.from_arrays` refuses.
     """
     import tempfile
 
-    x, y = as_numpy(x), as_numpy(y)
+    x, y = as_numpy(x), as_column(as_numpy(y))
     names, index = np.unique(y, return_inverse=True)
     data = Data.from_arrays(x, index, class_names=list(map(str, names)), name="resampled")
     assert data.train.labels is not None
