@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from latentmix import config
+from latentmix.data.cuts import cut, remaining
 from latentmix.tables.plan import key_of, placed, plan
 from latentmix.tables.table import Cell, Scale, Table, merged
 
@@ -98,6 +99,13 @@ def test_costs_in_images() -> None:
     assert plan(table, "paper")[0].images == 150_000
     steps = Table("x", "x", "x", (Cell("a", {"steps": 3, "batch_size": 7}),), scales={"paper": Scale()})
     assert plan(steps, "paper")[0].images == 21
+    # Of 1,000 drawn sprites 200 are held out for the test, and 160 of the others for validation.
+    drawn = dataclasses.replace(
+        table, cells=(Cell("a", {"data": {"name": "sprites", "images": 1000}, "epochs": 2}),)
+    )
+    assert plan(drawn, "paper")[0].images == 2 * 640
+    for count in (640, 50_000, 737_280):
+        assert remaining(count) == len(cut(count)["train"])
 
 
 def test_planning_ten_thousand_cells_takes_two_seconds() -> None:

@@ -40,6 +40,12 @@ def cut(
     return rows
 
 
+def remaining(count: int) -> int:
+    """Return how many of `count` images `cut` leaves for training, where it holds out both other splits."""
+    count -= _size(count)
+    return count - _size(count)
+
+
 def plan(decoded: Decoded, name: str) -> dict[str, tuple[str, Rows | None]]:
     """Plan the three splits: {split: (split of the source, its rows)}, with None for all rows.
 

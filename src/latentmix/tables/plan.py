@@ -16,6 +16,7 @@ from typing import Any
 
 from latentmix import config
 from latentmix.config import catalogue
+from latentmix.data.cuts import remaining
 from latentmix.metrics import key_of as key_of_score
 from latentmix.tables.table import Cell, Table
 
@@ -39,6 +40,7 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "turned_glyphs": {"name": "turned_glyphs", "images": 64, "test_images": 32},
 }
 OWN = ("sprites", "spiral", "turned_glyphs", "digits", "lines", "discs", "hues", "squares")  # need no file
+WHOLE = ("sprites", "dsprites")  # have no splits: the others are held out of their images
 LOCAL = ("dsprites", "zappos", "parquet")  # cannot be downloaded: they need a local copy
 KEY = 16  # characters of a key
 NOT_IN_OLD_KEYS_OF_DATA = (("valid_size", None),)  # as config.NOT_IN_OLD_KEYS
@@ -95,6 +97,7 @@ class Task:
             return run.steps * run.batch_size
         data = run.data
         known = data.get("images") or data.get("points") or SIZES.get(data["name"])
+        known = remaining(known) if known and data["name"] in WHOLE else known
         known = known or SIZES.get(Path(str(data.get("path", ""))).name)
         size = run.train_size or known
         return None if size is None else size * (run.epochs or 0)

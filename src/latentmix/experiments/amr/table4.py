@@ -80,6 +80,7 @@ TABLE = Table(
                 "precision": "auto",
             },
             metrics=("disentanglement.fast=true",),
+            minutes=3.3,
             note="Clean protocol; drawn sprites instead of dSprites, 50,000 of them, 2 epochs; learning rate "
             "1e-3, falling to zero as a cosine; fast scores.",
         ),
