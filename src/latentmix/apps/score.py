@@ -48,6 +48,7 @@ def score(
     metrics: Iterable[str] = (),
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] | None = None,
 ) -> Scores:
     """Score codes of any origin.
 
@@ -62,36 +63,12 @@ def score(
         metrics: Names and options, as NAME.option=value; by default all that apply.
         seed: Seed of the splits, and of metrics that sample.
         say: Called with the name of each metric before it is computed.
+        warn: Called with the reason why a metric cannot be computed, which stops no other; by default a
+            warning of Python's names all of them.
 
     Raises:
         ValueError: Codes that are not finite or not a table, other lengths, one class, an unknown metric, or
-            none of the metrics can be computed. If only some cannot, a warning says why.
-    """
-    found, failures = scores_and_failures(
-        codes, labels, factors, pairs=pairs, metrics=metrics, seed=seed, say=say
-    )
-    reasons = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
-    if failures and not found:
-        raise ValueError(reasons)
-    if failures:
-        warnings.warn(reasons, stacklevel=2)
-    return found
-
-
-def scores_and_failures(
-    codes: ArrayLike,
-    labels: ArrayLike | None = None,
-    factors: ArrayLike | None = None,
-    *,
-    pairs: ArrayLike | None = None,
-    metrics: Iterable[str] = (),
-    seed: int = 0,
-    say: Callable[[str], None] = lambda text: None,
-) -> tuple[Scores, dict[str, str]]:
-    """The scores of `score`, and for each metric that cannot be computed the reason; it stops no other.
-
-    Raises:
-        ValueError: As `score`, but for the last reason.
+            none of the metrics can be computed.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
     h = _table(codes)
@@ -126,7 +103,15 @@ def scores_and_failures(
             found["lidar"] = _lidar(h, views)
         except ValueError as error:
             failures["lidar"] = str(error)
-    return found, failures
+    reasons = [f"{name}: {reason}" for name, reason in failures.items()]
+    if reasons and not found:
+        raise ValueError("\n".join(reasons))
+    if reasons and warn is None:
+        warnings.warn("\n".join(reasons), stacklevel=2)
+    elif warn is not None:
+        for reason in reasons:
+            warn(reason)
+    return found
 
 
 def read(file: str | Path) -> dict[str, NDArray[Any]]:

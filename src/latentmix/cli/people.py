@@ -246,7 +246,6 @@ def score(
         New file to write as well: .json with all protocols, .csv or .tex.
     """
     import json
-    import sys
 
     from latentmix import runs
     from latentmix.apps import score as scoring
@@ -261,11 +260,7 @@ def score(
     catalogue.trust(metrics)
     arrays = scoring.read(codes)
     with progress.waiting() as say:
-        scores, failures = scoring.scores_and_failures(**arrays, metrics=metrics, seed=seed, say=say)
-    for name, reason in failures.items():
-        note(f"{name}: {reason}")
-    if not scores:
-        sys.exit(2)
+        scores = scoring.score(**arrays, metrics=metrics, seed=seed, say=say, warn=note)
     print(scores.described())
     if len(arrays) == 1:
         note("only scores that need no labels: the file has no labels and no factors")
