@@ -49,6 +49,49 @@ def test_the_examination_leaves_what_evaluation_mode_moves() -> None:
     assert torch.equal(model.generator.get_state(), drew)
 
 
+class Recording(nn.Module):
+    """Prepares itself at its first pass: it hangs hooks on its blocks, and notes that they are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.head = nn.Linear(8, 3)
+        self.prepared = False
+        self.passes: list[int] = []
+        self.seen: dict[str, Tensor] = {}
+        self._recorded: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.prepared:
+            for block in self.blocks:
+                block.register_forward_hook(lambda m, args, h: self._recorded.append(h))
+            self.prepared = True
+        self.passes.append(len(x))
+        self.seen.setdefault("first", x)
+        self._recorded.clear()
+        for block in self.blocks:
+            x = block(x)
+        return self.head(torch.cat(self._recorded, 1))
+
+
+def test_the_examination_hangs_no_hook_twice() -> None:
+    torch.manual_seed(0)
+    model, x = Recording(), torch.randn(6, 4)
+    mm = ManifoldMixup(model, ["blocks.0"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # everything passes through the first block
+        mm.eligible(x)
+    assert not model.prepared
+    assert model.passes == []
+    assert model.seen == {}
+    assert len(model.blocks[1]._forward_hooks) == 0
+    with mm(6) as m:
+        m.loss(F.cross_entropy, model(x), labels()).backward()
+    model(x)
+    assert model.passes == [6, 6]
+    assert len(model.blocks[1]._forward_hooks) == 1
+
+
 class Lists(nn.Module):
     """Sequences of different lengths in one tensor, nested or sparse, without padding."""
 

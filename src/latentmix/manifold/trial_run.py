@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -137,20 +138,34 @@ def run(
     return real or [t for t in tensors(answer) if is_real(t)], held
 
 
-_KEPT = (bool, int, float, str, type(None), Tensor)
+_HOLDERS = (dict, OrderedDict, list, set, deque)
 
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Afterwards, what modules keep in attributes is what it was: counters, and states from pass to pass."""
-    before = [(vars(m), {k: v for k, v in vars(m).items() if isinstance(v, _KEPT)}) for m in model.modules()]
+    """Afterwards, modules hold what they held: in attributes, and in what is kept there, hooks among them.
+
+    So counters and states from pass to pass do not move, and a network that prepares itself at its first
+    pass, with hooks of its own and a note that they are there, loses both or neither.
+    """
+    before = []
+    for m in model.modules():
+        attributes = vars(m)
+        held = [(v, v.copy()) for v in attributes.values() if type(v) in _HOLDERS]
+        before.append((attributes, attributes.copy(), held))
     try:
         yield
     finally:
-        for attributes, values in before:
-            for name in [k for k, v in attributes.items() if isinstance(v, _KEPT) and k not in values]:
-                del attributes[name]
-            attributes.update(values)
+        for attributes, values, held in before:
+            _refill(attributes, values)
+            for holder, content in held:
+                _refill(holder, content)
+
+
+def _refill(holder: Any, content: Any) -> None:
+    """Put the content back where it was, in its order."""
+    holder.clear()
+    (holder.extend if isinstance(holder, (list, deque)) else holder.update)(content)
 
 
 @contextmanager
