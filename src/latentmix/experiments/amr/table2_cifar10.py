@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from latentmix.experiments.amr.systems import COLUMNS, RATES, SHORT, TINY, cell
-from latentmix.experiments.amr.table2 import PRINTED
+from latentmix.experiments.amr.table2 import PRINTED, VALIDATE_EVERY
 from latentmix.tables.table import Scale, Table
 
 TABLE = Table(
@@ -20,8 +20,9 @@ TABLE = Table(
     ),
     scales={
         "short": Scale(
-            {**SHORT, "steps": 3000, "validate_every": 5},
-            note=f"3,000 steps for every size; {RATES}; each seed draws its images; lambda as for SVHN.",
+            {**SHORT, "steps": 1000},
+            each={f"CIFAR-10({size}k): *": {"validate_every": n} for size, n in VALIDATE_EVERY.items()},
+            note=f"1,000 steps for every size; {RATES}; each seed draws its images; lambda as for SVHN.",
         ),
         "smoke": replace(TINY, only=("CIFAR-10(1k): *",)),
     },
