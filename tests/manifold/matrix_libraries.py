@@ -205,7 +205,8 @@ HUGGING_FACE = [
             num_labels=4,
         ),
         pixels(32),
-        ["decode_head.activation"],
+        # The head reads states of the stages that hooks of the library collect.
+        ["segformer.stages.0", "decode_head.activation"],
         NO_STACK,
         None,
         logits,

@@ -15,7 +15,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,9 @@ def by_hand(case: Case, model: nn.Module, layer: str, n: int, order: Tensor | No
             with_kwargs=True,
         )
     else:
-        handle = model.get_submodule(layer).register_forward_hook(lambda m, args, out: mixed(out, dim, order))
+        handle = model.get_submodule(layer).register_forward_hook(
+            lambda m, args, out: mixed(out, dim, order), prepend=True
+        )
     try:
         yield
     finally:
@@ -218,6 +220,34 @@ def test_what_auto_takes(name: str) -> None:
             found(name)
     else:
         assert found(name) == case.auto
+
+
+def holdings(model: nn.Module) -> dict[str, Any]:
+    """The names of what each module keeps, and how many things are in it: hooks, buffers, lists."""
+    return {
+        name: {key: len(v) if isinstance(v, dict | list | set) else None for key, v in vars(module).items()}
+        for name, module in model.named_modules()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_examination_leaves_a_network_that_was_never_called_as_it_was(name: str) -> None:
+    case, x = CASES[name], sample(CASES[name], 6)
+    built(name)  # skipped where its library is missing
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        networks.append(CASES[name].build().train())
+    never, examined = networks
+    before = holdings(examined)
+    mm = ManifoldMixup(examined, case.named, batch_dim=case.batch_dim)
+    with warnings.catch_warnings(), suppress(RuntimeError):  # some run on whole batches alone
+        warnings.simplefilter("ignore")
+        mm.eligible(**x) if isinstance(x, dict) else mm.eligible(*x)
+    mm.remove()
+    assert holdings(examined) == before
+    expected, out = case.answer(call(never, x)), case.answer(call(examined, x))
+    assert torch.equal(expected, out)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.input is not None])

@@ -235,8 +235,9 @@ class ManifoldMixup:
         self._modules = frozenset(map(id, self.model.modules()))
         self._handles = [
             self.model.register_forward_pre_hook(InputHook(self._begin, -1), with_kwargs=True),
+            # In front of other hooks: a network that collects its states by hooks collects mixed ones.
             *(
-                self.model.get_submodule(name).register_forward_hook(OutputHook(self._apply, i))
+                self.model.get_submodule(name).register_forward_hook(OutputHook(self._apply, i), prepend=True)
                 for i, name in enumerate(self.layers)
                 if name != INPUT
             ),

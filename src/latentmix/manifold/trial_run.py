@@ -124,7 +124,8 @@ def run(
             handles.append(hook(lambda m, args, kwargs: look(INPUT, (args, kwargs)), with_kwargs=True))
         else:
             after = model.get_submodule(name).register_forward_hook
-            handles.append(after(lambda m, args, output, name=name: look(name, output)))
+            # In front of other hooks, as when it is mixed.
+            handles.append(after(lambda m, args, output, name=name: look(name, output), prepend=True))
     try:
         with _as_it_was(model):
             output = torch.func.functional_call(model, values, inputs.args, dict(inputs.kwargs))
