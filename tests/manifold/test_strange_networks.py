@@ -92,6 +92,19 @@ def test_the_examination_hangs_no_hook_twice() -> None:
     assert len(model.blocks[1]._forward_hooks) == 1
 
 
+def test_states_that_a_network_collects_by_hooks_of_its_own_are_mixed_ones() -> None:
+    torch.manual_seed(0)
+    model, x = Recording(), torch.randn(6, 4)
+    model(x)  # its hooks are there before ours
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that something passes the first block by
+        with ManifoldMixup(model, ["blocks.0"])(6) as m:
+            out = model(x)
+    h = model.blocks[0](x)
+    mixed = m.lam * h + (1 - m.lam) * h[m.perm]
+    assert torch.allclose(out, model.head(torch.cat([mixed, model.blocks[1](mixed)], 1)), atol=1e-6)
+
+
 class Lists(nn.Module):
     """Sequences of different lengths in one tensor, nested or sparse, without padding."""
 
