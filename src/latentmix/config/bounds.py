@@ -52,6 +52,8 @@ def not_a_number(value: Any) -> str:
         if not math.isfinite(value):
             return f"Input should be a finite number; got {value}"
         return f"{value} cannot be told from 0 in single precision" if 0 < abs(value) < SMALLEST else ""
+    if isinstance(value, (int, str)):
+        return ""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):

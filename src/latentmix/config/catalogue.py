@@ -127,6 +127,7 @@ def kind_of(annotation: Any) -> str | None:
     return "mixer" if annotation.__name__ == "Mixer" else "network" if builders(annotation) else None
 
 
+@cache
 def builders(annotation: Any) -> tuple[str, ...]:
     """List what a network must build for an option of this type: "autoencoder", "critic", ..."""
     names = {name for cls in getattr(annotation, "__mro__", ()) for name in vars(cls)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +20,7 @@ LARGEST = 1 << 20  # maximum size of a YAML file, in bytes
 DEEPEST = 20  # maximum depth of nesting
 SHOWN = 120  # maximum number of characters with which a message shows a value
 COLLECTIONS = (list, tuple, dict, Sequence)
+PLAIN = (bool, int, float, str, types.NoneType)  # values of these types need no reading
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NOT_FINITE = {".nan": "nan", "nan": "nan", ".inf": "inf", "inf": "inf", "-.inf": "-inf", "-inf": "-inf"}
@@ -129,6 +131,8 @@ def read_word(annotation: Any, text: str) -> Any:
 
 def read_value(annotation: Any, value: Any) -> Any:
     """Read every `Word` in a value as the annotation at its place asks."""
+    if type(value) in PLAIN:
+        return value
     kinds = _kinds(annotation)
     if isinstance(value, Inline) and str in kinds:
         return value.text
@@ -174,15 +178,16 @@ def _put(open_ones: list[Any], result: list[Any], value: Any) -> None:
         holder[1] = None
 
 
-def _kinds(annotation: Any) -> list[Any]:
+@cache
+def _kinds(annotation: Any) -> tuple[Any, ...]:
     """List the types in a union, without the metadata of Annotated; for Literal, the types of its values."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [kind for member in get_args(annotation) for kind in _kinds(member)]
+        return tuple(kind for member in get_args(annotation) for kind in _kinds(member))
     if get_origin(annotation) is Literal:
-        return list({type(choice) for choice in get_args(annotation)})
-    return [annotation]
+        return tuple({type(choice) for choice in get_args(annotation)})
+    return (annotation,)
 
 
 def _element(kinds: Sequence[Any]) -> Any:
@@ -204,7 +209,7 @@ def _collection(kinds: Sequence[Any], text: str) -> Any:
             found = parse(text)
         except ValueError:
             return str(text)
-        return read_value(kinds[0] if len(kinds) == 1 else Union[tuple(kinds)], found)  # noqa: UP007
+        return read_value(kinds[0] if len(kinds) == 1 else Union[kinds], found)  # noqa: UP007
     element = _element(kinds)
     if "," in text:
         return [read_word(element, part) for part in text.split(",")]

@@ -63,15 +63,14 @@ def resolve(settings: Mapping[str, Any]) -> Run:
     settings = protocol.filled({**DEFAULTS, **settings})
     errors: list[str] = []
     values: dict[str, Any] = {}
-    fields = {f.name: f for f in dataclasses.fields(Run)}
     hints = _hints()
     for key, value in settings.items():
         if key in ("method", "data"):
             values[key] = _part(key, value, key, errors)
-        elif key in fields:
+        elif key in hints:
             values[key] = _plain(hints[key], value, key, errors)
         else:
-            errors.append(f"{key}: unknown key{_nearest(key, fields)}; keys are {', '.join(fields)}")
+            errors.append(f"{key}: unknown key{_nearest(key, hints)}; keys are {', '.join(hints)}")
     for key in ("out", "start_from"):
         if isinstance(place := values.get(key), str):
             values[key] = _place(place, key, errors)

@@ -56,9 +56,9 @@ class Task:
         cell: The cell that it belongs to.
         key: Hash of the resolved configuration without folder and device; the name of its folder.
         run: The resolved configuration, with folder and device empty.
-        portable: `run` with the data as the cell names them instead of paths, the same on every machine.
         metrics: Metrics to evaluate, in addition to what the training itself measures.
         start: Key of the training that this one builds on; "" for none.
+        portable_start: The same key without paths of data; "" for none.
         stand_in: Description of the data that replace unavailable ones; "" if the data are the cell's own.
         checkpoint: Which weights the metrics judge; None for those that the method declares.
         recorded: The record of this training from elsewhere, if any (`latentmix.tables.records`).
@@ -67,9 +67,9 @@ class Task:
     cell: Cell
     key: str
     run: config.Run
-    portable: config.Run
     metrics: tuple[str, ...]
     start: str = ""
+    portable_start: str = ""
     stand_in: str = ""
     checkpoint: str | None = None
     recorded: Mapping[str, Any] | None = None
@@ -78,6 +78,11 @@ class Task:
     def name(self) -> str:
         """The cell and the seed, for messages."""
         return f"{self.cell.name}, seed {self.run.seed}"
+
+    @property
+    def portable(self) -> config.Run:
+        """The resolved configuration with the data as the cell names them, the same on every machine."""
+        return dataclasses.replace(self.run, data=asked_data(self.cell), start_from=self.portable_start)
 
     @property
     def data(self) -> str:
@@ -128,18 +133,16 @@ def plan(
     tasks: list[Task] = []
     resolved = {cell.name: _resolve(cell, scale, data) for cell in chosen}
     for seed in range(here.seeds if seeds is None else seeds):
-        keys: dict[str, str] = {}
-        portable: dict[str, config.Run] = {}
+        by_cell: dict[str, Task] = {}
         for cell in chosen:
             run, stand_in = resolved[cell.name]
-            start = keys.get(cell.start, "")
-            run = dataclasses.replace(run, seed=seed, start_from=start)
-            keys[cell.name] = key_of(run)
-            same = key_of(portable[cell.start]) if cell.start else ""
-            portable[cell.name] = dataclasses.replace(run, data=asked_data(cell), start_from=same)
+            below = by_cell.get(cell.start)
+            starts = ("", "") if below is None else (below.key, key_of(below.portable))
+            run = dataclasses.replace(run, seed=seed, start_from=starts[0], out="")
             asked = metrics if here.metrics is not None else (*metrics, *cell.metrics)
-            words = (asked, start, stand_in, table.checkpoint)
-            tasks.append(Task(cell, keys[cell.name], run, portable[cell.name], *words))
+            task = Task(cell, key_of(run), run, asked, *starts, stand_in, table.checkpoint)
+            by_cell[cell.name] = task
+            tasks.append(task)
     return tasks
 
 
@@ -184,7 +187,7 @@ def _resolve(cell: Cell, scale: str, data: Path | None) -> tuple[config.Run, str
     assert cell.settings is not None
     settings, stand_in = placed(cell.settings, scale, data)
     try:
-        return dataclasses.replace(config.resolve({**settings, "out": "-"}), out=""), stand_in
+        return config.resolve({**settings, "out": "-"}), stand_in
     except ValueError as error:
         raise ValueError(f"{cell.name}: {error}") from error
 
@@ -207,8 +210,9 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
     if scale != "smoke" or name == "digits":
         if name not in catalogue.find("data"):
             spec["name"] = "parquet"
-        elsewhere = {"path": str(Path(data or "data") / name)}  # where it should be
-        return {**settings, "data": (elsewhere if spec["name"] in LOCAL else {}) | spec}, ""
+        if spec["name"] in LOCAL:
+            spec = {"path": str(Path(data or "data") / name)} | spec  # where it should be
+        return {**settings, "data": spec}, ""
     replaced = dict(STAND_INS.get(name, {"name": "digits"}))
     kept = {k: v for k, v in spec.items() if name == replaced["name"] and k not in replaced}
     others = {k: v for k, v in settings.items() if name in OWN or k not in ("attributes", "hold_out")}
