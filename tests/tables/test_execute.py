@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from latentmix import runs
+from latentmix.atomic import locked
 from latentmix.tables import execute, output, result, rows
 from latentmix.tables.plan import Task, plan
 from latentmix.tables.table import Cell, Scale, Table
@@ -257,6 +258,19 @@ def test_the_command_says_once_that_the_disk_is_full(
     monkeypatch.setattr(execute, "_work", without_room)
     with pytest.raises(execute.NoRoom, match=f"^no room to write; make room where {tmp_path} lies, and the"):
         execute.execute(plan(table, "smoke"), tmp_path, jobs=1)
+
+
+def test_a_folder_that_a_stopped_process_still_locks_is_left_to_it(table: Table, tmp_path: Path) -> None:
+    """The lease of such a process becomes stale, but its lock does not end."""
+    task = plan(table, "smoke")[0]
+    run = result.run_of(tmp_path, task.key)
+    run.mkdir(parents=True)
+    with locked(run / ".lock"):
+        assert not execute._done(task, tmp_path, "cpu", lambda text: None)
+        assert result.reason(tmp_path, task.key) is None
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+    work([task], tmp_path)
+    assert result.state(tmp_path, task) == "finished"
 
 
 def test_a_run_that_lost_its_settings_keeps_its_weights_and_says_what_to_do(

@@ -162,3 +162,39 @@ def test_a_suspended_holder_that_was_replaced_ends(tmp_path: Path) -> None:
     process.join(5)
     assert process.exitcode == lease.LOST
     assert held.held()
+
+
+def _write_on(folder: Path, line: Path) -> None:
+    """Hold a lease whose heart beats too rarely to be of help, and write all the time."""
+    with lease.take(folder, beat=600), line.open("ab", buffering=0) as file:  # type: ignore[union-attr]
+        while True:
+            file.write(b".")
+
+
+def test_a_stopped_holder_that_was_replaced_writes_nothing_more(tmp_path: Path) -> None:
+    """It ends when it goes on, and not only when its heart beats."""
+    folder, line = tmp_path / "cell", tmp_path / "line"
+    process = multiprocessing.get_context("fork").Process(target=_write_on, args=(folder, line), daemon=True)
+    process.start()
+    while not line.exists() or not line.stat().st_size:
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.02)
+    (own,) = folder.glob("lease.*")
+    os.utime(own, (time.time() - 61,) * 2)
+    held = lease.take(folder)
+    assert held is not None
+    written = line.stat().st_size
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(10)
+    assert process.exitcode == lease.LOST
+    assert line.stat().st_size <= written + 1, "the write that it was stopped in may end"
+
+
+def test_a_stopped_holder_goes_on_if_nobody_took_over(tmp_path: Path) -> None:
+    with lease.take(tmp_path / "cell") as held:  # type: ignore[union-attr]
+        os.kill(os.getpid(), signal.SIGCONT)
+        assert held.held()
+    assert signal.getsignal(signal.SIGCONT) is signal.SIG_DFL

@@ -5,6 +5,7 @@ from latentmix.atomic import write_together as write_together
 from latentmix.runs.files import RunError as RunError
 from latentmix.runs.folder import alone as alone
 from latentmix.runs.folder import describe_data as describe_data
+from latentmix.runs.folder import in_use as in_use
 from latentmix.runs.folder import prepare as prepare
 from latentmix.runs.folder import read_config as read_config
 from latentmix.runs.folder import read_data_description as read_data_description

@@ -53,6 +53,17 @@ def alone(run: config.Run) -> Iterator[None]:
         ) from error
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process of this machine trains in a folder; False on file systems without locks."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with locked(folder / LOCK, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
 def prepare(run: config.Run, environment: Mapping[str, Any]) -> Path:
     """Make the folder of a run, or check that an existing folder is this run's.
 

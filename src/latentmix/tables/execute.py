@@ -199,6 +199,8 @@ def _done(task: Task, out: Path, device: str, say: Say) -> bool:
     with held:
         if result.read(out, task) is not None:  # finished between the two looks
             return True
+        if runs.in_use(result.run_of(out, task.key)):  # by a process that was stopped, or by hand
+            return False
         say(f"{task.name}: started")
         started = time.monotonic()
         try:

@@ -3,23 +3,26 @@
 A lease is a file ``lease.N`` that its holder created exclusively and touches every few seconds. One that is
 not touched any more is stale, and whoever creates ``lease.N+1`` exclusively takes over: two who find the
 same stale lease try to create the same file, and the file system lets one of them. A holder that was
-suspended finds a lease above its own, and its process ends.
+stopped looks for its lease as soon as it goes on; if another one is there, its process ends at once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 BEAT, STALE = 5.0, 60.0  # seconds between touches, and until a lease that is not touched is stale
 ORPHAN = 1.0  # seconds between looks at the parent process
 LOST = 75  # exit code of a process that has lost its lease
+CONTINUE = getattr(signal, "SIGCONT", None)  # Windows stops no process
 
 
 class Lease:
@@ -37,9 +40,12 @@ class Lease:
         self._end = threading.Event()
         self._parent = os.getppid()
         self._thread = threading.Thread(target=self._keep, daemon=True, name=f"lease of {folder.name}")
+        self._before: Any = None
 
     def __enter__(self) -> Lease:
         self._thread.start()
+        if CONTINUE is not None and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(CONTINUE, self._continued)
         return self
 
     def __exit__(
@@ -47,6 +53,8 @@ class Lease:
     ) -> None:
         self._end.set()
         self._thread.join()
+        if self._before is not None and CONTINUE is not None:
+            signal.signal(CONTINUE, self._before)
         if self.held():
             self.path.unlink(missing_ok=True)
 
@@ -56,6 +64,16 @@ class Lease:
             return _last(self.path.parent) == self.number and self.path.read_text() == self.content
         except OSError:
             return False
+
+    def _continued(self, number: int, frame: FrameType | None) -> None:
+        """End the process if it was stopped for so long that its lease was taken over.
+
+        The main thread would go on with the training until the heart beats; a signal interrupts it first.
+        """
+        if not self.held():
+            os._exit(LOST)
+        if callable(self._before):  # of another lease
+            self._before(number, frame)
 
     def _keep(self) -> None:
         touched = time.monotonic()
