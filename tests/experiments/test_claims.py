@@ -83,6 +83,76 @@ def test_the_rule() -> None:
     assert judge(pairs, single) == "open"
 
 
+# Means and deviations of three trainings each in the log, in the order that the claim says.
+IN_THE_LOG = {
+    "Decoded mixes of AMR are double exposures": """
+        0.195 ± 0.013 > 0.164 ± 0.021, 0.246 ± 0.008 > 0.211 ± 0.030, 0.418 ± 0.018 > 0.297 ± 0.009
+        0.704 ± 0.060 > 0.499 ± 0.059
+    """,
+    "Decoded mixes of AMR look more realistic": """
+        0.534 ± 0.027 > 0.710 ± 0.143, 0.405 ± 0.023 > 0.365 ± 0.009, 0.471 ± 0.039 > 0.608 ± 0.060
+        0.024 ± 0.019 > 0.039 ± 0.013, 0.534 ± 0.027 > 0.609 ± 0.030, 0.405 ± 0.023 > 0.407 ± 0.046
+        0.471 ± 0.039 > 0.534 ± 0.025, 0.024 ± 0.019 > 0.038 ± 0.013
+    """,
+    "Training with mixes makes codes more useful": """
+        0.403 ± 0.005 > 0.409 ± 0.001, 0.937 ± 0.002 > 0.934 ± 0.003, 0.801 ± 0.003 > 0.800 ± 0.003
+        0.360 ± 0.019 > 0.369 ± 0.011
+    """,
+    "The smaller the weight of consistency": """
+        0.591 ± 0.054 > 0.550 ± 0.040, 0.550 ± 0.040 > 0.538 ± 0.026, 0.538 ± 0.026 > 0.402 ± 0.008
+    """,
+    "CIFAR-10: a lower NLL than input mixup": """
+        0.855 ± 0.005 > 0.886 ± 0.007, 0.814 ± 0.005 > 0.886 ± 0.007
+    """,
+    "CIFAR-10: more accurate than input mixup": """
+        71.42 ± 0.35 > 72.33 ± 0.04, 72.33 ± 0.04 > 74.14 ± 0.08
+    """,
+    "CIFAR-10: more accurate under FGSM": "27.1 ± 1.4 > 25.9 ± 1.0, 25.9 ± 1.0 > 24.5 ± 1.9",
+    "CIFAR-10 and SVHN: as a semi-supervised learner it has a lower error than labels": """
+        10.32 ± 1.95 > 5.62 ± 1.42
+    """,
+    "CIFAR-10 and SVHN: as a semi-supervised learner it has a lower error than input": """
+        5.79 ± 0.32 > 5.62 ± 1.42
+    """,
+    "In a bottleneck of two units, the digits 0 to 4": "26.0 ± 1.3 > 16.3 ± 0.9, 26.0 ± 1.3 > 12.4 ± 1.2",
+    "In a bottleneck of two units, all digits": "14.6 ± 0.1 > 12.9 ± 0.9, 14.6 ± 0.1 > 10.0 ± 0.8",
+    "Mixing the true factors": """
+        86.2 ± 2.7 > 0.0 ± 0.0, 86.2 ± 2.7 > 2.6 ± 3.6, 78.3 ± 2.1 > 19.3 ± 1.0
+        78.3 ± 2.1 > 22.7 ± 6.0, 89.7 ± 2.2 > 63.3 ± 2.0, 89.7 ± 2.2 > 65.6 ± 1.3
+    """,
+}
+
+
+@pytest.mark.parametrize("start", IN_THE_LOG)
+def test_what_was_noted_is_judged_by_the_rule(start: str) -> None:
+    (claim,) = [claim for claim in CLAIMS if claim.text.startswith(start)]
+    assert claim.noted is not None
+    text = (ROOT / claim.noted.file).read_text().partition(f"## {claim.noted.heading}\n")[2]
+    section = text.partition("\n## ")[0]
+    found = re.findall(r"[\d.]+ ± [\d.]+", IN_THE_LOG[start])
+    assert all(number in section for number in found)
+    numbers = {str(i): Published(*map(float, each.split(" ± ")), 3) for i, each in enumerate(found)}
+    pairs = [(str(i), str(i + 1)) for i in range(0, len(found), 2)]
+    assert judge(pairs, numbers) == claim.noted.verdict
+
+
+def test_other_orders_that_were_noted_are_open() -> None:
+    """Of single trainings, and of numbers without deviations."""
+    for claim in CLAIMS:
+        if claim.noted is not None and claim.above and not any(claim.text.startswith(s) for s in IN_THE_LOG):
+            assert claim.noted.verdict == "open", claim.text
+
+
+def test_the_command_is_that_of_the_numbers() -> None:
+    """Table 1 of Manifold Mixup was judged by longer trainings of a narrow network, which have their own."""
+    (claim,) = [c for c in CLAIMS if c.text.startswith("CIFAR-10: more accurate than input mixup")]
+    commands = evidence._commands(claim, find(claim, ROOT / "results"))
+    run, published = commands.split("; as published ")
+    assert run == "`latentmix reproduce manifold-curves`"
+    assert published == "`latentmix reproduce manifold-table1 --scale paper`"
+    assert all(not c.noted or not c.noted.table or c.noted.table in tables() for c in CLAIMS)
+
+
 def test_recorded_results_come_before_what_was_noted(tmp_path: Path) -> None:
     """Fabricated records of table 8: true factors ahead by far in one, nothing to see in the other."""
     (claim,) = [c for c in CLAIMS if c.text.startswith("Mixing the true factors")]

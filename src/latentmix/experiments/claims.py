@@ -21,6 +21,7 @@ class Noted:
         words: The passage, quoted word for word.
         verdict: The verdict that follows from it.
         budget: The trainings that were run for it.
+        table: Name of the table that these trainings belong to; "" if it is that of the claim.
     """
 
     file: str
@@ -28,6 +29,7 @@ class Noted:
     words: str
     verdict: Verdict
     budget: str
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,6 @@ class Claim:
     noted: Noted | None = None
 
 
-def log(heading: str, words: str, verdict: Verdict, budget: str) -> Noted:
+def log(heading: str, words: str, verdict: Verdict, budget: str, table: str = "") -> Noted:
     """Return a passage of LOG.md under a heading."""
-    return Noted("LOG.md", heading, words, verdict, budget)
+    return Noted("LOG.md", heading, words, verdict, budget, table)

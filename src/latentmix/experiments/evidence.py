@@ -3,7 +3,8 @@
 Rule: a claim about an order *holds* if every one of its comparisons goes as claimed, each beyond noise by
 Welch's test at the 5 % level; it *does not hold* if one goes the other way beyond noise, the level shared
 among the comparisons; otherwise it is *open*. Results at the scale "paper" come before those at "short". A
-claim without recorded results has the verdict that follows from the quoted words; without any, it is open.
+claim without recorded results that can be tested has the verdict that follows, by the same rule, from the
+numbers of the passage that is quoted; without any, it is open.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ class Finding:
     Arguments:
         evidence: The file that the verdict is read from.
         budget: The largest budget that was run; "" if nothing was run.
+        table: Name of the table whose trainings these are; "" if it is that of the claim.
         begun: Whether comparisons are missing, or are between single trainings, and the others do not decide.
     """
 
     verdict: Verdict
     evidence: str = ""
     budget: str = ""
+    table: str = ""
     begun: bool = False
 
 
@@ -57,7 +60,8 @@ def find(claim: Claim, results: Path = RESULTS) -> Finding:
             return found
     noted = claim.noted
     if noted is not None and (noted.verdict != "open" or not recorded):
-        return Finding(noted.verdict, f'{noted.file}, "{noted.heading}"', noted.budget)
+        single = f"; {recorded[0].budget}, too few for a test" if recorded else ""
+        return Finding(noted.verdict, f'{noted.file}, "{noted.heading}"', noted.budget + single, noted.table)
     return recorded[0] if recorded else Finding("open", budget="none")
 
 
@@ -86,7 +90,9 @@ def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
     verdict = judge(pairs, numbers)
     complete = everything and all(testable(numbers[a], numbers[b]) for a, b in pairs)
     begun = not complete and verdict != "does not hold"
-    return Finding("open" if begun else verdict, f"[{path.name}](../results/{path.name})", budget, begun)
+    return Finding(
+        "open" if begun else verdict, f"[{path.name}](../results/{path.name})", budget, begun=begun
+    )
 
 
 def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Verdict:
@@ -125,19 +131,25 @@ def page(results: Path = RESULTS) -> str:
                 f"**{found.verdict}**",
                 found.budget,
                 found.evidence,
-                _command(claim),
+                _commands(claim, found),
             ]
             lines.append(f"| {' | '.join(words)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _command(claim: Claim) -> str:
-    """Return the command that tests a claim; `reproduce` takes the scale "short" if none is named."""
+def _commands(claim: Claim, found: Finding) -> str:
+    """Return the command that was run, if the table is another one, and the command that tests a claim."""
     if not claim.table:
         return ""
-    scale = "" if "short" in table(claim.table).scales else " --scale paper"
-    return f"`latentmix reproduce {claim.table}{scale}`"
+    run = f"{_command(found.table)}; as published " if found.table else ""
+    return run + _command(claim.table)
+
+
+def _command(name: str) -> str:
+    """Return the command that makes a table; `reproduce` takes the scale "short" if none is named."""
+    scale = "" if "short" in table(name).scales else " --scale paper"
+    return f"`latentmix reproduce {name}{scale}`"
 
 
 COUNTED: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "open": "are open"}
@@ -149,7 +161,8 @@ up to date. Of {count} claims {counted}.
 A claim about an order **holds** if every one of its comparisons goes as claimed, each beyond noise by Welch's
 test at the 5 % level. It **does not hold** if one goes the other way beyond noise, the level shared among the
 comparisons. Otherwise it is **open**. Each verdict is one for the budget beside it, the largest that was run,
-which is mostly far below the published one. Where no results are recorded, or too few for a verdict, it
-follows from the entry of the log or the test that is named; where there is none either, nothing but two steps
-was run.
+which is mostly far below the published one. Where no results are recorded, or too few for a test, the verdict
+follows by the same rule from the numbers in the entry of the log that is named, or from the test that is
+named. Single trainings, and numbers that were noted without their deviations, leave a claim open. Where
+nothing is named, nothing but two steps was run.
 """
