@@ -147,9 +147,9 @@ def test_the_command_is_that_of_the_numbers() -> None:
     """Table 1 of Manifold Mixup was judged by longer trainings of a narrow network, which have their own."""
     (claim,) = [c for c in CLAIMS if c.text.startswith("CIFAR-10: more accurate than input mixup")]
     commands = evidence._commands(claim, find(claim, ROOT / "results"))
-    run, published = commands.split("; as published ")
-    assert run == "`latentmix reproduce manifold-curves`"
-    assert published == "`latentmix reproduce manifold-table1 --scale paper`"
+    run, itself = commands.split("; the table itself: ")
+    assert run == "what was run: `latentmix reproduce manifold-curves`"
+    assert itself == "`latentmix reproduce manifold-table1 --scale paper`"
     assert all(not c.noted or not c.noted.table or c.noted.table in tables() for c in CLAIMS)
 
 

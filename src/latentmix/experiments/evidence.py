@@ -38,6 +38,7 @@ class Finding:
         evidence: The file that the verdict is read from.
         budget: The largest budget that was run; "" if nothing was run.
         table: Name of the table whose trainings these are; "" if it is that of the claim.
+        scale: Scale of recorded trainings; "" for others.
         begun: Whether comparisons are missing, or are between single trainings, and the others do not decide.
     """
 
@@ -45,6 +46,7 @@ class Finding:
     evidence: str = ""
     budget: str = ""
     table: str = ""
+    scale: str = ""
     begun: bool = False
 
 
@@ -90,9 +92,8 @@ def _recorded(claim: Claim, scale: str, results: Path) -> Finding | None:
     verdict = judge(pairs, numbers)
     complete = everything and all(testable(numbers[a], numbers[b]) for a, b in pairs)
     begun = not complete and verdict != "does not hold"
-    return Finding(
-        "open" if begun else verdict, f"[{path.name}](../results/{path.name})", budget, begun=begun
-    )
+    evidence = f"[{path.name}](../results/{path.name})"
+    return Finding("open" if begun else verdict, evidence, budget, scale=scale, begun=begun)
 
 
 def judge(pairs: list[tuple[str, str]], numbers: Mapping[str, Published]) -> Verdict:
@@ -142,14 +143,14 @@ def _commands(claim: Claim, found: Finding) -> str:
     """Return the command that was run, if the table is another one, and the command that tests a claim."""
     if not claim.table:
         return ""
-    run = f"{_command(found.table)}; as published " if found.table else ""
-    return run + _command(claim.table)
+    run = f"what was run: {_command(found.table)}; the table itself: " if found.table else ""
+    return run + _command(claim.table, found.scale)
 
 
-def _command(name: str) -> str:
+def _command(name: str, scale: str = "") -> str:
     """Return the command that makes a table; `reproduce` takes the scale "short" if none is named."""
-    scale = "" if "short" in table(name).scales else " --scale paper"
-    return f"`latentmix reproduce {name}{scale}`"
+    published = scale == "paper" or "short" not in table(name).scales
+    return f"`latentmix reproduce {name}{' --scale paper' if published else ''}`"
 
 
 COUNTED: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "open": "are open"}
