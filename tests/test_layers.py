@@ -53,7 +53,8 @@ apps.refine
 apps.page.page
 apps.page.graph apps.page
 apps.own_pictures apps.traced apps.pixels apps.paths
-apps.neighbours
+apps.neighbours apps.trained_reader
+apps.readers
 apps
 reports.together
 reports reports.exhibit

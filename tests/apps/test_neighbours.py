@@ -13,7 +13,7 @@ from PIL import Image
 
 import terminal
 from latentmix.apps.mix_images import remarks, resynthesise
-from latentmix.apps.neighbours import Neighbours, read_by
+from latentmix.apps.neighbours import Neighbours, neighbours
 from latentmix.apps.own_pictures import as_pixels, know, reconstruct
 
 
@@ -27,7 +27,7 @@ def three_greys() -> Neighbours:
     """Class a is dark, b is middle, c is light."""
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     images = grey(0, 10, 20, 110, 120, 130, 235, 245, 255)
-    return Neighbours(images, labels, ("a", "b", "c"), k=3, clear=2, right=1.0)
+    return Neighbours(("a", "b", "c"), 2, 1.0, images, labels, k=3)
 
 
 def test_the_nearest_training_images_vote(three_greys) -> None:
@@ -51,7 +51,7 @@ def test_the_bound_is_what_three_in_four_reconstructed_test_images_reach(digits_
     known = know(digits_run.method, digits)
     rows = torch.linspace(0, len(digits.test) - 1, 250).long()
     truth, copies = digits.test.labels[rows], digits.test.pixels(rows)  # a perfect autoencoder
-    reader = read_by(known.training, digits.train.labels, digits, copies, rows)
+    reader = neighbours(known.training, digits.train.labels, tuple(digits.class_names), copies, truth)
     votes = reader.votes(copies)
     own = votes.gather(1, truth[:, None])[:, 0]
     assert (own >= reader.clear).double().mean() >= 0.75
@@ -60,29 +60,28 @@ def test_the_bound_is_what_three_in_four_reconstructed_test_images_reach(digits_
 
 
 def test_classes_are_not_read_where_the_neighbours_are_often_wrong(digits_run, digits) -> None:
-    rows = torch.arange(100)
+    names, truth = tuple(digits.class_names), digits.test.labels[:100]
     noise = torch.rand(100, *digits.shape) * 2 - 1
-    assert read_by(digits.train.images, digits.train.labels, digits, noise, rows) is None
-    assert read_by(digits.train.images, None, digits, noise, rows) is None
+    assert neighbours(digits.train.images, digits.train.labels, names, noise, truth) is None
+    unlabelled = torch.full_like(digits.train.labels, -1)
+    assert neighbours(digits.train.images, unlabelled, names, digits.test.pixels(slice(100)), truth) is None
     bare = dataclasses.replace(digits, test=dataclasses.replace(digits.test, labels=None))
-    assert read_by(digits.train.images, digits.train.labels, bare, noise, rows) is None
+    assert know(digits_run.method, bare).reader is None
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[int]]:
     """Files of two test images of the model at hand whose mix reads as neither of them."""
-    import latentmix
-    from latentmix.scoring import data_of
+    import latentmix as lm
 
-    run = latentmix.open_run("digits")
-    data = data_of(run)
-    known = know(run.method, data)
+    run = lm.load("digits")
+    data, known = run.data, run.known
     x = data.test.pixels(torch.arange(40))
     with torch.no_grad():
         h = run.method.encode(x)
         i, j = torch.combinations(torch.arange(40)).T
-        votes = known.neighbours.votes(run.method.decode((h[i] + h[j]) / 2))
-    classes = known.neighbours.votes(x).argmax(1)
+        votes = known.reader.votes(run.method.decode((h[i] + h[j]) / 2))
+    classes = known.reader.votes(x).argmax(1)
     theirs = votes.gather(1, torch.stack([classes[i], classes[j]], 1)).sum(1)
     worst = int(theirs.argmin())
     rows, folder, files = [int(i[worst]), int(j[worst])], tmp_path_factory.mktemp("pair"), []
@@ -101,7 +100,7 @@ def test_the_command_line_and_the_receipt_name_it(pair, tmp_path: Path) -> None:
     assert middle["doubt"].startswith(("reads as", "hard to read"))
     assert f"row 1, column 2: {middle['doubt']}" in done.err
     assert "mixes may show no class of their parents:" in done.err
-    assert receipt["classes_read_by"]["neighbours"] == 20
+    assert set(receipt["classes_read_by"]) == {"classifier", "clear", "right_of_reconstructed_test_images"}
     assert [p["reads_as"] for p in receipt["parents"]] == [first["reads_as"], last["reads_as"]]
 
 
@@ -133,7 +132,7 @@ def test_many_doubts_are_counted_and_not_all_printed() -> None:
 def test_without_labels_nothing_is_said_of_classes(digits_run, digits, tmp_path: Path) -> None:
     splits = {s: dataclasses.replace(getattr(digits, s), labels=None) for s in ("train", "valid", "test")}
     known = know(digits_run.method, dataclasses.replace(digits, **splits, class_names=()))
-    assert known.neighbours is None
+    assert known.reader is None
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for row, file in enumerate(files):
         Image.fromarray(digits.test.images[row, 0].numpy()).save(file)
@@ -143,13 +142,11 @@ def test_without_labels_nothing_is_said_of_classes(digits_run, digits, tmp_path:
     assert all(parent["reads_as"] == "" for parent in receipt["parents"])
 
 
-def test_unmixed_reconstructions_read_as_their_pictures(digits) -> None:
-    import latentmix
-    from latentmix.scoring import data_of
+def test_unmixed_reconstructions_read_as_their_pictures() -> None:
+    import latentmix as lm
 
-    run = latentmix.open_run("digits")
-    data = data_of(run)
-    reader = know(run.method, data).neighbours
+    run = lm.load("digits")
+    data, reader = run.data, run.known.reader
     x = data.test.pixels(torch.arange(200))
     pictures, copies = (reader.votes(y).argmax(1) for y in (x, reconstruct(run.method, x)))
     assert np.mean((pictures == copies).numpy()) > 0.85

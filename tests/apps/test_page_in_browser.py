@@ -27,6 +27,7 @@ from latentmix.apps.mix_images import known_of, resynthesise
 from latentmix.apps.own_pictures import as_pixels, know, reconstruct, suit
 from latentmix.apps.page.page import THUMBNAILS
 from latentmix.apps.traced import code_shape
+from latentmix.apps.trained_reader import classifier_of
 from latentmix.metrics.honesty import exposures
 from latentmix.scoring import data_of
 
@@ -150,10 +151,10 @@ def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_pa
     run = latentmix.open_run("digits")
     data, size = data_of(run), run.shape[1]
     paths = twenty_digits(tmp_path)
-    known = know(run.method, data, remembered=THUMBNAILS // size**2)
+    known = know(run.method, data, THUMBNAILS // size**2, classifier_of(run))
     made = [np.asarray(suit(Image.open(path), size, known.drawings)[0]) for path in paths]
     x = as_pixels(torch.from_numpy(np.stack(made)))[:, None]
-    copies, votes = reconstruct(run.method, x), known.neighbours.votes(x)
+    copies, votes = reconstruct(run.method, x), known.reader.votes(x)
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
     opened = context.new_page()
@@ -176,8 +177,8 @@ def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_pa
         shown.append(copy)
         with torch.no_grad():
             h = run.method.encode(x[[number, other]])
-            mix = known.neighbours.votes(run.method.decode(h.mean(0, keepdim=True)))[0]
-        assert doubt == known.neighbours.doubt(mix, [votes[number], votes[other]])
+            mix = known.reader.votes(run.method.decode(h.mean(0, keepdim=True)))[0]
+        assert doubt == known.reader.doubt(mix, [votes[number], votes[other]])
         assert doubt in label
         doubts += bool(doubt)
     found = torch.tensor(shown).reshape(copies.shape)

@@ -97,7 +97,7 @@ def test_several_nearest_in_order_and_their_votes(v8) -> None:
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (40, 1, 4, 4), generator=generator)
     labels = torch.randint(0, 3, (40,), generator=generator)
-    reader = Neighbours(images.byte(), labels, ("a", "b", "c"), k=7, clear=6, right=1.0)
+    reader = Neighbours(("a", "b", "c"), 6, 1.0, images.byte(), labels, k=7)
     v8.eval(f"var images = Uint8Array.from({images.flatten().tolist()})")
     v8.eval(f"var reader = {{labels: {labels.tolist()}, names: ['a', 'b', 'c'], k: 7, clear: 6}}")
     said = set()

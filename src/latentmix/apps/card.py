@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import latentmix
 from latentmix.apps.traced import code_shape
+from latentmix.apps.trained_reader import FILE as READER
 from latentmix.config import catalogue
 from latentmix.data import Data
 from latentmix.methods.portions import device_of, in_portions
@@ -96,6 +97,8 @@ def write(run: OpenRun, data: Data, folder: Path, name: str) -> None:
     description = {**run.description, **({"run": settings} if "run" in run.description else {})}
     checkpoints.save(folder, "best", load_file(home / checkpoints.WEIGHTS), description)
     write_yaml(folder / "config.yaml", settings)
+    if (run.folder / READER).is_file():
+        (folder / READER).write_bytes((run.folder / READER).read_bytes())
     scores = read_scores(run.folder)
     write_json(folder / "scores.json", scores)
     rows = choose(data.test, 8, 0)

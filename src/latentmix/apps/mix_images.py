@@ -16,10 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.apps.neighbours import Neighbours, summary
 from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
 from latentmix.apps.paths import MOST, Walk, walk
+from latentmix.apps.readers import Reader, summary
 from latentmix.apps.refine import refine
+from latentmix.apps.trained_reader import classifier_of
 from latentmix.atomic import require_new
 from latentmix.data.decoding.images import BadImage, open_image
 from latentmix.methods.portions import in_portions
@@ -129,8 +130,8 @@ def resynthesise(
     if known is not None:
         for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
             parent |= {"adapted": done, **found._asdict()}
-        if known.neighbours is not None:
-            receipt |= _classes(known.neighbours, x, mixes, cells, receipt["cells"])
+        if known.reader is not None:
+            receipt |= _classes(known.reader, x, mixes, cells, receipt["cells"])
     if fitted is not None:
         names = ("encoded", "codes_fitted", "decoder_fitted")
         receipt["refined"] = {"steps": refined, "errors": dict(zip(names, fitted.errors))}
@@ -155,9 +156,9 @@ def known_of(run: OpenRun, path: str | None = None) -> Known | None:
         FileNotFoundError, ValueError: The data are not at `path`, or do not fit the run.
     """
     if path is not None:
-        return know(run.method, data_of(run, path=path))
+        return know(run.method, data_of(run, path=path), classifier=classifier_of(run))
     try:
-        return know(run.method, data_of(run))
+        return know(run.method, data_of(run), classifier=classifier_of(run))
     except (ValueError, OSError):
         return None
 
@@ -177,13 +178,13 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
 
 
 def _classes(
-    reader: Neighbours, x: Tensor, mixes: Tensor, cells: Sequence[Cell], accounts: list[dict[str, Any]]
+    reader: Reader, x: Tensor, mixes: Tensor, cells: Sequence[Cell], accounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Read the class of every mix into its account; what to say of the reader in the receipt."""
     used = [[i for i, weight in cell.weights.items() if weight > 0] for cell in cells]
     for account, (read, doubt) in zip(accounts, reader.read(mixes, x, used)):
         account |= {"reads_as": read, "doubt": doubt}
-    about = {"neighbours": reader.k, "training_images": len(reader.images), "clear": reader.clear}
+    about = reader.account | {"clear": reader.clear}
     return {"classes_read_by": about | {"right_of_reconstructed_test_images": round(reader.right, 4)}}
 
 

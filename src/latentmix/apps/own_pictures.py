@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentmix.apps.neighbours import Neighbours, read_by
+from latentmix.apps.neighbours import neighbours
+from latentmix.apps.readers import Reader
+from latentmix.apps.trained_reader import trained_reader
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
 from latentmix.methods.portions import at_once, in_portions
@@ -68,7 +70,7 @@ class Known:
         nearest: Median and 99th percentile of their distance to the nearest of `training`.
         contrast: Median and 1st percentile of their contrast.
         drawings: What the data have in common, if they are drawings on a plain background.
-        neighbours: Reads the class of a picture, if the training images have labels and can do so.
+        reader: Reads the class of a picture; None without labels, or where classes are often misread.
     """
 
     training: Tensor
@@ -77,7 +79,7 @@ class Known:
     nearest: tuple[float, float]
     contrast: tuple[float, float]
     drawings: Drawings | None
-    neighbours: Neighbours | None
+    reader: Reader | None
 
 
 class Likeness(NamedTuple):
@@ -87,7 +89,7 @@ class Likeness(NamedTuple):
         error: Distance from the picture to its reconstruction.
         nearest: Distance to the nearest training image.
         unlike: Why the picture is unlike what the model knows; empty where it is not.
-        reads_as: Its class by its neighbours; empty where no class is read.
+        reads_as: Its class; empty where no class is read.
     """
 
     error: float
@@ -96,12 +98,15 @@ class Likeness(NamedTuple):
     reads_as: str
 
 
-def know(method: Any, data: Data, remembered: int | None = None) -> Known:
+def know(
+    method: Any, data: Data, remembered: int | None = None, classifier: nn.Module | None = None
+) -> Known:
     """Measure what is usual for a model.
 
     Arguments:
         remembered: Maximum number of training images to keep, evenly spaced; by default 5000, and fewer where
             they are large.
+        classifier: Reads classes, if the run has one (`trained_reader.classifier_of`); else neighbours vote.
 
     Raises:
         ValueError: A method that does not encode and decode.
@@ -114,7 +119,6 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
     training = data.train.images.cpu()[kept]
     x = as_pixels(data.test.images.cpu()[rows])
     rebuilt = reconstruct(autoencoder, x)
-    labels = None if data.train.labels is None else data.train.labels.cpu()[kept]
     return Known(
         training,
         len(data.train),
@@ -122,7 +126,7 @@ def know(method: Any, data: Data, remembered: int | None = None) -> Known:
         _usual(nearest(x, as_pixels(training))),
         _usual(contrast(x), 0.01),
         drawings_of(training[:1000].numpy()) if training.shape[1] == 1 else None,
-        read_by(training, labels, data, rebuilt, rows),
+        _reader(training, kept, data, rebuilt, rows, classifier),
     )
 
 
@@ -131,7 +135,7 @@ def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     errors = distance(x, reconstruct(method, x)).tolist()
     away = nearest(x, as_pixels(known.training)).tolist()
     contrasts = contrast(x).tolist()
-    reader = known.neighbours
+    reader = known.reader
     read = [""] * len(x) if reader is None else [reader.names[c] for c in reader.votes(x).argmax(1).tolist()]
     return [
         Likeness(e, d, _unlike(e, d, v, known), c)
@@ -254,6 +258,22 @@ def reconstruct(method: Any, x: Tensor) -> Tensor:
 def as_pixels(images: Tensor) -> Tensor:
     """uint8 images to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
+
+
+def _reader(
+    training: Tensor, kept: Tensor, data: Data, rebuilt: Tensor, rows: Tensor, classifier: nn.Module | None
+) -> Reader | None:
+    """What reads classes: measured on reconstructed test images, whose rows are given."""
+    names = tuple(data.class_names)
+    if data.train.labels is None or data.test.labels is None or len(names) < 2:
+        return None
+    truth = data.test.labels.cpu()[rows]
+    rebuilt, truth = rebuilt[truth >= 0], truth[truth >= 0]
+    if not len(truth):
+        return None
+    if classifier is not None:
+        return trained_reader(classifier, names, rebuilt, truth)
+    return neighbours(training, data.train.labels.cpu()[kept], names, rebuilt, truth)
 
 
 def _unlike(error: float, away: float, deviation: float, known: Known) -> str:

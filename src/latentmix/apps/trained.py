@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.apps.neighbours import summary
 from latentmix.apps.own_pictures import Known, judge, know
 from latentmix.apps.paths import MOST, walk
 from latentmix.apps.pixels import as_pixels
+from latentmix.apps.readers import summary
+from latentmix.apps.trained_reader import classifier_of
 from latentmix.data import Data, Split
 from latentmix.data.given import as_numpy
 from latentmix.methods.roles import Autoencodes, Decodes, Encodes, require
@@ -61,7 +62,7 @@ class Trained(OpenRun):
     def known(self) -> Known | None:
         """What is usual for the model, measured on its data; None where these are not at hand."""
         try:
-            return know(self.method, self.data)
+            return know(self.method, self.data, classifier=classifier_of(self))
         except (ValueError, OSError):
             return None
 
@@ -125,7 +126,7 @@ class Trained(OpenRun):
         """Draw the walk from each image to the next, or, of three images, the triangle of their mixes.
 
         Where the run's data are at hand, a warning names images that are unlike what the model knows, and
-        mixes that may show no class of their parents (`Neighbours`).
+        mixes that may show no class of their parents (`Reader`).
 
         Arguments:
             images: Two images or more, as for `encode`.
@@ -168,8 +169,8 @@ class Trained(OpenRun):
         lines = [
             f"image {i} is unlike what the model knows: {how.unlike}" for i, how in likeness if how.unlike
         ]
-        if self.known.neighbours is not None:
-            read = self.known.neighbours.read(mixes, x, used)
+        if self.known.reader is not None:
+            read = self.known.reader.read(mixes, x, used)
             lines += summary(
                 [(f"mix {n + 1}", doubt) for n, (_, doubt) in enumerate(read) if doubt], len(mixes)
             )

@@ -55,23 +55,36 @@ const Mixing = (() => {
     return { distance: Math.sqrt(best[0][0] / n) / 255, index: best[0][1], indices: best.map(([, i]) => i) };
   }
 
-  /* Classes by the votes of the nearest training images, as neighbours.py. */
+  /* Classes by the votes of the nearest training images (neighbours.py), or by a classifier's logits, in percent
+     (trained_reader.py). */
   function votes(indices, { labels, names }) {
     const count = new Array(names.length).fill(0);
     indices.forEach((i) => { count[labels[i]]++; });
     return count;
   }
+  function percents(logits) {
+    const top = Math.max(...logits), each = Array.from(logits, (v) => Math.exp(v - top));
+    const sum = each.reduce((a, v) => a + v, 0);
+    return each.map((v) => (100 * v) / sum);
+  }
   const winner = (count) => count.indexOf(Math.max(...count));
 
   const show = (count) => (count === 1 ? "shows" : "show");
 
-  /* Why a mix with these votes may show none of its parents' classes; empty if it does. */
-  function doubt(count, parents, { names, k, clear }) {
+  /* How many votes there are for each of some classes: pairs of votes and names, in words. */
+  function because(shown, { k, ops }) {
+    if (ops) return `a classifier gives ${shown.map(([n, name]) => `${n.toFixed(0)} % to ${name}`).join(", and ")}`;
+    return shown.map(([n, name], i) => `${n}${i ? "" : ` of the ${k} nearest training images`} ${show(n)} ${name}`).join(", and ");
+  }
+
+  /* Why a mix with these votes may show none of its parents' classes; empty if it does (readers.py). */
+  function doubt(count, parents, reader) {
+    const { names, clear } = reader;
     const classes = [...new Set(parents.map(winner))].sort((a, b) => a - b), read = winner(count);
     const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = classes.map((c) => names[c]).join(" or ");
     if (theirs >= clear) return "";
-    if (classes.includes(read)) return `hard to read: ${theirs} of the ${k} nearest training images ${show(theirs)} ${known}`;
-    return `reads as ${names[read]}, not as ${known}: ${count[read]} of the ${k} nearest training images ${show(count[read])} ${names[read]}, and ${theirs} ${show(theirs)} ${known}`;
+    if (classes.includes(read)) return `hard to read: ${because([[theirs, known]], reader)}`;
+    return `reads as ${names[read]}, not as ${known}: ${because([[count[read], names[read]], [theirs, known]], reader)}`;
   }
 
   /* Ghosting and collapse of a mix of decoded parents by their shares; null where nothing was mixed. */
@@ -85,5 +98,5 @@ const Mixing = (() => {
     return { ghosting: share(distance(pixels, blend)), collapse: share(toParent) };
   }
 
-  return { lerp, slerp, crossover, weighted, distance, contrast, nearest, votes, winner, doubt, exposures };
+  return { lerp, slerp, crossover, weighted, distance, contrast, nearest, votes, percents, winner, doubt, exposures };
 })();

@@ -37,10 +37,10 @@ const Page = (() => {
     await refresh();
   }
 
-  /* The nearest training images, and their votes where classes can be read. */
+  /* The nearest training images, and the votes for each class where classes can be read. */
   function look(pixels) {
     const { reader } = model, near = Mixing.nearest(pixels, model.thumbnails, reader ? reader.k : 1);
-    return { ...near, votes: reader && Mixing.votes(near.indices, reader) };
+    return { ...near, votes: reader && reader.votes(pixels, near.indices) };
   }
   const readAs = (votes) => (votes ? model.reader.names[Mixing.winner(votes)] : undefined);
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import latentmix
+from latentmix.apps.neighbours import Neighbours
 from latentmix.apps.own_pictures import BLANK, Known, know
 from latentmix.apps.page.graph import Graph, NoPage, trace
 from latentmix.apps.traced import Half, Role, code_shape, example
+from latentmix.apps.trained_reader import TrainedReader, classifier_of
 from latentmix.data import Data
 from latentmix.methods.portions import in_portions
 from latentmix.metrics import decode
@@ -58,7 +60,8 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
     check(run)
     graphs: dict[Role, Graph] = {} if live else networks(run)
     size = int(np.prod(run.shape))
-    known = know(run.method, data, remembered=max(1, THUMBNAILS // size))
+    remembered = max(1, THUMBNAILS // size)
+    known = know(run.method, data, remembered, classifier_of(run))
     rows = choose(data.test, GALLERY, seed)
     content = Content()
     words: dict[str, Any] = {
@@ -78,10 +81,7 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
     }
     for role, graph in graphs.items():
         words[role] = graph.ops
-        words["constants"] |= {
-            name: {"shape": list(value.shape), **content.add(value.numpy())}
-            for name, value in graph.constants.items()
-        }
+        words["constants"] |= _constants(graph, content)
     words["gallery"] = {
         "rows": rows.tolist(),
         "names": _names(data, rows),
@@ -93,7 +93,7 @@ def build(run: OpenRun, data: Data, *, live: bool = False, seed: int = 0) -> str
         "of": known.of,
         "bytes": content.add(known.training.numpy()),
     }
-    words["reader"] = _reader(known, content)
+    words["reader"] = _reader(known, run, words, content)
     page = _filled(run, known, words, content.packed(), data.name)
     if len(page.encode()) > MOST:
         raise NoPage(
@@ -215,22 +215,33 @@ def _filled(run: OpenRun, known: Known, words: dict[str, Any], content: str, nam
         shape=run.shape,
         units=int(np.prod(code_shape(run.method))),
         training={"count": len(known.training), "of": known.of},
-        reader=known.neighbours if words["reader"] else None,
+        reader=words["reader"],
     )
 
 
-def _reader(known: Known, content: Content) -> dict[str, Any] | None:
-    """What the page needs to read classes: the labels of the training images that it holds."""
-    reader = known.neighbours
-    if reader is None or len(reader.names) > 256 or len(reader.labels) < len(known.training):
+def _reader(known: Known, run: OpenRun, words: dict[str, Any], content: Content) -> dict[str, Any] | None:
+    """What the page needs to read classes: labels of the training images that it holds, or a classifier."""
+    reader = known.reader
+    if reader is None:
         return None
-    labels = content.add(reader.labels.numpy().astype(np.uint8))
+    words_of = {"names": reader.names, "clear": reader.clear, "right": reader.right}
+    if isinstance(reader, TrainedReader):
+        graph = trace(reader.net, example(run.method, "encode", run.shape, 1), "r")
+        words["constants"] |= _constants(graph, content)
+        return words_of | {"ops": graph.ops, "k": 1}
+    if (
+        not isinstance(reader, Neighbours)
+        or len(reader.names) > 256
+        or len(reader.labels) < len(known.training)
+    ):
+        return None
+    return words_of | {"labels": content.add(reader.labels.numpy().astype(np.uint8)), "k": reader.k}
+
+
+def _constants(graph: Graph, content: Content) -> dict[str, Any]:
     return {
-        "labels": labels,
-        "names": reader.names,
-        "k": reader.k,
-        "clear": reader.clear,
-        "right": reader.right,
+        name: {"shape": list(value.shape), **content.add(value.numpy())}
+        for name, value in graph.constants.items()
     }
 
 

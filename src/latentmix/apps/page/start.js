@@ -28,7 +28,13 @@
       decode: async (h) => Engine.run(words.decode, constants, h, [1, ...words.codeShape]) };
   words.gallery.pictures = part(words.gallery.bytes);
   words.thumbnails = part(words.training.bytes);
-  if (words.reader) words.reader.labels = part(words.reader.labels);
+  const { reader } = words, within = (pixels) => pixels.map((v) => Math.min(1, Math.max(-1, v)));
+  if (reader && reader.ops)
+    reader.votes = (pixels) => Mixing.percents(Engine.run(reader.ops, constants, within(pixels), [1, ...words.shape]));
+  else if (reader) {
+    const labels = part(reader.labels);
+    reader.votes = (pixels, indices) => Mixing.votes(indices, { labels, names: reader.names });
+  }
   words.check = new Float32Array(content, words.check.offset, words.check.length);
   words.pictureSize = words.shape.reduce((a, b) => a * b, 1);
   words.training = { count: words.training.count, of: words.training.of };

@@ -1,0 +1,125 @@
+"""Classes of mixes by a small classifier in the run's folder: trained, kept, and read by the page too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import latentmix
+from latentmix.apps import trained_reader
+from latentmix.apps.page.graph import trace
+from latentmix.apps.trained_reader import FILE, TrainedReader, classifier_of, network
+from latentmix.metrics.features import kept
+
+
+class Fixed(nn.Module):
+    """Logits for pictures of one grey: log-odds of class a, of b and of c."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dark = x.flatten(1).mean(1, keepdim=True)
+        return torch.cat([-4 * dark, 1 - 4 * dark.abs(), 4 * dark], 1)
+
+
+@pytest.fixture
+def reader() -> TrainedReader:
+    return TrainedReader(("a", "b", "c"), 80.0, 1.0, Fixed())
+
+
+def test_votes_are_probabilities_in_percent_of_clipped_pictures(reader) -> None:
+    x = torch.tensor([-1.0, 0.0, 1.0, 7.0])[:, None, None, None].expand(-1, 1, 2, 2)
+    total = math.exp(4) + math.exp(-3) + math.exp(-4)
+    dark = [100 * math.exp(v) / total for v in (4, -3, -4)]
+    middle = [100 / (2 + math.e), 100 * math.e / (2 + math.e), 100 / (2 + math.e)]
+    expected = torch.tensor([dark, middle, dark[::-1], dark[::-1]])
+    torch.testing.assert_close(reader.votes(x), expected)
+
+
+def test_doubts_are_told_in_percent(reader) -> None:
+    a, c = torch.tensor([90.0, 8.0, 2.0]), torch.tensor([0.0, 10.0, 90.0])
+    assert reader.doubt(torch.tensor([30.0, 10.0, 60.0]), [a, c]) == ""
+    assert reader.doubt(torch.tensor([2.0, 93.0, 5.0]), [a, c]) == (
+        "reads as b, not as a or c: a classifier gives 93 % to b, and 7 % to a or c"
+    )
+    assert reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: a classifier gives 41 % to a"
+
+
+@pytest.fixture(scope="module")
+def run(digits_run, tmp_path_factory: pytest.TempPathFactory):
+    """A copy of the digits' run with a reader that was trained for a moment."""
+    folder = tmp_path_factory.mktemp("read") / "run"
+    shutil.copytree(digits_run.folder, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained_reader, "STEPS", 120)
+        trained_reader.main(str(folder))
+    return latentmix.open_run(folder)
+
+
+def test_it_is_kept_in_the_folder_and_knows_the_classes(run, digits_run, digits) -> None:
+    net, names = classifier_of(run), tuple(digits.class_names)
+    copies, truth = digits.test.pixels(slice(None)), digits.test.labels  # a perfect autoencoder
+    reader = trained_reader.trained_reader(net, names, copies, truth)
+    assert reader.right > 0.8
+    own = reader.votes(copies).gather(1, truth[:, None])[:, 0]
+    assert (own >= reader.clear).double().mean() >= 0.75
+    noise = torch.rand(len(copies), *digits.shape) * 2 - 1
+    assert trained_reader.trained_reader(net, names, noise, truth) is None
+    assert classifier_of(digits_run) is None
+
+
+def test_the_model_at_hand_has_one() -> None:
+    run = latentmix.open_run("digits")
+    net = classifier_of(run)
+    assert net is not None
+    assert (run.folder / FILE).stat().st_size < 150_000
+
+
+def test_a_damaged_or_foreign_file_is_named_and_neighbours_vote(run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    copy = dataclasses.replace(run, folder=folder)
+    (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-5])
+    with pytest.warns(UserWarning, match="reader.safetensors is damaged, classes are read by the nearest"):
+        assert classifier_of(copy) is None
+    kept.write(folder / FILE, network(3, 16, 4).state_dict(), "a reader")
+    with pytest.warns(UserWarning, match="is of another network, classes are read by the nearest"):
+        assert classifier_of(copy) is None
+
+
+def test_without_labels_no_reader_is_trained(digits) -> None:
+    bare = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=None))
+    with pytest.raises(ValueError, match="fewer than two classes"):
+        trained_reader.train(bare)
+
+
+def test_the_page_reads_as_python_does(run, digits) -> None:
+    racer = pytest.importorskip("py_mini_racer")
+    v8 = racer.MiniRacer()
+    for name in ("engine.js", "mixing.js"):
+        v8.eval((resources.files("latentmix.apps.page") / name).read_text())
+    net = classifier_of(run)
+    x = digits.test.pixels(slice(8))
+    reader = TrainedReader(tuple(digits.class_names), 95.0, 1.0, net)
+    graph = trace(net, x[:1], "r")
+    constants = {
+        name: {"shape": list(value.shape), "data": value.flatten().tolist()}
+        for name, value in graph.constants.items()
+    }
+    v8.eval(f"var ops = {json.dumps(graph.ops)}, constants = {json.dumps(constants)}")
+    v8.eval("for (const c of Object.values(constants)) c.data = Float32Array.from(c.data)")
+    v8.eval(f"var reader = {{ ops, names: {json.dumps(list(reader.names))}, clear: 95 }}")
+    votes = reader.votes(x)
+    for pixels, expected in zip(x, votes):
+        given = f"Float32Array.from({pixels.flatten().tolist()}), {json.dumps([1, *pixels.shape])}"
+        found = json.loads(v8.eval(f"JSON.stringify(Mixing.percents(Engine.run(ops, constants, {given})))"))
+        assert found == pytest.approx(expected.tolist(), abs=1e-3)
+    for theirs in (votes[1], votes[0]):
+        said = v8.eval(f"Mixing.doubt({votes[0].tolist()}, [{theirs.tolist()}], reader)")
+        assert said == reader.doubt(votes[0], [theirs])
