@@ -34,8 +34,10 @@ fuzz: $(VENV)/.dev  ## damaged images, data sets and runs, and random commands, 
 bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the published code, DATA=MNIST in parquet
 	$(VENV)/bin/python benchmarks/all.py $(if $(PEER),--peer $(PEER)) $(if $(DATA),--data $(DATA))
 
-model: $(VENV)/.train  ## train the model that comes with latentmix anew, a few minutes
+model: $(VENV)/.train  ## train the model that comes with latentmix anew, some minutes
 	$(VENV)/bin/latentmix train src/latentmix/models/digits.yaml out=runs/model-digits
+	$(VENV)/bin/latentmix evaluate runs/model-digits probe reconstruction --checkpoint last
+	$(VENV)/bin/python -m latentmix.apps.trained_reader runs/model-digits
 	rm -rf src/latentmix/models/digits
 	$(VENV)/bin/latentmix export runs/model-digits --to hub --checkpoint last --out src/latentmix/models/digits
 

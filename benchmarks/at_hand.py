@@ -1,0 +1,130 @@
+"""How well a model of digits serves strangers' pictures, judged by classifiers that were trained on MNIST.
+
+    python benchmarks/at_hand.py FOLDER [--run digits] [--seeds 0 1]
+
+FOLDER holds MNIST in parquet. MNIST is the judge only: the model has seen none of it. The classifiers read
+the reconstructions of MNIST's test images, those of the twenty digits of `tests/apps/twenty_digits.py`, and
+the mixes halfway between any two different digits of the twenty. A mix is served if it is read as the digit
+of a parent, or carries a warning: it is in doubt, or a parent is unlike what the model knows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import latentmix as lm
+from latentmix.apps.own_pictures import as_pixels, judge, reconstruct, suit
+from latentmix.data import Data, from_path, load
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "apps"))
+from twenty_digits import twenty_digits
+
+STEPS, BATCH = 1500, 128
+
+
+def main() -> None:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("mnist", type=Path, help="folder of MNIST in parquet")
+    parser.add_argument("--run", default="digits", help="name or folder of the run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the classifiers")
+    options = parser.parse_args()
+    run = lm.load(options.run)
+    mnist = load(from_path(options.mnist), image_size=run.shape[1])
+    with tempfile.TemporaryDirectory() as folder:
+        twenty = Twenty(run, twenty_digits(Path(folder)))
+    x, y = mnist.test.pixels(slice(None)), mnist.test.labels
+    rebuilt = reconstruct(run.method, x)
+    for seed in options.seeds:
+        reader = reader_of(mnist, seed)
+        as_given, again = (share(read(reader, z) == y) for z in (x, rebuilt))
+        print(f"seed {seed}: MNIST's test images are read right in {as_given}, reconstructed in {again}")
+        print("  of each digit:", *(share(read(reader, rebuilt[y == c]) == c) for c in range(10)))
+        twenty.tell(reader)
+
+
+class Twenty:
+    """The twenty digits as a model takes them: adapted, reconstructed, mixed, and warned of."""
+
+    def __init__(self, run: lm.Trained, files: list[Path]) -> None:
+        known = run.known
+        assert known is not None
+        assert known.reader is not None
+        small = [suit(Image.open(file), run.shape[1], known.drawings)[0] for file in files]
+        x = as_pixels(torch.stack([torch.from_numpy(np.array(image)) for image in small])[:, None])
+        self.digits = torch.arange(20) % 10
+        pairs = [p for p in combinations(range(20), 2) if p[0] % 10 != p[1] % 10]
+        self.parents = torch.tensor(pairs)
+        h = run.encode(x, values=(-1, 1))
+        self.mixes = run.decode(h[self.parents].mean(1)).clamp(-1, 1)
+        self.rebuilt, self.names = reconstruct(run.method, x), [file.stem for file in files]
+        unlike = torch.tensor([bool(found.unlike) for found in judge(run.method, x, known)])
+        doubt = torch.tensor([bool(why) for _, why in known.reader.read(self.mixes, x, pairs)])
+        self.warned = doubt | unlike[self.parents].any(1)
+        print(f"{int(unlike.sum())} of the twenty are unlike what {run.folder.name} knows")
+
+    def tell(self, reader: nn.Module) -> None:
+        right = read(reader, self.rebuilt) == self.digits
+        wrong = [name for name, good in zip(self.names, right) if not good]
+        print(f"  the twenty: {int(right.sum())} reconstructions read right; not {', '.join(wrong) or 'one'}")
+        good = (read(reader, self.mixes)[:, None] == self.digits[self.parents]).any(1)
+        counts = [good, good & self.warned, ~good, ~good & self.warned, good | self.warned]
+        words = "read as a parent's digit, {} of them warned of; {} not, {} of them warned of; {} served"
+        print(f"  {len(good)} mixes: {{}} {words}".format(*(int(count.sum()) for count in counts)))
+
+
+def reader_of(data: Data, seed: int) -> nn.Module:
+    """Train a classifier on moved images: 1,500 steps of 128 by Adam."""
+    torch.manual_seed(seed)
+    g = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for c_in, c_out in ((1, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
+    side = data.shape[1] // 8
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * side * side, 10))
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    labels = data.train.labels
+    assert labels is not None
+    for _ in range(STEPS):
+        rows = torch.randint(len(data.train), (BATCH,), generator=g)
+        loss = F.cross_entropy(net(moved(data.train.pixels(rows), g)), labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return net.eval()
+
+
+def moved(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn, slant, stretch and shift each image (B, 1, S, S) a little; black around it."""
+    u = 2 * torch.rand(6, len(x), generator=generator) - 1
+    angle, slant, tall = u[0] * 0.17, u[1] * 0.15, 1 + 0.15 * u[2]
+    wide = 1 + 0.15 * u[3]
+    across = torch.stack([angle.cos() * wide, slant - angle.sin() * tall, 0.16 * u[4]], 1)
+    down = torch.stack([angle.sin() * wide, angle.cos() * tall, 0.16 * u[5]], 1)
+    grid = F.affine_grid(torch.stack([across, down], 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x + 1, grid, align_corners=False) - 1
+
+
+@torch.no_grad()
+def read(reader: nn.Module, x: Tensor) -> Tensor:
+    return torch.cat([reader(part).argmax(1) for part in x.split(500)])
+
+
+def share(right: Tensor) -> str:
+    return f"{100 * right.double().mean():.1f} %"
+
+
+if __name__ == "__main__":
+    main()
