@@ -117,10 +117,10 @@ manifold.inspection manifold.training_mode
 manifold.trial_run
 manifold.hooks manifold.recompute
 networks
-networks.folded_stem
+networks.folded_stem networks.folded_upsample
 networks.instance_norm networks.upsample
 networks.norm_kernel networks.narrow_conv networks.spectral_norm
-networks.forms
+networks.forms networks.phases
 networks.__init__
 data
 data.summary data.given

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from latentmix.networks import Critic, EncoderDecoder
 from latentmix.networks.folded_stem import FoldedStem
+from latentmix.networks.folded_upsample import FoldedUpsample
 from latentmix.networks.narrow_conv import NarrowConv2d
 from latentmix.networks.upsample import NearestUpsample
 
@@ -106,4 +107,4 @@ def _decoder(channels: int, maps: int, scales: int, depth: int) -> nn.Sequential
         c_out = depth * 2**scale
         layers += [*_block(c_in, c_out), *_block(c_out, c_out), NearestUpsample()]
         c_in = c_out
-    return nn.Sequential(*layers, *_block(c_in, depth), _conv(depth, channels))
+    return FoldedUpsample(*layers, *_block(c_in, depth), _conv(depth, channels))

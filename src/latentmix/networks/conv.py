@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from latentmix.networks import Critic, EncoderDecoder, PublishedCritic
 from latentmix.networks.folded_stem import FoldedStem
+from latentmix.networks.folded_upsample import FoldedUpsample
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.narrow_conv import NarrowConv2d
 from latentmix.networks.spectral_norm import spectral_norm
@@ -114,7 +115,7 @@ def _encoder(channels: int, maps: int, scales: int, width: int, activation: Acti
         c_out = width * 2**scale
         layers += [*_conv3(c_in, c_out, activation), *_conv3(c_out, c_out, activation), nn.AvgPool2d(2)]
         c_in = c_out
-    layers += [*_conv3(c_in, 2 * c_in, activation), nn.Conv2d(2 * c_in, maps, 3, padding=1)]
+    layers += [*_conv3(c_in, 2 * c_in, activation), NarrowConv2d(2 * c_in, maps)]
     return FoldedStem(*layers)
 
 
@@ -130,7 +131,7 @@ def _decoder(channels: int, maps: int, scales: int, width: int) -> nn.Sequential
         ]
         c_in = c_out
     layers += [*_conv3(c_in, c_in, _normed_leaky), NarrowConv2d(c_in, channels)]
-    return nn.Sequential(*layers)
+    return FoldedUpsample(*layers)
 
 
 def _initialise(model: nn.Module, variant: str) -> None:

@@ -29,14 +29,14 @@ class FoldedStem(nn.Sequential):
             return h
         if not forms.fast():
             return super().forward(x)
-        plain = _hooked(stem) or _hooked(first)
+        plain = forms.hooked(stem) or forms.hooked(first)
         h = first(stem(x)) if plain else folded(x, stem, first)  # type: ignore[arg-type]
         pooled = False
         for layer, behind in zip(rest, [*rest[1:], None]):
             if pooled:  # with the layer before
                 pooled = False
                 continue
-            pooled = isinstance(behind, nn.AvgPool2d) and not (_hooked(layer) or _hooked(behind))
+            pooled = isinstance(behind, nn.AvgPool2d) and not (forms.hooked(layer) or forms.hooked(behind))
             if not pooled:
                 h = layer(h)
             elif isinstance(layer, InstanceNormLeakyReLU):
@@ -56,9 +56,10 @@ def pointwise(x: Tensor, stem: nn.Conv2d) -> Tensor:
 def folded(x: Tensor, stem: nn.Conv2d, first: nn.Conv2d) -> Tensor:
     """first(stem(x)) by one convolution, for a 1x1 `stem` with any padding and a 3x3 `first` with padding 1.
 
-    With s the stem and c the other, c(s(x)) = V * [pad(x); 1] + c.bias, the kernel V = c.weight
-    [s.weight, s.bias] summed over the maps between. The channel of ones carries the stem's bias up to its
-    frame, around which c sees zeros. `first.weight` may be parametrised, by spectral norm for example.
+    With s the stem and c the other, c(s(x)) = V * [pad(x); 1], the kernel V = c.weight [s.weight, s.bias]
+    summed over the maps between. The channel of ones carries the stem's bias up to its frame, around which c
+    sees zeros. V's centre sees a one everywhere, so c.bias is added to it there, and its gradient needs no
+    sum over all places. `first.weight` may be parametrised, by spectral norm for example.
 
     Images (B, C, H, W) to maps of the shape that the two convolutions give.
     """
@@ -66,11 +67,10 @@ def folded(x: Tensor, stem: nn.Conv2d, first: nn.Conv2d) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):  # the kernel is rounded once, when it is used
         point = torch.cat([stem.weight[:, :, 0, 0], stem.bias[:, None]], 1)
         kernel = torch.einsum("ockl,cm->omkl", first.weight, point)
+        if first.bias is not None:
+            at_centre = F.pad(first.bias[:, None, None, None], (1, 1, 1, 1, x.shape[1], 0))
+            kernel = kernel + at_centre
     x = F.pad(x, [int(stem.padding[0])] * 4)
     if x.shape[1] == 1 and x.requires_grad and x.device.type == "cpu":
-        return from_one_map(x, kernel, first.bias)
-    return F.conv2d(joined(x, kernel.shape[1]), kernel, first.bias, padding=1)
-
-
-def _hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+        return from_one_map(x, kernel)
+    return F.conv2d(joined(x, kernel.shape[1]), kernel, padding=1)

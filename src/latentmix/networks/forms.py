@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 
 def transformed() -> bool:
@@ -23,6 +24,11 @@ def fast() -> bool:
     """Return whether fast forms may be used: not if traced, in `layer_by_layer`, or with LATENTMIX_FAST=0."""
     traced = torch.compiler.is_compiling() or transformed()
     return not _held and os.environ.get("LATENTMIX_FAST") != "0" and not traced
+
+
+def hooked(layer: nn.Module) -> bool:
+    """Return whether a layer has hooks, which see and may change what it is given and what it returns."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
 
 
 @contextmanager

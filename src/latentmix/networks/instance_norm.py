@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.networks import forms, norm_kernel
+from latentmix.networks.phases import whole
 
 EPS = 1e-5
 
@@ -41,22 +42,31 @@ class InstanceNormLeakyReLU(nn.Module):
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, slope={self.slope}"
 
-    def forward(self, x: Tensor, pool: bool = False) -> Tensor:
-        """Map (B, C, H, W) to the same shape and type; with `pool`, average over squares of 2x2."""
-        return normed_activation(x, self.weight, self.bias, self.slope, pool)
+    def forward(self, x: Tensor, pool: bool = False, phases: bool = False) -> Tensor:
+        """Map (B, C, H, W) to the same shape and type; with `pool`, average over squares of 2x2.
+
+        With `phases`, x is given as (B, 4 C, H / 2 + 1, W / 2 + 1) (`latentmix.networks.phases`).
+        """
+        return normed_activation(x, self.weight, self.bias, self.slope, pool, phases)
 
 
 def normed_activation(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    pool: bool = False,
+    phases: bool = False,
 ) -> Tensor:
     """Compute `reference` in the fastest form for this tensor; without weights, the activation alone."""
     if forms.compiled() or forms.transformed():
-        return reference(x, weight, bias, slope, pool)
+        return reference(x, weight, bias, slope, pool, phases)
     if norm_kernel.takes(x, weight):
-        y: Tensor = _Compiled.apply(x, weight, bias, slope, pool)
+        y: Tensor = _Compiled.apply(x, weight, bias, slope, pool, phases)
         return y
     if weight is None:
-        return reference(x, weight, bias, slope, pool)
+        return reference(x, weight, bias, slope, pool, phases)
+    x = whole(x) if phases else x
     if x.device.type == "cpu":
         y = _Fused.apply(x, weight, bias, slope)
     else:
@@ -65,10 +75,15 @@ def normed_activation(
 
 
 def reference(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool = False
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    pool: bool = False,
+    phases: bool = False,
 ) -> Tensor:
     """Compute norm, activation and pooling by plain operations, on any device and under any transform."""
-    y = x
+    y = x = whole(x) if phases else x
     if weight is not None and bias is not None:
         y = x.to(_wide(weight))
         variance, mean = torch.var_mean(y, (2, 3), correction=0, keepdim=True)
@@ -79,31 +94,29 @@ def reference(
 
 class _Compiled(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, *settings: Any) -> Tensor:
         last = x.contiguous(memory_format=torch.channels_last)
-        y, moments = norm_kernel.forward(last, weight, bias, slope, pool)
+        y, moments = norm_kernel.forward(last, weight, bias, *settings)
         ctx.save_for_backward(x, weight, bias, moments)
-        ctx.slope, ctx.pool = slope, pool
+        ctx.settings = settings
         return y
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight, bias, moments = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiable(x, weight, bias, ctx.slope, ctx.pool, upstream), None, None
+            return *_differentiable(x, weight, bias, upstream, *ctx.settings), None, None, None
         x = x.contiguous(memory_format=torch.channels_last)
-        on_x, on_weights = norm_kernel.gradients(x, weight, bias, ctx.slope, ctx.pool, moments, upstream)
+        on_x, on_weights = norm_kernel.gradients(x, weight, bias, moments, upstream, *ctx.settings)
         on_weight, on_bias = (None, None) if weight is None else on_weights.sum(1)
-        return on_x, on_weight, on_bias, None, None
+        return on_x, on_weight, on_bias, None, None, None
 
 
 def _differentiable(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool, upstream: Tensor
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, upstream: Tensor, *settings: Any
 ) -> list[Tensor | None]:
     """Compute gradients with respect to x, weight and bias that can be differentiated again."""
-    y = reference(x, weight, bias, slope, pool)
+    y = reference(x, weight, bias, *settings)
     inputs = [x] if weight is None or bias is None else [x, weight, bias]
     wanted = [t for t in inputs if t.requires_grad]
     found = iter(torch.autograd.grad(y, wanted, upstream, create_graph=True))
@@ -129,7 +142,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight, bias, mean, scale, y = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiable(x, weight, bias, ctx.slope, False, upstream), None
+            return *_differentiable(x, weight, bias, upstream, ctx.slope), None
         wide = mean.dtype
         g = _places(upstream).to(wide)
         if ctx.slope != 1:

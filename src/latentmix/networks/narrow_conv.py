@@ -1,4 +1,4 @@
-"""3x3 convolutions to or from a single map: a matrix product and nine shifted sums.
+"""3x3 convolutions to or from a few maps: a matrix product and nine shifted sums.
 
 On a processor, convolutions compute sixteen maps at a time, so a single map costs as much as sixteen.
 """
@@ -13,27 +13,29 @@ from torch.nn import functional as F
 
 from latentmix.networks import forms
 
+FEW = 4  # maps up to which the forms below are faster
+
 
 class NarrowConv2d(nn.Conv2d):
-    """`nn.Conv2d(c_in, c_out, 3, padding=1)`, the same parameters and values, faster where c_out is 1."""
+    """`nn.Conv2d(c_in, c_out, 3, padding=1)`, its parameters and values, faster where c_out is 1 to 4."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__(c_in, c_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c_in, H, W) to (B, c_out, H, W)."""
-        if self.out_channels > 1 or x.device.type != "cpu" or not forms.fast():
+        if self.out_channels > FEW or x.device.type != "cpu" or not forms.fast():
             return super().forward(x)
-        y: Tensor = _ToOneMap.apply(*_cast(x, self.weight, self.bias))
+        y: Tensor = _ToFewMaps.apply(*_cast(x, self.weight, self.bias))
         return y
 
 
-def from_one_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Compute `F.conv2d(x, weight, bias, padding=1)` with a faster gradient with respect to the single map x.
+def from_one_map(x: Tensor, weight: Tensor) -> Tensor:
+    """Compute `F.conv2d(x, weight, padding=1)` with a faster gradient with respect to the single map x.
 
     If the weight has two input channels, the second map is all ones. Shapes (B, 1, H, W) to (B, O, H, W).
     """
-    y: Tensor = _FromOneMap.apply(*_cast(x, weight, bias))
+    y: Tensor = _FromOneMap.apply(*_cast(x, weight))
     return y
 
 
@@ -58,41 +60,51 @@ def shifted_sums(x: Tensor, weight: Tensor) -> Tensor:
     return y[:, :, 1:-1, 1:-1].transpose(0, 1).to(x.dtype)
 
 
-class _ToOneMap(torch.autograd.Function):
+class _ToFewMaps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return shifted_sums(x, weight) + bias[:, None, None]
+        # The layout of PyTorch's own: noise in the shape of a code is drawn in the order of its memory.
+        return (shifted_sums(x, weight) + bias[:, None, None]).contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        return _gradients(upstream, x, weight, (*ctx.needs_input_grad[:2], True))
+        on_x = on_weight = None
+        if ctx.needs_input_grad[0]:
+            on_x, _ = _gradients(upstream, x, weight, (True, False))
+        if ctx.needs_input_grad[1]:
+            # Each product of x and upstream counts for the same weights, seen from either, mirrored: as the
+            # gradient of a convolution from few maps it is computed up to ten times as fast.
+            few, many, side, _ = weight.shape
+            mirrored = weight.new_empty(many, side, side, few).permute(0, 3, 1, 2)  # channels last in memory
+            _, found = _gradients(x, upstream, mirrored, (False, True))
+            on_weight = found.flip(2, 3).transpose(0, 1)
+        return on_x, on_weight, upstream.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class _FromOneMap(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
-        return F.conv2d(joined(x, weight.shape[1]), weight, bias, padding=1)
+        return F.conv2d(joined(x, weight.shape[1]), weight, padding=1)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        wanted = (False, ctx.needs_input_grad[1], ctx.biased)
-        _, on_weight, on_bias = _gradients(upstream, joined(x, weight.shape[1]), weight, wanted)
-        on_x = None
+        on_x = on_weight = None
         if ctx.needs_input_grad[0]:
             on_x = shifted_sums(upstream, weight[:, :1].flip(2, 3).transpose(0, 1))
-        return on_x, on_weight, on_bias
+        if ctx.needs_input_grad[1]:
+            _, on_weight = _gradients(upstream, joined(x, weight.shape[1]), weight, (False, True))
+        return on_x, on_weight
 
 
-def _gradients(upstream: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
-    """Compute gradients of F.conv2d(x, weight, bias, padding=1) with respect to x, weight and bias."""
-    sizes = [[len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1]
-    found: tuple[Any, ...] = torch.ops.aten.convolution_backward(upstream, x, weight, *sizes, list(wanted))
-    return found
+def _gradients(upstream: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool]) -> tuple[Any, Any]:
+    """Compute gradients of F.conv2d(x, weight, padding=1) with respect to x and weight."""
+    sizes = [None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1]
+    on_x, on_weight, _ = torch.ops.aten.convolution_backward(upstream, x, weight, *sizes, [*wanted, False])
+    return on_x, on_weight
 
 
 def _cast(*tensors: Tensor | None) -> list[Tensor | None]:

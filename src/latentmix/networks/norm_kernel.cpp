@@ -1,8 +1,8 @@
 // Instance norm, leaky ReLU and 2x2 average pooling in one, forward and backward, channels last, one image a task.
 //
-// x is (B, H, W, C), float or bfloat16; everything is computed in float. With pool, results and upstream gradients
-// are (B, H / 2, W / 2, C). Without norm, the activation of x itself. Sums run over one image in a fixed order, so
-// results do not depend on the number of threads.
+// x is (B, H, W, C), float or bfloat16, in phases (B, H / 2 + 1, W / 2 + 1, 2, 2, C); everything is computed in float.
+// With pool, results and upstream gradients are (B, H / 2, W / 2, C). Without norm, the activation of x itself. Sums
+// run over one image in a fixed order, so results do not depend on the number of threads.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -37,7 +37,7 @@ inline void store(BFloat16* p, Vector v, int n) {  // to nearest, ties to even; 
 struct Shape {
     int64_t B, H, W, C;
     float slope;
-    int pool, norm, threads;
+    int pool, phases, norm, threads;
 };
 
 // One image and up to LANES of its channels: moments, weights, and where they lie.
@@ -54,93 +54,96 @@ struct Block {
         return z > 0 ? z : z * s.slope;
     }
 
-    void forward(const T* x, const float* a, const float* b, float* moments[2], T* y) {
-        const int64_t C = s.C, places = s.H * s.W;
-        if (s.norm) {
-            Vector sums[2] = {}, squares[2] = {};
-            for (int64_t p = 0; p < places; p++) sums[p & 1] += load(x + p * C, count());
-            mean = (sums[0] + sums[1]) / float(places);
-            for (int64_t p = 0; p < places; p++) {
-                Vector d = load(x + p * C, count()) - mean;
-                squares[p & 1] += d * d;
-            }
-            Vector variance = (squares[0] + squares[1]) / float(places);
-            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt(variance[i] + 1e-5f);
-            gain = load(a, count()), bias = load(b, count());
-            store(moments[0], mean, count()), store(moments[1], scale, count());
-        }
-        if (!s.pool)
-            for (int64_t p = 0; p < places; p++) store(y + p * C, activated(x + p * C), count());
-        else
-            for (int64_t h = 0; h < s.H / 2; h++)
-                for (int64_t w = 0; w < s.W / 2; w++, y += C) {
-                    const T *top = x + (2 * h * s.W + 2 * w) * C, *low = top + s.W * C;
-                    Vector sum = activated(top) + activated(top + C) + activated(low) + activated(low + C);
-                    store(y, sum * 0.25f, count());
-                }
+    // Where a place lies in x. In phases, even and odd rows and columns are maps of their own, at (h + 1) / 2 and
+    // (w + 1) / 2; of the first and the last row and column some are not used.
+    int64_t at(int64_t h, int64_t w) const {
+        if (!s.phases) return (h * s.W + w) * s.C;
+        return (((h + 1) / 2 * (s.W / 2 + 1) + (w + 1) / 2) * 4 + h % 2 * 2 + w % 2) * s.C;
     }
 
-    void gradients(const T* x, const float* a, const float* b, float* moments[2], const T* up, T* on_x,
-                  float* on_weights[2]) {
-        const int64_t C = s.C;
+    void forward(const T* x, const float* a, const float* b, float* moments, T* y) {
+        const int64_t step = s.pool ? 2 : 1;
         if (s.norm) {
-            mean = load(moments[0], count()), scale = load(moments[1], count());
+            Vector sums[2] = {}, squares[2] = {};
+            auto each = [&](auto visit) {
+                for (int64_t h = 0; h < s.H; h++)
+                    for (int64_t w = 0; w < s.W; w++) visit((h * s.W + w) & 1, load(x + at(h, w), count()));
+            };
+            each([&](int64_t i, Vector v) { sums[i] += v; });
+            mean = (sums[0] + sums[1]) / float(s.H * s.W);
+            each([&](int64_t i, Vector v) { squares[i] += (v - mean) * (v - mean); });
+            Vector variance = (squares[0] + squares[1]) / float(s.H * s.W);
+            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt(variance[i] + 1e-5f);
+            gain = load(a, count()), bias = load(b, count());
+            store(moments, mean, count()), store(moments + s.B * s.C, scale, count());
+        }
+        for (int64_t h = 0; h + step <= s.H; h += step)
+            for (int64_t w = 0; w + step <= s.W; w += step, y += s.C) {
+                Vector v = activated(x + at(h, w));
+                if (s.pool)
+                    v = (v + activated(x + at(h, w + 1)) + activated(x + at(h + 1, w)) +
+                         activated(x + at(h + 1, w + 1))) * 0.25f;
+                store(y, v, count());
+            }
+    }
+
+    void gradients(const T* x, const float* a, const float* b, const float* moments, const T* up, T* on_x,
+                   float* on_weights) {
+        if (s.norm) {
+            mean = load(moments, count()), scale = load(moments + s.B * s.C, count());
             gain = load(a, count()), bias = load(b, count());
         }
         auto places = [&](auto visit) {  // visit(place, normed, gradient behind the norm)
             for (int64_t h = 0; h < s.H; h++)
                 for (int64_t w = 0; w < s.W; w++) {
-                    const int64_t p = h * s.W + w, q = s.pool ? (h / 2) * (s.W / 2) + w / 2 : p;
-                    Vector v = normed(x + p * C), g = {};
+                    const int64_t q = s.pool ? (h / 2) * (s.W / 2) + w / 2 : h * s.W + w;
+                    Vector v = normed(x + at(h, w)), g = {};
                     if (!s.pool || (h / 2 < s.H / 2 && w / 2 < s.W / 2)) {  // pooling drops an odd last row
-                        g = load(up + q * C, count()) * (s.pool ? 0.25f : 1.0f);
+                        g = load(up + q * s.C, count()) * (s.pool ? 0.25f : 1.0f);
                         g = v * gain + bias > 0 ? g : g * s.slope;
                     }
-                    visit(p, v, g);
+                    visit(at(h, w), v, g);
                 }
         };
         Vector on_gain = {}, on_bias = {};
         if (s.norm) {
             places([&](int64_t, Vector v, Vector g) { on_gain += g * v, on_bias += g; });
-            store(on_weights[0], on_gain, count()), store(on_weights[1], on_bias, count());
+            store(on_weights, on_gain, count()), store(on_weights + s.B * s.C, on_bias, count());
             on_gain /= float(s.H * s.W), on_bias /= float(s.H * s.W);
         }
-        const Vector factor = gain * scale;
         places([&](int64_t p, Vector v, Vector g) {
-            store(on_x + p * C, (g - on_bias - v * on_gain) * factor, count());
+            store(on_x + p, (g - on_bias - v * on_gain) * (gain * scale), count());
         });
     }
 };
 
 template <typename T>
-void run(Shape s, int back, const T* x, const float* gain, const float* bias, float* mean, float* scale, T* y,
-         const T* up, float* on_gain, float* on_bias) {
-    const int64_t in = s.H * s.W * s.C, out = s.pool ? (s.H / 2) * (s.W / 2) * s.C : in;
+void run(Shape s, int back, const T* x, const float* gain, const float* bias, float* moments, T* y, const T* up,
+         float* on_weights) {
+    const int64_t in = (s.phases ? (s.H / 2 + 1) * (s.W / 2 + 1) * 4 : s.H * s.W) * s.C;
+    const int64_t out = (s.pool ? (s.H / 2) * (s.W / 2) : s.H * s.W) * s.C;
 #pragma omp parallel for num_threads(s.threads)
-    for (int64_t b = 0; b < s.B; b++)
-        for (int64_t c = 0; c < s.C; c += LANES) {
-            float *moments[2] = {mean + b * s.C + c, scale + b * s.C + c};
-            float *on_weights[2] = {on_gain + b * s.C + c, on_bias + b * s.C + c};
+    for (int64_t b = 0; b < s.B; b++) {
+        if (back && s.phases) std::memset(y + b * in, 0, in * sizeof *y);
+        for (int64_t c = 0, i = b * s.C; c < s.C; c += LANES) {
             auto go = [&](auto block) {
                 if (back)
-                    block.gradients(x + b * in + c, gain + c, bias + c, moments, up + b * out + c, y + b * in + c,
-                                   on_weights);
-                else block.forward(x + b * in + c, gain + c, bias + c, moments, y + b * out + c);
+                    block.gradients(x + b * in + c, gain + c, bias + c, moments + i + c, up + b * out + c,
+                                    y + b * in + c, on_weights + i + c);
+                else block.forward(x + b * in + c, gain + c, bias + c, moments + i + c, y + b * out + c);
             };
             if (c + LANES <= s.C) go(Block<1, T>{s, LANES});
             else go(Block<0, T>{s, int(s.C - c)});
         }
+    }
 }
 
 }  // namespace
 
-extern "C" void latentmix_norm(int half, int back, int64_t B, int64_t H, int64_t W, int64_t C, float slope,
-                               int pool, int norm, int threads, const void* x, const float* gain,
-                               const float* bias, float* mean, float* scale, void* y, const void* up,
-                               float* g_gain, float* g_bias) {
-    Shape s{B, H, W, C, slope, pool, norm, threads};
-    if (half)
-        run(s, back, (const BFloat16*)x, gain, bias, mean, scale, (BFloat16*)y, (const BFloat16*)up, g_gain, g_bias);
-    else
-        run(s, back, (const float*)x, gain, bias, mean, scale, (float*)y, (const float*)up, g_gain, g_bias);
+extern "C" void latentmix_norm(int half, int back, int64_t B, int64_t H, int64_t W, int64_t C, float slope, int pool,
+                               int phases, int norm, int threads, const void* x, const float* gain,
+                               const float* bias, float* moments, void* y, const void* up, float* on_weights) {
+    Shape s{B, H, W, C, slope, pool, phases, norm, threads};
+    if (half) run(s, back, (const BFloat16*)x, gain, bias, moments, (BFloat16*)y, (const BFloat16*)up, on_weights);
+    else run(s, back, (const float*)x, gain, bias, moments, (float*)y, (const float*)up, on_weights);
 }

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from latentmix.data import store
 from latentmix.networks import forms
+from latentmix.networks.phases import whole_shape
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = (
@@ -41,17 +42,19 @@ def takes(x: Tensor, weight: Tensor | None) -> bool:
 
 
 def forward(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: float, pool: bool, phases: bool
 ) -> tuple[Tensor, Tensor]:
     """leaky_relu(norm(x)), pooled if asked for, and mean and scale of each map, (2, B, C); 0 is their size
     without weights, when the result is leaky_relu(x).
 
-    Maps x (B, C, H, W), channels last in memory, to maps of the same type.
+    Maps x (B, C, H, W), channels last in memory, to maps of the same type; with `phases`, x holds them as
+    `latentmix.networks.phases` describes.
     """
-    _, _, height, width = x.shape
-    y = _maps(x, (height // 2, width // 2) if pool else (height, width))
-    moments = _each_map(x, weight)
-    _call(0, x, weight, bias, slope, pool, moments, y, None, moments)
+    channels, height, width = whole_shape(x) if phases else x.shape[1:]
+    size = (height // 2, width // 2) if pool else (height, width)
+    y = torch.empty(x.shape[0], channels, *size, dtype=x.dtype, memory_format=torch.channels_last)
+    moments = torch.empty(2, x.shape[0], channels) if weight is not None else torch.empty(0)
+    _call(0, x, weight, bias, slope, pool, phases, moments, y, None, moments)
     return y, moments
 
 
@@ -59,24 +62,18 @@ def gradients(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    slope: float,
-    pool: bool,
     moments: Tensor,
     upstream: Tensor,
+    slope: float,
+    pool: bool,
+    phases: bool,
 ) -> tuple[Tensor, Tensor]:
     """Compute gradients with respect to x, and to weight and bias for each image, (2, B, C)."""
     upstream = upstream.to(x.dtype).contiguous(memory_format=torch.channels_last)
-    on_x, on_weights = _maps(x, tuple(x.shape[2:])), _each_map(x, weight)
-    _call(1, x, weight, bias, slope, pool, moments, on_x, upstream, on_weights)
+    on_x = torch.empty_like(x, memory_format=torch.channels_last)
+    on_weights = torch.empty_like(moments)
+    _call(1, x, weight, bias, slope, pool, phases, moments, on_x, upstream, on_weights)
     return on_x, on_weights
-
-
-def _maps(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    return torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
-
-
-def _each_map(x: Tensor, weight: Tensor | None) -> Tensor:
-    return torch.empty(2, *x.shape[:2]) if weight is not None else torch.empty(2, 0)
 
 
 def _call(
@@ -86,16 +83,18 @@ def _call(
     bias: Tensor | None,
     slope: float,
     pool: bool,
+    phases: bool,
     moments: Tensor,
     y: Tensor,
     upstream: Tensor | None,
     on_weights: Tensor,
 ) -> None:
-    numbers = [x.dtype == torch.bfloat16, back, *(x.shape[i] for i in (0, 2, 3, 1)), slope]
-    numbers += [pool, weight is not None, torch.get_num_threads()]
+    channels, height, width = whole_shape(x) if phases else x.shape[1:]
+    numbers = [x.dtype == torch.bfloat16, back, x.shape[0], height, width, channels, slope]
+    numbers += [pool, phases, weight is not None, torch.get_num_threads()]
     function = _function()
     assert function is not None
-    tensors = (x, weight, bias, *moments, y, upstream, *on_weights)
+    tensors = (x, weight, bias, moments, y, upstream, on_weights)
     function(*numbers, *(None if t is None else t.data_ptr() for t in tensors))
 
 
@@ -114,7 +113,7 @@ def _function() -> Any:
         return None
     long, pointer = ctypes.c_int64, ctypes.c_void_p
     function.argtypes = (
-        [ctypes.c_int] * 2 + [long] * 4 + [ctypes.c_float] + [ctypes.c_int] * 3 + [pointer] * 9
+        [ctypes.c_int] * 2 + [long] * 4 + [ctypes.c_float] + [ctypes.c_int] * 4 + [pointer] * 7
     )
     function.restype = None
     return function
