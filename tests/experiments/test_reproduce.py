@@ -121,6 +121,11 @@ def test_the_command(tmp_path: Path) -> None:
         (("amr-table1", "--jobs", "0"), "--jobs"),
         (("amr-figure12", "--scale", "smoke", "--out", "file"), "file: a file lies where a folder is needed"),
         (("manifold-table8", "--plan", "--results", "file"), "names as a folder is a file"),
+        (("manifold-table8", "--plan", "--out", "file"), "file: a file lies where a folder is needed"),
+        (
+            ("amr-table1", "--scale", "smoke", "--data", "dta"),
+            "--data dta: there is no such folder; name one",
+        ),
     ],
 )
 def test_mistakes_are_named(words: tuple[str, ...], message: str, tmp_path: Path) -> None:

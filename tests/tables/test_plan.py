@@ -72,6 +72,18 @@ def test_wrong_settings_name_the_cell(table: Table) -> None:
         plan(wrong, "paper")
 
 
+def test_a_folder_of_data_that_is_not_there_is_named(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the images would be replaced at the scale smoke, and downloaded at others."""
+    with pytest.raises(ValueError, match=f"--data {tmp_path / 'dta'}: there is no such folder"):
+        plan(table, "smoke", data=tmp_path / "dta")
+    monkeypatch.setenv("LATENTMIX_DATA", str(tmp_path / "gone"))
+    with pytest.raises(ValueError, match=rf"\$LATENTMIX_DATA {tmp_path / 'gone'}: there is no such folder"):
+        plan(table, "smoke")
+    assert plan(table, "smoke", data=tmp_path)
+
+
 def test_data_are_taken_from_the_folder_or_replaced(shared_data: Path, tmp_path: Path) -> None:
     here, stand_in = placed({"data": "mnist"}, "smoke", shared_data)
     assert here["data"] == {**here["data"], "name": "parquet", "path": str(shared_data / "mnist")}

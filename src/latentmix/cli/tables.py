@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 
 from latentmix.cli.app import Count, Place, app, fail
 
-Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+Words = Annotated[tuple[str, ...], Parameter(consume_multiple=1)]  # at least one
 # The options of `Workers`, which both commands take.
 Jobs = Annotated[
     Count | None,

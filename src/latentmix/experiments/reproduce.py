@@ -107,7 +107,13 @@ class Request:
 
 
 def planned(asked: Request) -> str:
-    """Describe the trainings of a request and their states, one line each."""
+    """Describe the trainings of a request and their states, one line each.
+
+    Raises:
+        ValueError: A file lies where the folder of the trainings should be.
+    """
+    if asked.out.exists() and not asked.out.is_dir():
+        raise ValueError(f"{asked.out}: a file lies where a folder is needed; name another folder with --out")
     table, tasks, out = asked.table, asked.tasks, asked.out
     asked.keep()
     here = table.at(asked.scale)

@@ -124,9 +124,11 @@ def plan(
         data: A folder with one folder per data set, named as in `data=`.
 
     Raises:
-        ValueError: The scale does not exist, a pattern matches no cell, or settings are wrong.
+        ValueError: The scale does not exist, a pattern matches no cell, settings are wrong, or `data` is no
+            folder.
     """
     here = table.at(scale)
+    _check_folder(data)
     cells = [cell for cell in table.scaled(scale) if cell.settings is not None]
     chosen = _chosen(table, cells, only)
     metrics = here.metrics if here.metrics is not None else table.metrics
@@ -221,8 +223,22 @@ def placed(settings: Mapping[str, Any], scale: str, data: Path | None) -> tuple[
 
 def at_hand(name: str, data: Path | None) -> Path | None:
     """Return DATA/NAME, by default $LATENTMIX_DATA/NAME; None if there is no such folder or file."""
-    root = data or (Path(os.environ["LATENTMIX_DATA"]) if os.environ.get("LATENTMIX_DATA") else None)
+    root = _root(data)
     return root / name if root is not None and (root / name).exists() else None
+
+
+def _root(data: Path | None) -> Path | None:
+    named = os.environ.get("LATENTMIX_DATA")
+    return data or (Path(named) if named else None)
+
+
+def _check_folder(data: Path | None) -> None:
+    root = _root(data)
+    if root is not None and not root.is_dir():
+        named = "--data" if data else "$LATENTMIX_DATA"
+        raise ValueError(
+            f"{named} {root}: there is no such folder; name one with a folder per data set, such as mnist"
+        )
 
 
 @cache
