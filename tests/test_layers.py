@@ -62,7 +62,7 @@ reports.systems
 reports.page
 reports.headline
 reports.scores
-reports.facts reports.texts reports.numbers
+reports.facts reports.texts reports.numbers reports.latex
 scoring
 pictures.figures
 pictures.tiles pictures

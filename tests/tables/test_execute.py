@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import errno
 import json
@@ -17,6 +18,7 @@ import pytest
 
 from latentmix import runs
 from latentmix.atomic import locked
+from latentmix.reports.latex import escaped
 from latentmix.tables import execute, output, result, rows
 from latentmix.tables.plan import Task, plan
 from latentmix.tables.table import Cell, Scale, Table
@@ -114,8 +116,11 @@ def test_one_failed_cell_keeps_its_reason_while_the_others_finish(chain: Table, 
     assert "none.npz" in reasons["missing"]  # type: ignore[operator]
     assert "--data DIR" in reasons["missing"]  # type: ignore[operator]
     assert reasons["builds on it"].startswith("the run that it builds on failed: ")  # type: ignore[union-attr]
-    text = output.markdown(rows.read(failing, "paper", tasks, tmp_path))
-    assert "- failed: missing, seed 0: " in text
+    made = rows.read(failing, "paper", tasks, tmp_path)
+    assert "- failed: missing, seed 0: " in output.markdown(made)
+    written = {row["cell"]: row for row in csv.DictReader(output.comma_separated(made).splitlines())}
+    assert written["missing"]["mean"] == ""
+    assert written["missing"]["state"] == "0 of 1 finished, 1 failed"
 
 
 def scored(out: Path, task: Task, error: float | None) -> None:
@@ -197,11 +202,30 @@ def test_a_number_that_is_not_finite_is_no_number(chain: Table, tmp_path: Path) 
     assert (row.ours.mean, row.ours.n) == (0.5, 1)
 
 
+def test_a_table_for_latex_says_what_it_is_and_every_line_has_all_columns(
+    table: Table, tmp_path: Path
+) -> None:
+    odd = dataclasses.replace(table.cells[0], name="[100 %] a & b_1, {c} ~ d^2")
+    changed = dataclasses.replace(table, cells=(odd, *table.cells[1:]))
+    made = rows.read(changed, "smoke", plan(changed, "smoke"), tmp_path)
+    lines = output.latex(made).splitlines()
+    assert lines[:3] == ["% no paper: two cells", "% Scale: smoke.", r"\begin{tabular}{llrrrrl}"]
+    body = [line for line in lines[3:-1] if line != r"\hline"]
+    assert {line.replace(r"\&", "").count("&") for line in body} == {6}
+    assert all(line.endswith(r" \\") for line in body)
+    assert not any(line.startswith("[") for line in body)
+    names = {row["cell"] for row in csv.DictReader(output.comma_separated(made).splitlines())}
+    assert odd.name in names
+
+
 def test_names_cannot_break_a_table() -> None:
     assert output._line(["a|b", "c"]) == r"| a\|b | c |"
-    assert output._escaped("a_{b}^2 \\ ~ 5 % ± 1") == (
+    assert escaped("a_{b}^2 \\ ~ 5 % ± 1") == (
         r"a\_\{b\}\textasciicircum{}2 \textbackslash{} \textasciitilde{} 5 \% $\pm$ 1"
     )
+    # After the end of a line, LaTeX would take these for its options.
+    assert escaped("[2] * <3>") == r"{}[2] * \textless{}3\textgreater{}"
+    assert escaped("*") == "{}*"
 
 
 def test_the_table_says_which_version_and_device_made_a_training(table: Table, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from latentmix import runs
+from latentmix.reports.latex import escaped
 from latentmix.reports.numbers import about, shown
 
 
@@ -60,8 +61,9 @@ class Scores(dict[str, dict[str, Any]]):
         lines = [r"\begin{tabular}{llr}", r"\toprule", r"metric & number & value \\", r"\midrule"]
         for metric, name, value in self.rows():
             arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}.get(about(metric, name).better, "")
-            words = [metric, name.replace("_", " ") + arrow, shown(name, value, metric)]
-            lines.append(" & ".join(map(_latex, words)) + r" \\")
+            words = [metric, name.replace("_", " "), shown(name, value, metric)]
+            first, second, third = map(escaped, words)
+            lines.append(rf"{first} & {second}{arrow} & {third} \\")
         return _stored("\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]), path)
 
     def __repr__(self) -> str:
@@ -87,10 +89,6 @@ class Scores(dict[str, dict[str, Any]]):
         )
         head = "<tr><th>metric</th><th>number</th><th>value</th><th style='text-align:left'>meaning</th></tr>"
         return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
-
-
-def _latex(text: str) -> str:
-    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("#", r"\#")
 
 
 def _stored(text: str, path: str | Path | None) -> str:

@@ -21,6 +21,7 @@ from latentmix.methods.roles import Autoencodes
 from latentmix.pictures import figures
 from latentmix.reports import page
 from latentmix.reports.exhibit import PAIRS, STEPS, choose
+from latentmix.reports.latex import escaped
 from latentmix.reports.numbers import SHARE, Number
 from latentmix.reports.systems import Line, Mean, System, differences, lines, systems
 from latentmix.runs import RunError, write_atomically
@@ -129,16 +130,16 @@ def latex(several: Sequence[System], table: Sequence[Line]) -> str:
     body = [
         " & ".join(
             [
-                _escaped(f"{line.metric}: {line.name}".replace("_", " "))
+                escaped(f"{line.metric}: {line.name}".replace("_", " "))
                 + _arrow(line.number, r"$\uparrow$", r"$\downarrow$"),
-                *(_escaped(_shown(line, system)).replace("±", r"$\pm$") for system in several),
+                *(escaped(_shown(line, system)) for system in several),
             ]
         )
         + r" \\"
         for line in table
         if line.number.better
     ]
-    head = " & ".join(["", *(_escaped(system.label) for system in several)]) + r" \\"
+    head = " & ".join(["", *(escaped(system.label) for system in several)]) + r" \\"
     notes = [f"% {letter}: {told}" for letter, told in _protocols(table).items()]
     rows = [rf"\begin{{tabular}}{{l{'r' * len(several)}}}", head, r"\hline", *body, r"\end{tabular}"]
     return "\n".join([*rows, *notes, ""])
@@ -284,9 +285,3 @@ def _protocols(table: Sequence[Line]) -> dict[str, str]:
 
 def _arrow(number: Number, up: str, down: str) -> str:
     return {"higher": up, "lower": down}.get(number.better, "")
-
-
-def _escaped(text: str) -> str:
-    for character in "&%_#$":
-        text = text.replace(character, "\\" + character)
-    return text

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latentmix.atomic import write_atomically
+from latentmix.reports.latex import escaped
 from latentmix.tables import numbers, page, result
 from latentmix.tables.plan import Task
 from latentmix.tables.rows import Outcome, read
 from latentmix.tables.table import Published, Table
 
-LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%_#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-)
+TEXTS = ("cell", "number", "verdict")  # columns that are set flush left in LaTeX
 
 
 def markdown(made: Outcome, lead: Sequence[str] = ()) -> str:
@@ -57,11 +55,16 @@ def comma_separated(made: Outcome) -> str:
 
 
 def latex(made: Outcome) -> str:
-    """Write the table as a LaTeX tabular, without the columns "trained on" and "state"."""
+    """Write the table as a LaTeX tabular, without the columns "trained on" and "state".
+
+    Comments say what it shows, at which scale, and which data were replaced.
+    """
     head, body = made.grid
-    lines = [" & ".join(_escaped(word) for word in words[:-2]) + r" \\" for words in (head, *body)]
-    begin = rf"\begin{{tabular}}{{l{'r' * (len(head) - 3)}}}"
-    return "\n".join([begin, lines[0], r"\hline", *lines[1:], r"\end{tabular}", ""])
+    lines = [" & ".join(escaped(word) for word in words[:-2]) + r" \\" for words in (head, *body)]
+    sides = "".join("l" if word in TEXTS else "r" for word in head[:-2])
+    about = [f"% {' '.join(text.split())}" for text in (made.title, made.lead, made.stand_in) if text]
+    begin = rf"\begin{{tabular}}{{{sides}}}"
+    return "\n".join([*about, begin, lines[0], r"\hline", *lines[1:], r"\end{tabular}", ""])
 
 
 def write(
@@ -118,7 +121,3 @@ def _numbers(number: Published | None) -> list[object]:
 
 def _line(words: Sequence[str]) -> str:
     return "| " + " | ".join(word.replace("|", r"\|") for word in words) + " |"
-
-
-def _escaped(text: str) -> str:
-    return text.translate(LATEX)

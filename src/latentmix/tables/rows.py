@@ -52,7 +52,8 @@ class Outcome:
         table, scale, tasks: The table, its scale, and the tasks that were asked for.
         out: Folder of the trainings.
         results: Result of each task, in their order; None if it is not finished.
-        rows: One row for each cell and column that has a number here or in the paper.
+        rows: One row for each cell and column that has a number here or in the paper, and for each of a cell
+            of which no training is finished.
         orders: For each column and group of cells, a sentence that compares our order with the published one.
         remarks: What a reader must know, one sentence each: failures, notes, changes, deviations.
     """
@@ -126,6 +127,7 @@ def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
             continue  # not asked for
         done = [made for _, made in mine if made is not None]
         state, budget = _state(mine, out), _budget([task for task, _ in mine], done)
+        unfinished = len(done) < len(mine)
         for column in table.columns:
             values = [v for r in done if (v := value(r, column)) is not None]
             fallen = sum(value(r, column) is None and is_collapsed(r, column) for r in done)
@@ -133,7 +135,7 @@ def read(table: Table, scale: str, tasks: Sequence[Task], out: Path) -> Outcome:
             # A mean over the other seeds would reward the collapse of the worst.
             ours = summary(values) if values and not fallen else None
             theirs = cell.published.get(column.title)
-            if ours is not None or theirs is not None or of:
+            if ours is not None or theirs is not None or of or (unfinished and not done):
                 found.append(Row(cell.name, column, ours, theirs, None, budget, state, cell.note, of))
     judged = found if scale == "smoke" else _judged(found)
     failed = {task.name: why for task in tasks if (why := result.reason(out, task.key)) is not None}
