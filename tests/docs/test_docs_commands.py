@@ -23,7 +23,7 @@ from latentmix.experiments.compare import METHODS, Comparison, lambdas
 from latentmix.experiments.reproduce import Request
 
 MINE = "from latentmix.methods.autoencoder import Autoencoder as Mine\n"
-FOLDERS = ("FOLDER", "PATH", "../my_images", "pets", "CelebA", "ut-zap50k-images-square")
+FOLDERS = ("DIR", "FOLDER", "PATH", "../my_images", "pets", "CelebA", "ut-zap50k-images-square")
 FOREIGN = {"--nproc-per-node", "--logdir"}  # of torchrun and TensorBoard
 ALL = {name_of(page): commands(page) for page in PAGES}
 
