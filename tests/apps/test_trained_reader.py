@@ -58,7 +58,7 @@ def run(digits_run, tmp_path_factory: pytest.TempPathFactory):
     shutil.copytree(digits_run.folder, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trained_reader, "STEPS", 120)
-        trained_reader.main(str(folder))
+        assert trained_reader.main([str(folder)]) == 0
     return latentmix.open_run(folder)
 
 
@@ -72,6 +72,18 @@ def test_it_is_kept_in_the_folder_and_knows_the_classes(run, digits_run, digits)
     noise = torch.rand(len(copies), *digits.shape) * 2 - 1
     assert trained_reader.trained_reader(net, names, noise, truth) is None
     assert classifier_of(digits_run) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [([], "usage: "), (["a", "b"], "usage: "), (["nowhere"], "latentmix: nowhere does not")],
+)
+def test_a_mistake_is_told_in_one_line(words, said, capsys) -> None:
+    assert trained_reader.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(said)
+    assert err.count("\n") == 1
 
 
 def test_the_model_at_hand_has_one() -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -131,11 +131,27 @@ def _votes(net: nn.Module, x: Tensor) -> Tensor:
     return PERCENT * torch.cat([net(part) for part in x.clamp(-1, 1).split(500)]).softmax(1)
 
 
-def main(folder: str) -> None:
-    """Train the classifier of a run and keep it in the run's folder."""
-    net = train(data_of(open_run(folder)))
-    kept.write(Path(folder) / FILE, net.state_dict(), "the reader of classes")
+def main(words: Sequence[str]) -> int:
+    """Train the classifier of a run and keep it in the run's folder.
+
+    Returns:
+        The exit code: 0, or 2 for a mistake, which one line tells.
+    """
+    if len(words) != 1:
+        print("usage: python -m latentmix.apps.trained_reader RUN", file=sys.stderr)
+        return 2
+    try:
+        run = open_run(words[0])
+        net = train(data_of(run))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # here a folder that cannot be written is a mistake
+            kept.write(run.folder / FILE, net.state_dict(), "the reader of classes")
+    except (ValueError, OSError, UserWarning) as error:
+        print(f"latentmix: {error}", file=sys.stderr)
+        return 2
+    print(run.folder / FILE)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1:]))
