@@ -23,8 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import latentmix as lm
+from latentmix.apps.augment.arms import moved
 from latentmix.apps.own_pictures import as_pixels, judge, reconstruct, suit
+from latentmix.apps.trained_reader import network
 from latentmix.data import Data, from_path, load
+from latentmix.metrics.fit import fit
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "apps"))
 from twenty_digits import twenty_digits
@@ -84,37 +87,20 @@ class Twenty:
 
 
 def reader_of(data: Data, seed: int) -> nn.Module:
-    """Train a classifier on moved images: 1,500 steps of 128 by Adam."""
+    """Train a classifier on images that are all moved a little: 1,500 steps of 128 by Adam."""
     torch.manual_seed(seed)
-    g = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = []
-    for c_in, c_out in ((1, 16), (16, 32), (32, 64)):
-        layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(), nn.MaxPool2d(2)]
-    side = data.shape[1] // 8
-    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * side * side, 10))
-    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    net = network(data.shape[0], data.shape[1], len(data.class_names))
+    generator = torch.Generator().manual_seed(seed)
     labels = data.train.labels
     assert labels is not None
-    for _ in range(STEPS):
-        rows = torch.randint(len(data.train), (BATCH,), generator=g)
-        loss = F.cross_entropy(net(moved(data.train.pixels(rows), g)), labels[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return net.eval()
 
+    def loss(index: Tensor) -> Tensor:
+        return F.cross_entropy(net(moved(data.train.pixels(index), 1.0, generator)), labels[index])
 
-def moved(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, slant, stretch and shift each image (B, 1, S, S) a little; black around it."""
-    u = 2 * torch.rand(6, len(x), generator=generator) - 1
-    angle, slant, tall = u[0] * 0.17, u[1] * 0.15, 1 + 0.15 * u[2]
-    wide = 1 + 0.15 * u[3]
-    across = torch.stack([angle.cos() * wide, slant - angle.sin() * tall, 0.16 * u[4]], 1)
-    down = torch.stack([angle.sin() * wide, angle.cos() * tall, 0.16 * u[5]], 1)
-    grid = F.affine_grid(torch.stack([across, down], 1), list(x.shape), align_corners=False)
-    return F.grid_sample(x + 1, grid, align_corners=False) - 1
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    fit(net, loss, len(labels), steps=STEPS, batch=BATCH, optimiser=optimiser, schedule=schedule, seed=seed)
+    return net
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from two_forms import are_near, stay_together, with_a_hook
 
-from latentmix.networks import norm_kernel
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.conv import Conv
 from latentmix.networks.folded_upsample import FoldedUpsample
@@ -20,16 +20,6 @@ BUILDERS = {
     "conv, three channels": lambda: Conv(width=4).autoencoder((3, 32, 32)).decoder,
     "acai": lambda: PlainConv(depth=4).autoencoder((1, 16, 16)).decoder,
 }
-
-
-@pytest.fixture(params=["compiled", "pytorch"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With the compiled norm, where this machine has a compiler, and without it."""
-    if request.param == "pytorch":
-        monkeypatch.setenv("LATENTMIX_KERNEL", "0")
-    elif not norm_kernel.takes(torch.zeros(1, 1, 1, 1), None):
-        pytest.skip("no compiler")
-    return str(request.param)
 
 
 def pair(name: str, dtype: torch.dtype = torch.float64) -> list[nn.Module]:
@@ -123,31 +113,17 @@ def test_decoders_agree_in_float64(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["conv", "acai"])
 def test_a_hundred_steps_stay_together_in_float64(name: str) -> None:
-    models = pair(name)
-    optimisers = [torch.optim.Adam(m.parameters(), lr=1e-3, betas=(0.5, 0.99)) for m in models]
     generator = torch.Generator().manual_seed(0)
-    losses: list[list[Tensor]] = [[], []]
-    for _ in range(100):
-        code = torch.randn(2, 2, 4, 4, generator=generator, dtype=torch.float64)
-        for model, optimiser, kept in zip(models, optimisers, losses):
-            loss = (model(code) - code.mean((1, 2, 3), keepdim=True)).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            kept.append(loss.detach())
-    a, b = (torch.stack(kept) for kept in losses)
-    torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    stay_together(
+        pair(name),
+        lambda: torch.randn(2, 2, 4, 4, generator=generator, dtype=torch.float64),
+        lambda y, code: (y - code.mean((1, 2, 3), keepdim=True)).square().mean(),
+    )
 
 
 @pytest.mark.parametrize("name", ["conv", "acai"])
 def test_float32_and_bfloat16_are_near(form, name: str) -> None:
-    code = torch.randn(4, 2, 4, 4)
-    for half, tolerance in ((False, 1e-4), (True, 0.1)):
-        found = []
-        for model in pair(name, torch.float32):
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                found.append(model(code).float())
-        assert (found[0] - found[1]).norm() <= tolerance * found[1].norm()
+    are_near(pair(name, torch.float32), torch.randn(4, 2, 4, 4))
 
 
 def test_transforms_and_requests_take_the_layers(monkeypatch) -> None:
@@ -164,19 +140,6 @@ def test_a_layer_with_a_hook_runs_by_itself(layer: int) -> None:
     folded, plain = pair("conv")
     assert isinstance(folded[4], NearestUpsample)
     code = torch.randn(2, 2, 4, 4, dtype=torch.float64)
-    found = []
-    for model in (folded, plain):
-        seen: list[Tensor] = []
-
-        def hook(module: nn.Module, inputs: object, y: Tensor, seen: list[Tensor] = seen) -> Tensor:
-            seen.append(y)
-            return y + 1
-
-        handle = model[layer].register_forward_hook(hook)
-        found.append(model(code))
-        handle.remove()
-        assert len(seen) == 1
-        found.append(seen[0])
-    torch.testing.assert_close(found[:2], found[2:])
+    found = with_a_hook((folded, plain), layer, code, lambda y: y + 1)
     # A constant in front of the norm, as from the convolution's hook, has no effect behind it.
-    assert torch.allclose(found[0], folded(code)) == (layer == 5)
+    assert torch.allclose(found, folded(code)) == (layer == 5)

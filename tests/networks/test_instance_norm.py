@@ -9,21 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentmix.networks import instance_norm, norm_kernel
+from latentmix.networks import instance_norm
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU, reference
 
 SHAPES = [(3, 5, 7, 7), (2, 16, 34, 34), (2, 20, 9, 4), (4, 3, 2, 3)]
 SLOPES = [0.2, 0.0, 1.0]
-
-
-@pytest.fixture(params=["compiled", "pytorch"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each of the two fast forms; the compiled one where this machine has a compiler."""
-    if request.param == "pytorch":
-        monkeypatch.setenv("LATENTMIX_KERNEL", "0")
-    elif not norm_kernel.takes(torch.zeros(1, 1, 1, 1), None):
-        pytest.skip("no compiler")
-    return str(request.param)
 
 
 def layers(norm: InstanceNormLeakyReLU, pool: bool) -> nn.Sequential:

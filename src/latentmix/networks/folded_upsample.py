@@ -26,12 +26,13 @@ class FoldedUpsample(nn.Sequential):
         h, layers = x, list(self)
         while layers:
             layer = layers.pop(0)
-            if not (isinstance(layer, NearestUpsample) and _both_fold(layer, layers[0], h)):
+            if not (isinstance(layer, NearestUpsample) and layers and _both_fold(layer, layers[0], h)):
                 h = layer(h)
                 continue
             convolution = layers.pop(0)
             h = upsampled_convolution(h, convolution.weight, convolution.bias)  # type: ignore[arg-type]
-            normed = isinstance(layers[0], InstanceNormLeakyReLU) and not forms.hooked(layers[0])
+            behind = layers[0] if layers else None
+            normed = isinstance(behind, InstanceNormLeakyReLU) and not forms.hooked(behind)
             h = layers.pop(0)(h, phases=True) if normed else whole(h)
         return h
 

@@ -58,7 +58,11 @@ def normed_activation(
     pool: bool = False,
     phases: bool = False,
 ) -> Tensor:
-    """Compute `reference` in the fastest form for this tensor; without weights, the activation alone."""
+    """Compute `reference` in the fastest form for this tensor.
+
+    Maps x (B, C, H, W), with weight and bias (C,) or None for the activation alone, to maps of the same shape
+    and type, (B, C, H // 2, W // 2) with `pool`; with `phases`, x is (B, 4 C, H / 2 + 1, W / 2 + 1).
+    """
     if forms.compiled() or forms.transformed():
         return reference(x, weight, bias, slope, pool, phases)
     if norm_kernel.takes(x, weight):
@@ -82,7 +86,10 @@ def reference(
     pool: bool = False,
     phases: bool = False,
 ) -> Tensor:
-    """Compute norm, activation and pooling by plain operations, on any device and under any transform."""
+    """Compute norm, activation and pooling by plain operations, on any device and under any transform.
+
+    Shapes are those of `normed_activation`.
+    """
     y = x = whole(x) if phases else x
     if weight is not None and bias is not None:
         y = x.to(_wide(weight))

@@ -47,7 +47,10 @@ def joined(x: Tensor, channels: int) -> Tensor:
 
 
 def shifted_sums(x: Tensor, weight: Tensor) -> Tensor:
-    """Compute F.conv2d(x, weight, padding=1), weight (O, C, 3, 3), as the sum of nine shifted products."""
+    """Compute F.conv2d(x, weight, padding=1) as the sum of nine shifted products.
+
+    Maps x (B, C, H, W) and a weight (O, C, 3, 3) to (B, O, H, W).
+    """
     images, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
     products = weight.permute(2, 3, 0, 1).reshape(-1, channels) @ rows.t()

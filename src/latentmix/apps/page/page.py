@@ -224,18 +224,18 @@ def _reader(known: Known, run: OpenRun, words: dict[str, Any], content: Content)
     reader = known.reader
     if reader is None:
         return None
-    words_of = {"names": reader.names, "clear": reader.clear, "right": reader.right}
+    shared = {"names": reader.names, "clear": reader.clear, "right": reader.right}
     if isinstance(reader, TrainedReader):
         graph = trace(reader.net, example(run.method, "encode", run.shape, 1), "r")
         words["constants"] |= _constants(graph, content)
-        return words_of | {"ops": graph.ops, "k": 1}
+        return shared | {"ops": graph.ops, "k": 1}
     if (
         not isinstance(reader, Neighbours)
         or len(reader.names) > 256
         or len(reader.labels) < len(known.training)
     ):
         return None
-    return words_of | {"labels": content.add(reader.labels.numpy().astype(np.uint8)), "k": reader.k}
+    return shared | {"labels": content.add(reader.labels.numpy().astype(np.uint8)), "k": reader.k}
 
 
 def _constants(graph: Graph, content: Content) -> dict[str, Any]:
