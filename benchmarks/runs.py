@@ -30,7 +30,10 @@ from turns import machine, take_turns, timed
 # Ends the process behind the first step, having printed its processor time.
 FIRST_STEP = """
 import os, resource, sys
-from latentmix.training import step as module
+from latentmix.cli import main
+from latentmix.cli.imports import uncollected
+with uncollected():  # as the command imports it
+    from latentmix.training import step as module
 take = module.step
 def first(*arguments, **options):
     take(*arguments, **options)
@@ -38,7 +41,6 @@ def first(*arguments, **options):
     print(usage.ru_utime + usage.ru_stime, flush=True)
     os._exit(0)
 module.step = first
-from latentmix.cli import main
 main()
 """
 

@@ -20,7 +20,7 @@ __main__
 cli
 cli.dispatch
 cli.runs cli.people cli.tables
-cli.app cli.streams
+cli.app cli.streams cli.imports
 latentmix
 experiments.demo experiments.reproduce experiments.compare experiments.evidence experiments.states
 experiments.__init__

@@ -23,6 +23,7 @@ from latentmix.cli.app import (
     note,
     print_scores,
 )
+from latentmix.cli.imports import uncollected
 
 
 @app.command
@@ -60,15 +61,14 @@ def train(*arguments: str, allow: Annotated[tuple[str, ...], Parameter(negative=
     allow
         A Python file with parts that a YAML file names, such as ./my_file.py; it will be executed.
     """
-    from latentmix import config, training
-    from latentmix.config import catalogue
-    from latentmix.reports.exhibit import exhibit
-    from latentmix.runs import read_scores
-    from latentmix.training import progress
-    from latentmix.training.ranks import Ranks
+    with uncollected():
+        from latentmix import config, training
+        from latentmix.config import catalogue
+        from latentmix.training import progress
+        from latentmix.training.ranks import Ranks
 
-    catalogue.trust([*arguments, *allow])
-    run = config.load(arguments)
+        catalogue.trust([*arguments, *allow])
+        run = config.load(arguments)
     try:
         with progress.progress() as shown:
             folder = training.train(run, shown)
@@ -78,6 +78,10 @@ def train(*arguments: str, allow: Annotated[tuple[str, ...], Parameter(negative=
         sys.exit(130)
     if not Ranks().first:  # another rank writes the report
         return
+
+    from latentmix.reports.exhibit import exhibit
+    from latentmix.runs import read_scores
+
     page = "not drawn"
     try:
         page = str(exhibit(folder, device=device_of(run.device)))
