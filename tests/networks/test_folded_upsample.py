@@ -11,6 +11,8 @@ from two_forms import are_near, stay_together, with_a_hook
 from latentmix.networks.acai import PlainConv
 from latentmix.networks.conv import Conv
 from latentmix.networks.folded_upsample import FoldedUpsample
+from latentmix.networks.gan_residual import Grow
+from latentmix.networks.gan_small import GanSmall
 from latentmix.networks.instance_norm import InstanceNormLeakyReLU
 from latentmix.networks.phases import upsampled_convolution, whole, whole_shape
 from latentmix.networks.upsample import NearestUpsample
@@ -19,11 +21,13 @@ BUILDERS = {
     "conv": lambda: Conv(width=4).autoencoder((1, 16, 16)).decoder,
     "conv, three channels": lambda: Conv(width=4).autoencoder((3, 32, 32)).decoder,
     "acai": lambda: PlainConv(depth=4).autoencoder((1, 16, 16)).decoder,
+    "gan_small": lambda: GanSmall(width=1).generator((1, 8, 8), 4)[2:],
+    "gan_residual": lambda: Grow(2).branch,
 }
 
 
 def pair(name: str, dtype: torch.dtype = torch.float64) -> list[nn.Module]:
-    """The decoder, folded and with its layers one after the other."""
+    """The decoder or generator of codes (B, 2, 4, 4), folded and with its layers one after the other."""
     models = []
     for plain in (False, True):
         torch.manual_seed(0)
@@ -96,7 +100,7 @@ def test_the_norm_of_phases_is_that_of_whole_maps(form, dtype) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_decoders_agree_in_float64(name: str) -> None:
+def test_decoders_and_generators_agree_in_float64(name: str) -> None:
     code = torch.randn(3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     found = []
     for model in pair(name):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic
+from latentmix.networks.folded_upsample import FoldedUpsample
 from latentmix.networks.upsample import NearestUpsample
 
 SIDE, SEED = 32, 4  # pixels of an image and of the generator's first maps
@@ -98,7 +99,7 @@ class Grow(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.up = NearestUpsample()
-        self.branch = nn.Sequential(
+        self.branch = FoldedUpsample(
             nn.BatchNorm2d(width),
             nn.ReLU(),
             self.up,

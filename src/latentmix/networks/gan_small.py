@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentmix.networks import Critic
+from latentmix.networks.folded_upsample import FoldedUpsample
 from latentmix.networks.upsample import NearestUpsample
 
 SEED = 4  # pixels a side of the generator's first and the critic's last maps
@@ -59,7 +60,7 @@ class GanSmall:
         for c_in, c_out in itertools.pairwise(widths):
             layers += [NearestUpsample(), nn.Conv2d(c_in, c_out, 3, padding=1)]
             layers += [nn.BatchNorm2d(c_out), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Conv2d(self.width, shape[0], 3, padding=1), nn.Tanh())
+        return FoldedUpsample(*layers, nn.Conv2d(self.width, shape[0], 3, padding=1), nn.Tanh())
 
     def critic(self, shape: tuple[int, int, int]) -> nn.Module:
         """Build a critic from images (B, C, H, W) to logits (B,), a sequence of named parts.
