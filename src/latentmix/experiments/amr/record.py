@@ -1,4 +1,4 @@
-"""The record: how little computing reaches the accuracy that AMR, table 1, prints for MNIST.
+"""The record: how little computing reaches the accuracy that AMR, table 1, prints for MNIST and KMNIST.
 
 The losses, the network and the size of the code are the paper's. Learning rates, their schedule, the size of
 a batch and the precision are free. What was tried and how far it came is in benchmarks/RECORD.md.
@@ -13,20 +13,24 @@ from latentmix import runs
 from latentmix.experiments.amr.systems import COLUMNS, TINY, method
 from latentmix.tables.table import Cell, Published, Scale, Table
 
-GOALS = {"AE+GAN": 0.9752, "AMR mixup 3": 0.9761}
+# 2.4 million images, 48 epochs of either set; a part of KMNIST in its place is seen more often.
+LENGTH: dict[str, dict[str, int]] = {"MNIST": {"epochs": 48}, "KMNIST": {"steps": 48 * 781}}
 FREE = {"schedule": "cosine", "probe_lr": 5e-2, "batch_size": 64, "precision": "auto"}
 
 
-def attempt(row: str, lamb: float, mean: float, deviation: float, lr: float, idea: str = "") -> Cell:
-    """One training for the goal of a row; `idea` names what it does unlike the row's first one."""
-    settings = {"method": method(row, lamb), "data": "mnist", "epochs": 48, "lr": lr, **FREE}
-    name = f"MNIST: {row}, {idea}" if idea else f"MNIST: {row}"
+def attempt(
+    group: str, row: str, lamb: float, mean: float, deviation: float, lr: float, idea: str = ""
+) -> Cell:
+    """One training for a row's published accuracy; `idea` names what it does unlike the row's first one."""
+    settings = {"method": method(row, lamb), "data": group.lower(), "lr": lr, **LENGTH[group], **FREE}
+    name = f"{group}: {row}, {idea}" if idea else f"{group}: {row}"
     return Cell(name, settings, {"accuracy": Published(mean, deviation, 3)})
 
 
 def goal_of(name: str) -> float:
-    """The accuracy that the cell of this name is to reach."""
-    return GOALS[name.partition(": ")[2].partition(", ")[0]]
+    """The published accuracy, from 0 to 1, which the cell of this name is to reach."""
+    means = {cell.name: cell.published["accuracy"].mean for cell in TABLE.cells}
+    return means[name] / 100
 
 
 def draw(folders: Mapping[str, Sequence[Path]], path: Path) -> None:
@@ -69,14 +73,16 @@ def passed(folder: Path, goal: float) -> int | None:
 
 TABLE = Table(
     name="amr-record",
-    title="the fewest images until the online probe reaches the accuracy of table 1, MNIST",
+    title="the fewest images until the online probe reaches the accuracy of table 1",
     paper="AMR, table 1, as a record",
     columns=COLUMNS,
     cells=(
-        attempt("AE+GAN", 5, 97.52, 0.29, lr=1e-3),
-        attempt("AMR mixup 3", 20, 97.61, 0.15, lr=1e-3),
+        attempt("MNIST", "AE+GAN", 5, 97.52, 0.29, lr=1e-3),
+        attempt("MNIST", "AMR mixup 3", 20, 97.61, 0.15, lr=1e-3),
         # At 1e-3 the accuracy stands still after half a million images, at 2e-3 it did so earlier and lower.
-        attempt("AE+GAN", 5, 97.52, 0.29, lr=3e-4, idea="lr 3e-4"),
+        attempt("MNIST", "AE+GAN", 5, 97.52, 0.29, lr=3e-4, idea="lr 3e-4"),
+        attempt("KMNIST", "AE+GAN", 10, 76.18, 1.79, lr=1e-3),
+        attempt("KMNIST", "AMR mixup 3", 10, 77.20, 0.43, lr=1e-3),
     ),
     scales={
         "short": Scale(
