@@ -65,7 +65,11 @@ def test_mistakes_in_settings(tmp_path: Path, tiny_settings: list[str], setting:
     [
         ("trane", 'Unknown command "trane"'),
         ("train --epochs 3", "Unknown option: --epochs"),
-        ("evaluate", "requires an argument"),
+        ("evaluate", "evaluate: RUN is missing; see latentmix evaluate --help"),
+        ("augment digits", "augment: --out needs a value"),
+        ("demo --out", "demo: --out needs a value"),
+        ("demo --out=", "--out: a path without a character; . is the folder in which you are"),
+        ("demo one two", "demo: too many words: one two; see latentmix demo --help"),
         ("parts methods", 'Choose from: "method", "mixer"'),
         ("mix a b c --steps five", "five"),
         ("evaluate nowhere", "nowhere does not exist; a run is a folder that `latentmix train`"),

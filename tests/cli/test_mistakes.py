@@ -45,7 +45,6 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "settings": lambda: config.load(["epochs=0"]),
     "a part that refuses its options": chained,
     "a path": lambda: from_path("/nowhere/at all"),
-    "the system": lambda: Path("/nowhere/at all").read_bytes(),
 }
 
 
@@ -108,3 +107,9 @@ def test_a_metric_of_the_users_refuses_in_one_line_and_breaks_with_a_traceback(
     assert "ValueError: matmul" in done.err
     assert 'mine.py", line 8, in broken' in done.err
     assert "please report it" in done.err.splitlines()[-1]
+
+
+def test_the_system_s_errors_name_the_file_first() -> None:
+    error = raised(lambda: Path("/nowhere/at all").read_bytes())
+    assert mistake(error) == "/nowhere/at all: No such file or directory"
+    assert mistake(OSError("a reason without a number")) == "a reason without a number"

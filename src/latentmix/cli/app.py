@@ -43,6 +43,8 @@ def _whole(kind: object, tokens: Sequence[Token]) -> int:
 
 
 def _place(kind: object, tokens: Sequence[Token]) -> Path:
+    if not tokens[0].value:
+        raise ValueError("a path without a character; . is the folder in which you are")
     path = Path(tokens[0].value)
     try:
         return path.expanduser() if tokens[0].value.startswith("~") else path
@@ -111,6 +113,8 @@ def mistake(error: Exception) -> str | None:
         return f"{error.filename}: what this path names as a folder is a file; name another folder"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         return f"{text}: free some room and repeat the command"
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, Path)):
+        return f"{error.filename}: {error.strerror}"
     return text or name
 
 

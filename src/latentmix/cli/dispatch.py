@@ -5,11 +5,12 @@ Nothing slow is imported before a command needs it, so that help appears at once
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from typing import NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 import latentmix
 from latentmix import memory
@@ -50,7 +51,7 @@ def dispatch() -> None:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        fail(" ".join(str(error).split()))
+        fail(_in_words(error))
     except BrokenPipeError:  # the reader has closed the pipe, as in `latentmix parts | head`
         streams.silence(sys.stdout)
         sys.exit(1)
@@ -68,6 +69,20 @@ def dispatch() -> None:
         if message is None:
             _report_fault(error)
         fail(message)
+
+
+def _in_words(error: CycloptsError) -> str:
+    """Say in one line what is wrong with the words of a command."""
+    command = " ".join(error.command_chain or ())
+    see_help = f"see latentmix {command} --help"
+    if isinstance(error, UnusedCliTokensError):
+        return f"{command}: too many words: {shlex.join(error.unused_tokens or ())}; {see_help}"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        given = error.keyword or next((t.keyword for t in error.argument.tokens if t.keyword), None)
+        if given is None and error.argument.field_info.is_positional:
+            return f"{command}: {error.argument.name.lstrip('-').upper()} is missing; {see_help}"
+        return f"{command}: {given or error.argument.name} needs a value"
+    return " ".join(str(error).split())
 
 
 def _report_fault(error: BaseException) -> NoReturn:
