@@ -168,6 +168,11 @@ def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
             call()
     with pytest.raises(TypeError, match="method is of type int"):
         lm.train(method=5)
+    for run in (3, None, b"runs/a", ["runs/a"]):
+        for take in (lm.load, lm.open_run, lm.evaluate, lm.report):
+            said = f"the run is of type {type(run).__name__}; name its folder by a string or a path"
+            with pytest.raises(TypeError, match=said):
+                take(run)
     with pytest.raises(ValueError, match="codes hold NaN"):
         opened.decode(np.full((1, *opened.method.code_shape), np.nan))  # type: ignore[attr-defined]
     for codes in ("text", None, np.zeros((1, *opened.method.code_shape), complex)):  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from latentmix.data.names import printable
 from latentmix.data.sources.kept import Kept, keep
 from latentmix.reports.exhibit import exhibit
 from latentmix.reports.scores import Scores
-from latentmix.runs import OpenRun, RunError
+from latentmix.runs import OpenRun, RunError, at_hand
 from latentmix.runs.folder import GIVEN, LOCK
 from latentmix.training import progress
 from latentmix.training.device import find_device
@@ -42,6 +42,7 @@ def load(
 
     Raises:
         RunError: The folder is not a run, or has no complete checkpoint.
+        TypeError: `folder` is neither a string nor a path nor an opened run.
     """
     opened = runs.open_run(_folder(folder), str(find_device(device)), checkpoint, _tell)
     return Trained.of(opened, None if data is None else str(data))
@@ -151,7 +152,7 @@ def report(run: Where, *others: Where, device: str = "cpu", seed: int = 0) -> Pa
 
 
 def _folder(run: Where) -> Path:
-    return run.folder if isinstance(run, OpenRun) else Path(run).expanduser()
+    return run.folder if isinstance(run, OpenRun) else at_hand.path(run)
 
 
 def _name(method: Any) -> str:

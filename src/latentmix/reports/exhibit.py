@@ -25,6 +25,9 @@ from latentmix.training.samples import FOLDER, SIDE
 PAIRS = 4
 MIXES = ("interpolations", "bernoulli", "reconstructions", "triangle")
 STEPS = 9  # images in a walk
+EDGE = 7  # images along an edge of the triangle
+FEW = (2, 5, 4)  # pairs, steps and edge for a large network: 34 decodings in place of 108
+LARGE = 4  # networks that compute fewer images at a time are large: a decoding may take them seconds
 UNITS = 10  # of a VAE, in the picture of traversals
 FRAME = 200  # duration of a GIF frame in milliseconds
 
@@ -102,15 +105,22 @@ def draw(
     own = require(opened[-1].method, Autoencodes, name)
     if data is None or data.shape[1] == 1:
         raise ValueError(f"{name} needs data with images")
-    x = data.test.pixels(choose(data.test, 2 * PAIRS, seed))
-    x1, x2 = x[:PAIRS], x[PAIRS:]
+    pairs, steps, edge = _shown(list(methods.values()))
+    x = data.test.pixels(choose(data.test, 2 * pairs, seed))
+    x1, x2 = x[:pairs], x[pairs:]
     if name == "reconstructions":
         return figures.reconstructions(x, figures.reconstruct(methods, x), path)
     if name == "triangle":
         corners = torch.stack([x1[0], x2[0], x1[1]])
-        return figures.triangle(figures.simplex_mixes(own, corners), corners, path)
+        return figures.triangle(figures.simplex_mixes(own, corners, edge), corners, path)
     walks = figures.mixup_paths if name == "interpolations" else figures.bernoulli_paths
-    return figures.interpolations(walks(methods, x1, x2), path, ends=torch.stack([x1, x2], 1))
+    return figures.interpolations(walks(methods, x1, x2, steps), path, ends=torch.stack([x1, x2], 1))
+
+
+def _shown(methods: Sequence[Autoencodes]) -> tuple[int, int, int]:
+    """Pairs of images, steps of a walk and images along an edge of the triangle: few for large networks."""
+    large = any(at_once(method, "decode", torch.zeros(2, *method.code_shape)) < LARGE for method in methods)
+    return FEW if large else (PAIRS, STEPS, EDGE)
 
 
 @torch.no_grad()

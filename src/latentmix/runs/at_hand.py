@@ -21,8 +21,11 @@ def find(folder: str | Path, say: Callable[[str], None]) -> Path:
     Arguments:
         folder: A path, or the name of a model. A run in the current folder goes before a model of its name.
         say: Called with one line, where the name is that of a model: which of the two was taken.
+
+    Raises:
+        TypeError: It is neither a string nor a path.
     """
-    folder = Path(folder)
+    folder = path(folder)
     if str(folder) not in names():
         return folder
     own = folder / "config.yaml"
@@ -32,6 +35,18 @@ def find(folder: str | Path, say: Callable[[str], None]) -> Path:
     beside = f"; the folder {folder} here is not a run" if folder.exists() else ""
     say(f"{folder}: the model that comes with latentmix{beside}")
     return SHELF / folder
+
+
+def path(folder: object) -> Path:
+    """The path of a run's folder; "~" stands for the home folder.
+
+    Raises:
+        TypeError: It is neither a string nor a path.
+    """
+    if not isinstance(folder, str | Path):
+        kind = type(folder).__name__
+        raise TypeError(f"the run is of type {kind}; name its folder by a string or a path, such as 'runs/a'")
+    return Path(folder).expanduser()
 
 
 def meant(folder: Path) -> str:
