@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from latentmix import runs
 from latentmix.data import Split
 from latentmix.methods.vae import VAE
 from latentmix.networks.mlp import MLP
 from latentmix.pictures import tiles
 from latentmix.reports import exhibit
+from latentmix.scoring import data_of
 
 
 def test_traversals_show_the_units_that_say_most_first(tmp_path: Path, monkeypatch) -> None:
@@ -47,3 +51,27 @@ def test_traversals_show_the_units_that_say_most_first(tmp_path: Path, monkeypat
         assert (codes[:, others] == codes[0, others]).all()
     with Image.open(tmp_path / "traversals.png") as picture:
         assert picture.width > picture.height
+
+
+def test_of_a_large_network_fewer_pictures_are_decoded(tiny_run: Path, monkeypatch) -> None:
+    counts = []
+    for large in (1, 501):  # no network is large, or each is
+        monkeypatch.setattr(exhibit, "LARGE", large)
+        run = runs.open_run(tiny_run)
+        codes: list[Tensor] = []
+        seen_by(run.method, codes, monkeypatch)
+        for name in exhibit.MIXES:
+            exhibit.draw(name, [run], data_of(run))
+        counts.append(sum(map(len, codes)) - 1)  # one to see its size
+    assert counts == [2 * 4 * 9 + 8 + 28, 2 * 2 * 5 + 4 + 10]
+
+
+def seen_by(method: Any, codes: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every batch of codes that a method decodes."""
+    decode = method.decode
+
+    def keeping(h: Tensor) -> Tensor:
+        codes.append(h)
+        return decode(h)
+
+    monkeypatch.setattr(method, "decode", keeping)
