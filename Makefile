@@ -37,9 +37,9 @@ bench: $(VENV)/.dev  ## speed and memory, ratios first; PEER=checkout of the pub
 model: $(VENV)/.train  ## train the model that comes with latentmix anew, some minutes
 	$(VENV)/bin/latentmix train src/latentmix/models/digits.yaml out=runs/model-digits
 	$(VENV)/bin/latentmix evaluate runs/model-digits probe reconstruction --checkpoint last
-	$(VENV)/bin/python -m latentmix.apps.trained_reader runs/model-digits
 	rm -rf src/latentmix/models/digits
 	$(VENV)/bin/latentmix export runs/model-digits --to hub --checkpoint last --out src/latentmix/models/digits
+	$(VENV)/bin/python -m latentmix.apps.trained_reader src/latentmix/models/digits
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

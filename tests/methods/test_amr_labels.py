@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from latentmix.methods import Batch
 from latentmix.methods.amr import AMR
 from latentmix.methods.amr_labels import AMRLabels
+from latentmix.mixing import Mix
 from latentmix.networks.mlp import MLP
 
 SHAPE, NETWORK = (1, 4, 4), MLP(d_h=5, width=16)
@@ -71,6 +72,39 @@ def test_the_mean_is_over_labelled_images():
     torch.testing.assert_close(some, F.cross_entropy(method.classifier(h), torch.tensor([0, 2, 1])))
 
 
+def test_mixes_are_read_as_classes_of_their_parents():
+    plain, method = build(mixer=Halves()), build(c_mix=3.0, mixer=Halves())
+    method.load_state_dict(
+        {key.replace("critic.", "critic.adversary."): value for key, value in plain.state_dict().items()},
+        strict=False,
+    )
+    data = batch(y=(0, 1, 2, 0, 1, -1))
+    theirs, (losses, values) = plain.losses(data)[0], method.losses(data)
+    h = method.encode(data.x)
+    mixes = method.decode((h + h.roll(1, 0)) / 2)
+    p = method.critic.classify(mixes).softmax(1)
+    # The parents of the mixes: 0 and -1, 1 and 0, 2 and 1, 0 and 2, 1 and 0, -1 and 1; two do not count.
+    either = torch.stack([p[1, 0] + p[1, 1], p[2, 1] + p[2, 2], p[3, 0] + p[3, 2], p[4, 0] + p[4, 1]])
+    torch.testing.assert_close(values["class_mix"], -either.log().mean())
+    real = F.cross_entropy(method.critic.classify(data.x)[:5], data.y[:5])
+    torch.testing.assert_close(values["class_real"], real)
+    torch.testing.assert_close(losses["critic"], theirs["critic"] + real)
+    torch.testing.assert_close(losses["autoencoder"], theirs["autoencoder"] + 3 * values["class_mix"])
+    nobody = method.losses(batch(y=(-1,) * 6))[0]
+    assert all(loss.isfinite() for loss in nobody.values())
+    decoder = list(method.autoencoder.decoder.parameters())
+    reached = torch.autograd.grad(values["class_mix"], decoder, retain_graph=True)
+    assert any(g.any() for g in reached)
+
+
+class Halves:
+    """Mix each image, half and half, with the one before it."""
+
+    def __call__(self, h, generator=None):
+        rows = torch.arange(len(h))
+        return Mix(torch.stack([rows, rows.roll(1)]), torch.full((2, len(h)), 0.5, dtype=h.dtype))
+
+
 @pytest.mark.parametrize(("depth", "layers"), [(0, 1), (1, 2), (3, 4)])
 def test_depth_is_the_number_of_hidden_layers(depth, layers):
     classifier = build(depth=depth).classifier
@@ -82,6 +116,7 @@ def test_depth_is_the_number_of_hidden_layers(depth, layers):
     [
         (lambda: AMRLabels(SHAPE, None), "needs data with labels"),
         (lambda: build(depth=-1), "depth=-1"),
+        (lambda: build(c_mix=-1.0), "c_mix=-1"),
         (lambda: build().begin(torch.zeros(1), torch.tensor([0, 1, 2, 3, 0, 0])), "0 to 2, or are -1"),
         (lambda: build().begin(torch.zeros(1), torch.tensor([0, 1, -2, 1, 0, 0])), "got -2 to 1"),
         (lambda: build().losses(dataclasses.replace(batch(), y=None)), "label -1"),

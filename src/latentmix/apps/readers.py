@@ -2,8 +2,9 @@
 
 A mix of a 3 and an 8 may look like a 5. A reader gives votes v_c to each class c of a picture, for every
 picture the same number in all. With P the classes of its parents, a mix is in doubt when sum_{c in P} v_c is
-below `clear`. That bound is measured where the answer is known: three in four reconstructed test images have
-at least as many votes for their own class.
+below `clear`. Neighbours have that bound measured where the answer is known: three in four reconstructed test
+images have at least as many votes for their own class. A trained reader measures it on mixes, once
+(`trained_reader.bound`).
 """
 
 from __future__ import annotations
