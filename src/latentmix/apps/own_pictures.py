@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentmix.apps.neighbours import neighbours
 from latentmix.apps.readers import Reader
-from latentmix.apps.trained_reader import trained_reader
+from latentmix.apps.trained_reader import Reading, trained_reader
 from latentmix.data import Data
 from latentmix.data.decoding.images import fit
 from latentmix.methods.portions import at_once, in_portions
@@ -98,9 +98,7 @@ class Likeness(NamedTuple):
     reads_as: str
 
 
-def know(
-    method: Any, data: Data, remembered: int | None = None, classifier: nn.Module | None = None
-) -> Known:
+def know(method: Any, data: Data, remembered: int | None = None, classifier: Reading | None = None) -> Known:
     """Measure what is usual for a model.
 
     Arguments:
@@ -261,7 +259,7 @@ def as_pixels(images: Tensor) -> Tensor:
 
 
 def _reader(
-    training: Tensor, kept: Tensor, data: Data, rebuilt: Tensor, rows: Tensor, classifier: nn.Module | None
+    training: Tensor, kept: Tensor, data: Data, rebuilt: Tensor, rows: Tensor, classifier: Reading | None
 ) -> Reader | None:
     """What reads classes: measured on reconstructed test images, whose rows are given."""
     names = tuple(data.class_names)
