@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from PIL import Image
 from torch import Tensor
 
 import latentmix as lm
-from latentmix.apps.augment.arms import ARMS, _ByClass, moved, train
+from latentmix.apps.augment import augment
+from latentmix.apps.augment.arms import ARMS, SHARES, Arm, _ByClass, moved, train
 from latentmix.apps.augment.augment import Outcome, judge, rare, what_is_judged
 from latentmix.apps.augment.outcome import compare, headline, recall
-from latentmix.apps.augment.pools import blends, sha256
+from latentmix.apps.augment.pools import blends, limits, mixes, sha256
 from latentmix.data import Data, load
 from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import Sprites
+from latentmix.methods.autoencoder import Autoencoder
+from latentmix.metrics.features.classifier import classifier
+from latentmix.networks.conv import Conv
 
 PAIRS = [(arm.name, arm.against) for arm in ARMS if arm.against]
 NETWORK = {"name": "conv", "width": 4}
@@ -141,8 +146,8 @@ def test_moves_keep_what_is_not_chosen() -> None:
 
 def test_arms_differ_only_in_what_they_draw(digits: Data) -> None:
     pools = {"blends": blends(digits, [0], 6), "mixes": blends(digits, [0], 6, seed=1)}
-    nets = {arm.name: train(arm, 0.5, digits, pools, seed=0, steps=1).state_dict() for arm in ARMS}
-    again = train(ARMS[1], 0.5, digits, pools, seed=0, steps=1).state_dict()
+    nets = {arm.name: train(arm, 0.5, 0.5, digits, pools, seed=0, steps=1).state_dict() for arm in ARMS}
+    again = train(ARMS[1], 0.5, 0.5, digits, pools, seed=0, steps=1).state_dict()
     assert all(torch.equal(again[key], nets["balanced"][key]) for key in again)
     assert not torch.equal(nets["mixes"]["head.weight"], nets["pixel blends"]["head.weight"])
 
@@ -186,6 +191,33 @@ def test_chance_is_called_noise() -> None:
             right[arm.name] = (torch.rand(5, 240, generator=g) < p).double()
         found += any(c.verdict != "noise" for c in compare(right, labels, PAIRS))
     assert found <= 2
+
+
+def test_mixes_are_added_to_as_many_moves_as_the_affine_arm_has(digits: Data, monkeypatch) -> None:
+    calls: list[tuple[str, float]] = []
+
+    def recorded(arm: Arm, share: float, moves: float, *arguments: Any, **options: Any) -> Any:
+        calls.append((arm.name, moves))
+        return train(arm, share, moves, *arguments, **options)
+
+    monkeypatch.setattr(augment, "train", recorded)
+    pools = [{name: blends(digits, [0], 6, seed=s) for name in ("blends", "mixes")} for s in (0, 1)]
+    outcome = judge(digits, pools, what_is_judged(digits, [0])[0], steps=2)
+    moves = [moved for name, moved in calls if name == "affine + mixes"]
+    assert moves == [share for share in outcome.shares["affine"] for _ in SHARES]
+
+
+def test_eight_mixes_are_drawn_for_one_that_is_wanted_however_many_these_are(
+    digits: Data, monkeypatch
+) -> None:
+    monkeypatch.setattr("latentmix.metrics.features.classifier.STEPS", 1)
+    method = Autoencoder((1, 16, 16), network=Conv(width=4)).eval()
+    features = classifier(digits)
+    nothing_passes = limits(digits, features)._replace(density=math.inf)
+    found = mixes(method, digits, [1], 300, features, nothing_passes)
+    assert not len(found)
+    apart = 1 - 1 / 40  # of 40 training images, so few are drawn together with themselves
+    assert found.dropped["density"] == pytest.approx(8 * 300 * apart, rel=0.1)
 
 
 def test_judging_needs_pools_only(digits: Data) -> None:

@@ -147,3 +147,24 @@ def test_the_critic_sees_each_image_once() -> None:
     critic.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     duel(critic, images(5), fakes_from(torch.tensor(1.0, dtype=torch.float64, requires_grad=True)))
     assert seen == [5 + 4 + 3]
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 100])
+def test_portions_have_the_losses_gradients_and_norms_of_one_pass(count: int) -> None:
+    """Sets of 5, 5 and 3 images; the critic sees at most `count` of them at a time."""
+    found, seen = [], []
+    for at_once in (None, count):
+        torch.manual_seed(0)
+        critic = Conv(width=4).critic((1, 16, 16)).double().train()
+        critic.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+        real = torch.randn(5, 1, 16, 16, dtype=torch.float64)
+        fakes = [torch.randn(n, 1, 16, 16, dtype=torch.float64).requires_grad_() for n in (5, 3)]
+        game = duel(critic, real, fakes, at_once=at_once)
+        norms = [buffer.clone() for name, buffer in critic.named_buffers() if name.endswith(("_u", "_v"))]
+        assert norms
+        of_critic = torch.autograd.grad(game.judge, list(critic.parameters()))
+        of_fakes = torch.autograd.grad(sum(game.fool), fakes)
+        found.append([game.judge.detach(), *(f.detach() for f in game.fool), *of_critic, *of_fakes, *norms])
+    assert seen == [13, *(min(count, 13 - start) for start in range(0, 13, count))]
+    for whole, portions in zip(*found, strict=True):
+        torch.testing.assert_close(portions, whole, rtol=1e-10, atol=1e-13)

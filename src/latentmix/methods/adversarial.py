@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from latentmix.methods.gan_losses import at_least_float32
 from latentmix.networks import PublishedCritic, forms, treats_images_alone
@@ -53,6 +54,7 @@ def duel(
     *,
     one_pass: bool | None = None,
     discarded: int = 0,
+    at_once: int | None = None,
 ) -> Duel:
     """Show real images and fakes to the critic once, and return the loss of each player.
 
@@ -64,6 +66,8 @@ def duel(
             logit depends on its own image alone. By default, one pass is used if the critic declares this
             (`latentmix.networks.Critic`) and both players step, outside of `torch.vmap`.
         discarded: Number of passes of a published critic whose outcome the published step discards.
+        at_once: With one pass, the number of images that the critic sees at a time, for images so large that
+            its graph of all of them would fill the memory; by default all.
 
     Returns:
         Losses for `torch.autograd.grad` with respect to each player's own parameters. With one pass, `judge`
@@ -84,10 +88,16 @@ def duel(
         return Duel(fool, _judge(s_real, s_fakes))
 
     images = images.detach().requires_grad_()
-    s_real, *s_fakes = at_least_float32(critic(images)).split(sizes)
-    bounded = [s + (s.clamp_min(LOWEST) - s).detach() for s in s_fakes]  # the gradient of s everywhere
+    count = at_once or len(images)
+    if count >= len(images):
+        s = at_least_float32(critic(images))
+    else:
+        s, g_critic, g_images = _in_portions(critic, parameters, images, sizes, count)
+    s_real, *s_fakes = s.split(sizes)
+    bounded = [_bounded(s) for s in s_fakes]
     judge = _judge(s_real, bounded)
-    *g_critic, g_images = torch.autograd.grad(judge, [*parameters, images])
+    if count >= len(images):
+        *g_critic, g_images = torch.autograd.grad(judge, [*parameters, images])
     _, *g_fakes = g_images.split(sizes)
     ratios = [-torch.exp(-s.detach()) for s in bounded]
     fool = [
@@ -95,6 +105,39 @@ def duel(
         for x, s, r, g in zip(fakes, s_fakes, ratios, g_fakes)
     ]
     return Duel(fool, _carry(judge.detach(), parameters, g_critic))
+
+
+def _bounded(s: Tensor) -> Tensor:
+    """The logit, at least `LOWEST`, with the gradient of the logit everywhere."""
+    return s + (s.clamp_min(LOWEST) - s).detach()
+
+
+def _in_portions(
+    critic: nn.Module, parameters: Sequence[Tensor], images: Tensor, sizes: Sequence[int], count: int
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The logits of all images, and the gradients of the critic's loss at its parameters and at the images.
+
+    The loss is a weighted sum over images, so its gradients are the sums of those of the portions. The
+    weights of the critic are normalised once for all portions, as in one pass.
+
+    Arguments:
+        images: The real ones and then each set of fakes, whose numbers are `sizes`.
+        count: Images of a portion.
+    """
+    signs = torch.cat([images.new_full((n,), 1.0 if i else -1.0) / n for i, n in enumerate(sizes)])
+    logits, of_images, sums = [], [], [torch.zeros_like(p) for p in parameters]
+    with parametrize.cached():
+        for rows in torch.arange(len(images), device=images.device).split(count):
+            few = images[rows].detach().requires_grad_()
+            s, sign = at_least_float32(critic(few)), signs[rows]
+            s_bounded = torch.where(sign > 0, _bounded(s), s)
+            judge = (sign.abs() * F.softplus(sign.sign() * s_bounded)).sum()
+            # What normalises the weights is differentiated with each portion.
+            *found, g = torch.autograd.grad(judge, [*parameters, few], retain_graph=True)
+            logits.append(s.detach())
+            of_images.append(g)
+            sums = [total + part for total, part in zip(sums, found)]
+    return torch.cat(logits), sums, torch.cat(of_images)
 
 
 def in_passes(

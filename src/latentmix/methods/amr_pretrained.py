@@ -20,6 +20,7 @@ from latentmix.networks.conv import Conv
 
 Tuned = Literal["nothing", "decoder", "everything"]
 LARGE = 128 * 128  # pixels from which on images are decoded one at a time, each once more for its gradient
+JUDGED = 8  # such images that the critic sees at a time
 
 
 class AMRPretrained(Method):
@@ -131,7 +132,7 @@ class AMRPretrained(Method):
             x_hat = self._each(self.decode, h)
         x_mix = self._each(self.decode, h_mix)
         error = F.l1_loss(x_hat, batch.x)
-        game = duel(self.critic, batch.x, [x_hat, x_mix])
+        game = duel(self.critic, batch.x, [x_hat, x_mix], at_once=JUDGED if self.apart else None)
         unbalance = (m.mean(1) - share).square().mean()
         losses = {"critic": game.judge, "mixing": game.fool[1] + self.balance * unbalance}
         if self.tune != "nothing":

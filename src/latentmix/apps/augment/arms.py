@@ -16,8 +16,7 @@ from latentmix.metrics.features.classifier import Classifier
 from latentmix.metrics.fit import fit
 
 TURN, ZOOM, SHIFT = 10.0, 0.1, 0.1  # affine moves: degrees, share of the size, share of the side; at most
-MOVED = 0.9  # share of images that are moved where they are mixed as well
-SHARES = (0.25, 0.5, 0.9)  # of images that are new, of which validation chooses one
+SHARES = (0.25, 0.5, 0.9)  # of images that are moved or new, of which validation chooses one
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,21 @@ ARMS = (
 
 
 def train(
-    arm: Arm, share: float, data: Data, pools: dict[str, Pool], *, seed: int, steps: int, batch: int = 64
+    arm: Arm,
+    share: float,
+    moves: float,
+    data: Data,
+    pools: dict[str, Pool],
+    *,
+    seed: int,
+    steps: int,
+    batch: int = 64,
 ) -> Classifier:
     """Train the classifier of an arm: Adam, one cycle of the learning rate.
 
     Arguments:
-        share: Probability that a drawn image is new, where its class has new ones; and that it is moved.
+        share: Probability that a drawn image is new, where its class has new ones.
+        moves: Probability that it is moved, in arms with affine moves.
         pools: New images, by the name of the pool.
     """
     split = data.train
@@ -92,7 +100,7 @@ def train(
                 )
         pixels = Split(x).pixels()
         if arm.affine:
-            pixels = moved(pixels, share if not arm.pool else MOVED, g)
+            pixels = moved(pixels, moves, g)
         return F.cross_entropy(net(pixels), y)
 
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)

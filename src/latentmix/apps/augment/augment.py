@@ -142,7 +142,10 @@ def judge(
         for arm in ARMS:
             best, found = -1.0, (0.0, torch.empty(0))
             for share in arm.shares:
-                net = train(arm, share, data, pool, seed=seed, steps=steps)
+                # Mixes on top of affine moves have as many moves as the arm without mixes, so that the mixes
+                # alone make the difference.
+                moves = chosen[arm.against][-1] if arm.affine and arm.pool else share
+                net = train(arm, share, moves, data, pool, seed=seed, steps=steps)
                 merit = recall(correct(net, valid), valid.labels)
                 if merit > best:
                     best, found = merit, (share, correct(net, judged))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,8 @@ from latentmix.mixing import Mixer, Mixup
 
 GHOSTING = 0.9  # from here on a mix counts as a double exposure
 USUAL = 0.01  # share of real validation images that the limits of density and memory would drop
-ROUNDS = 8  # of draws, each as large as what is wanted, until enough mixes are kept
+DRAWN = 8  # mixes drawn for one that is wanted, at most, until enough are kept
+AT_ONCE = 256
 REFERENCE = 4000  # training images that density is measured against
 
 
@@ -109,11 +111,11 @@ def mixes(
             continue
         h = encode(method, data.train, rows).reshape(-1, *method.code_shape)
         rebuilt = decode(method, h)
-        kept = 0
-        for _ in range(ROUNDS):
+        kept, count = 0, max(8, min(per_class, AT_ONCE))
+        for _ in range(math.ceil(DRAWN * per_class / count)):
             if kept >= per_class:
                 break
-            chosen = torch.randint(len(rows), (max(8, min(per_class, 256)),), generator=g)
+            chosen = torch.randint(len(rows), (count,), generator=g)
             draw = mixer(h[chosen], g)
             who = chosen[draw.partners]  # (K, B), in rows of this class
             mixed = decode(method, draw(h[chosen]))
