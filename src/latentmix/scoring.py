@@ -112,7 +112,7 @@ def evaluate(
             f"`latentmix export {folder} --to hub --out my-{folder}` writes"
         )
     say(f"{run.method.label}: weights of {run.which}")
-    keep_freed_memory()
+    keep_freed_memory(run.shape)
     if not named:
         first = next((name for name in USUAL if _lacks(run, name) is None), USUAL[0])
         asked = {first: asked[first]}

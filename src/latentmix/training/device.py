@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
@@ -17,6 +18,7 @@ import latentmix
 from latentmix.training.precision import choose, warning
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+LARGE = 128 * 128  # pixels of an image
 
 
 class Runtime:
@@ -74,15 +76,21 @@ def find_device(name: str, local: int = 0) -> torch.device:
     return torch.device(kind, int(index or local)) if kind == "cuda" else torch.device(kind)
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(shape: tuple[int, ...] = ()) -> None:
     """Let the C library keep freed memory instead of returning it to the system; does nothing without glibc.
 
     Activations of about ten megabytes exceed the size above which glibc maps new pages for every allocation;
-    the page faults take an eighth of the time of a training step (benchmarks/RESULTS.md).
+    the page faults take an eighth of the time of a training step (benchmarks/RESULTS.md). The activations of
+    a single large image are of many sizes, and where all are kept, twice the memory that is used lies between
+    them; so blocks of 32 MiB and more are returned there.
+
+    Arguments:
+        shape: Shape of an image (C, H, W); large from 128x128 pixels on.
     """
+    large = math.prod(shape[1:]) >= LARGE
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-3, 1 << (25 if large else 30))  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 

@@ -30,7 +30,7 @@ from latentmix.runs import checkpoints
 from latentmix.training.batches import Batches
 from latentmix.training.captured import Captured, can_be_captured
 from latentmix.training.compiled import REPAID
-from latentmix.training.device import Runtime, environment
+from latentmix.training.device import Runtime, environment, keep_freed_memory
 from latentmix.training.ranks import Ranks
 from latentmix.training.record import NonFinite, Record, training_score
 from latentmix.training.resume import State, restore, resume_state
@@ -143,6 +143,8 @@ class Trainer:
         self.run, self.data, self.runtime, self.progress = run, data, runtime, progress
         self.ranks = ranks or Ranks()
         self.folder = Path(run.out)
+        if runtime.device.type == "cpu":
+            keep_freed_memory(data.shape)
         torch.manual_seed(run.seed)
         self.description = runs.describe(run, data)
         method = (
