@@ -48,9 +48,9 @@ def test_doubts_are_told_in_percent(reader) -> None:
     a, c = torch.tensor([90.0, 8.0, 2.0]), torch.tensor([0.0, 10.0, 90.0])
     assert reader.doubt(torch.tensor([30.0, 10.0, 60.0]), [a, c]) == ""
     assert reader.doubt(torch.tensor([2.0, 93.0, 5.0]), [a, c]) == (
-        "reads as b, not as a or c: a classifier gives 93 % to b, and 7 % to a or c"
+        "reads as b, not as a or c: the classifiers give 93 % to b, and 7 % to a or c"
     )
-    assert reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: a classifier gives 41 % to a"
+    assert reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: the classifiers give 41 % to a"
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ OTHERWISE = "classes are read by the nearest training images"
 
 @dataclass(frozen=True)
 class TrainedReader(Reader):
-    """Reads classes by a classifier: its votes are probabilities in percent.
+    """Reads classes by classifiers: their votes are probabilities in percent.
 
     Arguments:
         net: Images (N, C, H, W) in [-1, 1] to logits (N, classes).
@@ -60,7 +60,7 @@ class TrainedReader(Reader):
         return _votes(self.net, x)
 
     def because(self, *shown: tuple[float, str]) -> str:
-        return "a classifier gives " + ", and ".join(f"{n:.0f} % to {name}" for n, name in shown)
+        return "the classifiers give " + ", and ".join(f"{n:.0f} % to {name}" for n, name in shown)
 
     @property
     def account(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def classifier_of(run: OpenRun) -> Reading | None:
 def trained_reader(
     net: Reading, names: tuple[str, ...], rebuilt: Tensor, truth: Tensor
 ) -> TrainedReader | None:
-    """Read classes by a classifier; None where it is often wrong.
+    """Read classes by classifiers; None where they are often wrong.
 
     Arguments:
         rebuilt: Reconstructed test images, (N, C, H, W) in [-1, 1], of the classes `truth` (N,).
@@ -243,7 +243,7 @@ def _votes(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def main(words: Sequence[str]) -> int:
-    """Train the classifier of a run and keep it in the run's folder.
+    """Train the classifiers of a run and keep them in the run's folder.
 
     Returns:
         The exit code: 0, or 2 for a mistake, which one line tells.

@@ -73,7 +73,7 @@ const Mixing = (() => {
 
   /* How many votes there are for each of some classes: pairs of votes and names, in words. */
   function because(shown, { k, ops }) {
-    if (ops) return `a classifier gives ${shown.map(([n, name]) => `${n.toFixed(0)} % to ${name}`).join(", and ")}`;
+    if (ops) return `the classifiers give ${shown.map(([n, name]) => `${n.toFixed(0)} % to ${name}`).join(", and ")}`;
     return shown.map(([n, name], i) => `${n}${i ? "" : ` of the ${k} nearest training images`} ${show(n)} ${name}`).join(", and ");
   }
 
