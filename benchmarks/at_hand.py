@@ -78,8 +78,8 @@ class Twenty:
 
     def tell(self, reader: nn.Module) -> None:
         right = read(reader, self.rebuilt) == self.digits
-        wrong = [name for name, good in zip(self.names, right) if not good]
-        print(f"  the twenty: {int(right.sum())} reconstructions read right; not {', '.join(wrong) or 'one'}")
+        wrong = ", ".join(name for name, good in zip(self.names, right) if not good)
+        print(f"  the twenty: {int(right.sum())} reconstructions read right; wrong {wrong or 'none'}")
         good = (read(reader, self.mixes)[:, None] == self.digits[self.parents]).any(1)
         counts = [good, good & self.warned, ~good, ~good & self.warned, good | self.warned]
         words = "read as a parent's digit, {} of them warned of; {} not, {} of them warned of; {} served"

@@ -50,7 +50,9 @@ def test_doubts_are_told_in_percent(reader) -> None:
     assert reader.doubt(torch.tensor([2.0, 93.0, 5.0]), [a, c]) == (
         "reads as b, not as a or c: the classifiers give 93 % to b, and 7 % to a or c"
     )
-    assert reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: the classifiers give 41 % to a"
+    assert (
+        reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: the classifiers give 41 % to a"
+    )
 
 
 @pytest.fixture(scope="module")

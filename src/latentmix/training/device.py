@@ -81,8 +81,8 @@ def keep_freed_memory(shape: tuple[int, ...] = ()) -> None:
 
     Activations of about ten megabytes exceed the size above which glibc maps new pages for every allocation;
     the page faults take an eighth of the time of a training step (benchmarks/RESULTS.md). The activations of
-    a single large image are of many sizes, and where all are kept, twice the memory that is used lies between
-    them; so blocks of 32 MiB and more are returned there.
+    a single large image are of many sizes, and where all are kept, as much memory as is used lies unused
+    between them; so blocks of 4 MiB and more are returned there.
 
     Arguments:
         shape: Shape of an image (C, H, W); large from 128x128 pixels on.
@@ -90,7 +90,7 @@ def keep_freed_memory(shape: tuple[int, ...] = ()) -> None:
     large = math.prod(shape[1:]) >= LARGE
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << (25 if large else 30))  # M_MMAP_THRESHOLD
+        libc.mallopt(-3, 1 << (22 if large else 30))  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
