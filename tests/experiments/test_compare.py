@@ -131,8 +131,8 @@ def test_a_method_is_collapsed_if_most_of_its_trainings_are(
         (("--lambdas", "2,-5"), "'-5' is not a positive number"),
         (("--lambdas", ","), "--lambdas ,: no number is given"),
         (("--lambdas", "nan", "2"), "--lambdas nan 2: 'nan' is not a positive number"),
-        (("--lambdas",), "--lambdas requires at least 1 element"),
-        (("--methods",), "--methods requires at least 1 element"),
+        (("--lambdas",), "--lambdas needs a value"),
+        (("--methods",), "--methods needs a value"),
         (
             ("--methods", "autoencoder", "--lambdas", "2"),
             "no method here has a lambda that is not set: ",
