@@ -86,6 +86,7 @@ class Reading(nn.Module):
         self.register_buffer("clear", torch.tensor(PERCENT))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to logits (N, classes)."""
         first, second, third = (member(x) for member in self.members)
         return (first + second + third) / 3
 

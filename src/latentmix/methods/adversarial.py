@@ -121,8 +121,11 @@ def _in_portions(
     weights of the critic are normalised once for all portions, as in one pass.
 
     Arguments:
-        images: The real ones and then each set of fakes, whose numbers are `sizes`.
+        images: The real ones and then each set of fakes, whose numbers are `sizes`, (N, C, H, W) in all.
         count: Images of a portion.
+
+    Returns:
+        The logits (N,), the gradient at each parameter, and that at the images (N, C, H, W).
     """
     signs = torch.cat([images.new_full((n,), 1.0 if i else -1.0) / n for i, n in enumerate(sizes)])
     logits, of_images, sums = [], [], [torch.zeros_like(p) for p in parameters]

@@ -12,15 +12,14 @@ from torch.nn import functional as F
 from latentmix.methods import Batch, Losses, Method, Shape
 from latentmix.methods.adversarial import duel
 from latentmix.methods.learned_mixing import LearnedMixing
-from latentmix.methods.portions import in_portions, recomputed
+from latentmix.methods.portions import LARGE, in_portions, recomputed
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.mixing import Mix, draw_partners
 from latentmix.networks import Network
 from latentmix.networks.conv import Conv
 
 Tuned = Literal["nothing", "decoder", "everything"]
-LARGE = 128 * 128  # pixels from which on images are decoded one at a time, each once more for its gradient
-JUDGED = 8  # such images that the critic sees at a time
+JUDGED = 8  # large images that the critic sees at a time
 
 
 class AMRPretrained(Method):
@@ -78,7 +77,7 @@ class AMRPretrained(Method):
         self.critic = network.critic(shape)
         self.mixing = LearnedMixing(self.code_shape[0], width)
         self.tune, self.lamb, self.balance = tune, lamb, balance
-        self.apart = shape[1] * shape[2] >= LARGE
+        self.apart = shape[1] * shape[2] >= LARGE  # decoded one at a time, and once more for the gradient
         if tune != "nothing":
             for parameter in _parameters(start, self.code_shape, shape, encoder=tune == "everything"):
                 parameter.requires_grad_(True)

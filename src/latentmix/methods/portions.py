@@ -17,6 +17,7 @@ Half = Literal["encode", "decode", "realism", "classify"]
 BYTES = 1 << 27  # of the largest layer of a portion, in single precision; a pass takes a few times as much
 MOST = 500  # images at a time
 KEPT = 16  # times its largest layer, what autograd keeps of a pass; 1 to 15 for the decoders of this package
+LARGE = 128 * 128  # pixels of an image from which on a single one takes much memory
 UNSEEN = 64  # times the pixels of an image, the largest layer of a network whose layers cannot be seen
 
 _known: weakref.WeakKeyDictionary[object, dict[object, int]] = weakref.WeakKeyDictionary()

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 import latentmix
+from latentmix.methods.portions import LARGE
 from latentmix.training.precision import choose, warning
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-LARGE = 128 * 128  # pixels of an image
 
 
 class Runtime:
