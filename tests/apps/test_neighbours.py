@@ -43,7 +43,10 @@ def test_a_mix_that_reads_as_a_third_class_is_named(three_greys) -> None:
     assert three_greys.doubt(light, [dark, light]) == ""
     assert three_greys.doubt(middle, [dark, middle]) == ""
     torn = torch.tensor([1, 1, 1])
-    assert three_greys.doubt(torn, [dark, dark]) == "hard to read: 1 of the 3 nearest training images shows a"
+    assert (
+        three_greys.doubt(torn, [dark, dark])
+        == "hard to read: 1 of the 3 nearest training images shows a; 2 or more would be clear"
+    )
     assert three_greys.doubt(torn, [dark, light]) == ""
 
 

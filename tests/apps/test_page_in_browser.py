@@ -24,7 +24,7 @@ import latentmix
 from latentmix.apps.explore import Explorer
 from latentmix.apps.export import export
 from latentmix.apps.mix_images import known_of, resynthesise
-from latentmix.apps.own_pictures import as_pixels, know, reconstruct, suit
+from latentmix.apps.own_pictures import as_pixels, judge, know, reconstruct, suit
 from latentmix.apps.page.page import THUMBNAILS
 from latentmix.apps.traced import code_shape
 from latentmix.apps.trained_reader import classifier_of
@@ -146,14 +146,18 @@ def test_own_pictures_are_adapted_as_the_command_line_does(page, digits_run, typ
 
 
 def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_path) -> None:
-    """Each is adapted and reconstructed as in Python, mostly as the digit it is; doubts are named alike."""
+    """Each is adapted and reconstructed as in Python, mostly as the digit it is; doubts are named alike.
+
+    The page tells what was done to each and how it is read; forty mixes are judged.
+    """
     pytest.importorskip("matplotlib", reason="the typed digits are in its fonts")
     run = latentmix.open_run("digits")
     data, size = data_of(run), run.shape[1]
     paths = twenty_digits(tmp_path)
     known = know(run.method, data, THUMBNAILS // size**2, classifier_of(run))
-    made = [np.asarray(suit(Image.open(path), size, known.drawings)[0]) for path in paths]
-    x = as_pixels(torch.from_numpy(np.stack(made)))[:, None]
+    made = [suit(Image.open(path), size, known.drawings) for path in paths]
+    x = as_pixels(torch.from_numpy(np.stack([np.asarray(image) for image, _ in made])))[:, None]
+    found = judge(run.method, x, known)
     copies, votes = reconstruct(run.method, x), known.reader.votes(x)
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
@@ -171,21 +175,28 @@ def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_pa
             opened.wait_for_timeout(20)
         here = torch.tensor(opened.evaluate("Array.from(Page.state().slots.A.pixels)"))
         assert (here - x[number].flatten()).abs().max() < 1.5 / 127.5  # one grey level
-        other = (number + 7) % 20
-        _, doubt, label = opened.evaluate(put, ["B", x[other].flatten().tolist()])
-        copy, doubt, label = opened.evaluate(put, ["A", x[number].flatten().tolist()])
+        told = opened.inner_text("#state-A")
+        assert told.startswith(
+            f"Your picture was {', '.join(made[number][1])} to look like the training images."
+        )
+        assert ("Unlike what this model knows" in told) == bool(found[number].unlike)
+        assert told.endswith(f"Reads as {found[number].reads_as}.")
+        copy, _, _ = opened.evaluate(put, ["A", x[number].flatten().tolist()])
         shown.append(copy)
-        with torch.no_grad():
-            h = run.method.encode(x[[number, other]])
-            mix = known.reader.votes(run.method.decode(h.mean(0, keepdim=True)))[0]
-        assert doubt == known.reader.doubt(mix, [votes[number], votes[other]])
-        assert doubt in label
-        doubts += bool(doubt)
-    found = torch.tensor(shown).reshape(copies.shape)
-    assert (found.clamp(-1, 1) - copies).abs().max() < 1 / 255
-    read = nearest_class(found.clamp(-1, 1), size)
-    assert sum(number % 10 == digit for number, digit in enumerate(read)) >= 16, read
-    assert 0 < doubts < 20
+        for other in ((number + 7) % 20, (number + 1) % 20):
+            _, doubt, label = opened.evaluate(put, ["B", x[other].flatten().tolist()])
+            with torch.no_grad():
+                h = run.method.encode(x[[number, other]])
+                mix = known.reader.votes(run.method.decode(h.mean(0, keepdim=True)))[0]
+            assert doubt == known.reader.doubt(mix, [votes[number], votes[other]])
+            assert doubt in label
+            doubts += bool(doubt)
+    rebuilt = torch.tensor(shown).reshape(copies.shape).clamp(-1, 1)
+    assert (rebuilt - copies).abs().max() < 1 / 255
+    read = nearest_class(rebuilt, size)
+    assert sum(number % 10 == digit for number, digit in enumerate(read)) >= 18, read
+    assert sum(number % 10 == int(each.reads_as) for number, each in enumerate(found)) >= 18
+    assert 0 < doubts < 40
     context.close()
 
 

@@ -17,6 +17,7 @@ from torch import nn
 import latentmix
 from latentmix.apps import trained_reader
 from latentmix.apps.page.graph import trace
+from latentmix.apps.readers import either
 from latentmix.apps.trained_reader import FILE, Reading, TrainedReader, classifier_of
 from latentmix.data import Split
 from latentmix.metrics.features import kept
@@ -50,9 +51,13 @@ def test_doubts_are_told_in_percent(reader) -> None:
     assert reader.doubt(torch.tensor([2.0, 93.0, 5.0]), [a, c]) == (
         "reads as b, not as a or c: the classifiers give 93 % to b, and 7 % to a or c"
     )
-    assert (
-        reader.doubt(torch.tensor([41.0, 39.0, 20.0]), [a]) == "hard to read: the classifiers give 41 % to a"
+    assert reader.doubt(torch.tensor([79.99, 20.01, 0.0]), [a]) == (
+        "hard to read: the classifiers give 79 % to a; 80.0 % or more would be clear"
     )
+
+
+def test_classes_are_listed_as_people_do() -> None:
+    assert [either(names) for names in ("a", "ab", "abc")] == ["a", "a or b", "a, b or c"]
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,10 @@ class Neighbours(Reader):
         return ", and ".join(said + [f"{n:.0f} {_show(n)} {name}" for n, name in others])
 
     @property
+    def enough(self) -> str:
+        return f"{self.clear:.0f}"
+
+    @property
     def account(self) -> dict[str, Any]:
         return {"neighbours": self.k, "training_images": len(self.images)}
 

@@ -46,6 +46,11 @@ class Reader(ABC):
 
     @property
     @abstractmethod
+    def enough(self) -> str:
+        """Say in words how many votes `clear` is."""
+
+    @property
+    @abstractmethod
     def account(self) -> dict[str, Any]:
         """What a receipt says of this reader."""
 
@@ -61,9 +66,9 @@ class Reader(ABC):
         if theirs >= self.clear:
             return ""
         read = int(votes.argmax())
-        known = " or ".join(self.names[c] for c in classes)
+        known = either([self.names[c] for c in classes])
         if read in classes:
-            return f"hard to read: {self.because((theirs, known))}"
+            return f"hard to read: {self.because((theirs, known))}; {self.enough} or more would be clear"
         found = self.because((votes[read].item(), self.names[read]), (theirs, known))
         return f"reads as {self.names[read]}, not as {known}: {found}"
 
@@ -79,6 +84,12 @@ class Reader(ABC):
             (self.names[int(found.argmax())], self.doubt(found, [theirs[i] for i in rows]))
             for found, rows in zip(votes, used, strict=True)
         ]
+
+
+def either(names: Sequence[str]) -> str:
+    """List names: "a", "a or b", "a, b or c"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def measured(votes: Tensor, truth: Tensor) -> tuple[float, float] | None:

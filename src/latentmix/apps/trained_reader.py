@@ -15,6 +15,7 @@ were trained on other data read a third class several times as often, hence so s
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -60,7 +61,12 @@ class TrainedReader(Reader):
         return _votes(self.net, x)
 
     def because(self, *shown: tuple[float, str]) -> str:
-        return "the classifiers give " + ", and ".join(f"{n:.0f} % to {name}" for n, name in shown)
+        # Rounded down, and the bound up: what falls short of it is never said to reach it.
+        return "the classifiers give " + ", and ".join(f"{math.floor(n)} % to {name}" for n, name in shown)
+
+    @property
+    def enough(self) -> str:
+        return f"{math.ceil(10 * self.clear) / 10:.1f} %"
 
     @property
     def account(self) -> dict[str, Any]:

@@ -73,17 +73,20 @@ const Mixing = (() => {
 
   /* How many votes there are for each of some classes: pairs of votes and names, in words. */
   function because(shown, { k, ops }) {
-    if (ops) return `the classifiers give ${shown.map(([n, name]) => `${n.toFixed(0)} % to ${name}`).join(", and ")}`;
+    if (ops) return `the classifiers give ${shown.map(([n, name]) => `${Math.floor(n)} % to ${name}`).join(", and ")}`;
     return shown.map(([n, name], i) => `${n}${i ? "" : ` of the ${k} nearest training images`} ${show(n)} ${name}`).join(", and ");
   }
+
+  const enough = ({ clear, ops }) => (ops ? `${(Math.ceil(10 * clear) / 10).toFixed(1)} %` : clear.toFixed(0));
+  const either = (names) => names.join(", ").replace(/, (?=[^,]*$)/, " or ");
 
   /* Why a mix with these votes may show none of its parents' classes; empty if it does (readers.py). */
   function doubt(count, parents, reader) {
     const { names, clear } = reader;
     const classes = [...new Set(parents.map(winner))].sort((a, b) => a - b), read = winner(count);
-    const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = classes.map((c) => names[c]).join(" or ");
+    const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = either(classes.map((c) => names[c]));
     if (theirs >= clear) return "";
-    if (classes.includes(read)) return `hard to read: ${because([[theirs, known]], reader)}`;
+    if (classes.includes(read)) return `hard to read: ${because([[theirs, known]], reader)}; ${enough(reader)} or more would be clear`;
     return `reads as ${names[read]}, not as ${known}: ${because([[count[read], names[read]], [theirs, known]], reader)}`;
   }
 
