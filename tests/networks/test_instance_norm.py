@@ -134,6 +134,18 @@ def test_the_activation_alone(form, pool):
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_gradients_of_the_activation_alone_pass_where_values_are_not_finite(form, pool):
+    x = torch.randn(2, 20, 4, 4)
+    x[0, 0, 0, 0], x[1, 17, 1, 1] = float("inf"), float("nan")
+    x.requires_grad_()
+    found, wanted = (
+        torch.autograd.grad(f(x, None, None, 0.1, pool).sum(), x)[0]
+        for f in (instance_norm.normed_activation, reference)
+    )
+    assert torch.equal(found, wanted)
+
+
 def test_a_hundred_steps_stay_together(form, monkeypatch):
     """The same network trained by a fast form and by the reference, in float32."""
 

@@ -1,4 +1,7 @@
-"""Steps as CUDA graphs: which methods can be recorded; on a GPU, that a replayed step has the same bits."""
+"""Steps as CUDA graphs: which methods can be recorded, and that a replayed step has the same bits.
+
+On a processor the graphs are those of `graph_stand_in`, on a GPU also the real ones.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from graph_stand_in import stand_in
 from torch import Tensor, nn
 
 from latentmix import config
@@ -89,30 +93,37 @@ CASES |= {
     "some players skip": {"method": "amr", "every": {"autoencoder": 3}},
     "schedule": {"method": "amr", "schedule": "cosine"},
 }
+SMALL = {"name": "conv", "width": 4}
+CRITIC_MIXES = {"name": "amr", "critic_mixes": "fr", "network": SMALL}  # these draw on the host
 
 
-def trained(folder: Path, settings: dict[str, Any], steps: int) -> tuple[Trainer, dict[str, Tensor]]:
+def made(folder: Path, settings: dict[str, Any], say: Any = print) -> Trainer:
     common = {"data": "digits", "image_size": 32, "batch_size": 64, "epochs": 9, "device": "cuda"}
     run = config.resolve({**common, **settings, "out": str(folder)})
     runtime = Runtime(run.device, run.precision)
     trainer = Trainer(run, load(run, runtime), runtime, Silent())
     trainer.method.train()
+    if run.device == "cpu":
+        assert can_be_captured(trainer.method)
+    if trainer.captured is None:
+        trainer.captured = Captured(say)
+    return trainer
+
+
+def trained(folder: Path, settings: dict[str, Any], steps: int) -> tuple[Trainer, dict[str, Tensor]]:
+    trainer = made(folder, settings)
     for number in range(steps):
         trainer.step(number, number)
     return trainer, {name: value.clone() for name, value in trainer.record.sums.items()}
 
 
-@needs_gpu
-@pytest.mark.parametrize("case", CASES)
-def test_a_replayed_step_has_the_bits_of_the_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
-    replayed, sums = trained(tmp_path / "replayed", CASES[case], 10)
+def assert_the_same_bits(folder: Path, patch: pytest.MonkeyPatch, settings: Any, steps: int) -> None:
+    replayed, sums = trained(folder / "replayed", settings, steps)
     assert replayed.captured is not None
     assert replayed.captured.graphs
-    with monkeypatch.context() as patch:
-        patch.setattr(captured, "WARM", 99)
-        plain, expected = trained(tmp_path / "plain", CASES[case], 10)
+    with patch.context() as inner:
+        inner.setattr(captured, "WARM", 99)
+        plain, expected = trained(folder / "plain", settings, steps)
     assert plain.captured is not None
     assert not plain.captured.graphs
     found = replayed.method.state_dict()
@@ -121,6 +132,24 @@ def test_a_replayed_step_has_the_bits_of_the_step(
     assert torch.equal(replayed.generator.get_state(), plain.generator.get_state())
     groups = [g for o in replayed.optimisers.values() for g in o.param_groups]
     assert all(isinstance(g["lr"], float) and not g["capturable"] for g in groups)  # as checkpoints want them
+
+
+@needs_gpu
+@pytest.mark.parametrize("case", CASES)
+def test_a_replayed_step_has_the_bits_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    assert_the_same_bits(tmp_path, monkeypatch, CASES[case], 10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_operations_that_are_taken_again_have_the_bits_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    stand_in(monkeypatch)
+    size = 32 if case == "gaia" else 16
+    settings = {"device": "cpu", "batch_size": 4, "image_size": size, **CASES[case]}
+    assert_the_same_bits(tmp_path, monkeypatch, settings, 10 if "every" in settings else 5)
 
 
 @needs_gpu
@@ -133,3 +162,36 @@ def test_a_step_that_draws_on_the_host_is_taken_as_it_is(tmp_path: Path) -> None
     assert not trainer.captured.graphs
     assert len(said) == 1
     assert said[0].startswith("the training step is not recorded as a CUDA graph")
+
+
+def assert_goes_on_after_a_failure(trainers: list[Trainer], said: list[str]) -> None:
+    """The last of these runs draws on the host; the others are recorded, alone and then with it in vain."""
+    taken = Captured(said.append)
+    for number in range(10):
+        chosen = trainers if number >= 5 else trainers[:-1]
+        for trainer, (losses, values) in zip(chosen, taken([t.part(number, number) for t in chosen])):
+            trainer.count(number, losses, values)
+        assert len(taken.graphs) == (number in (3, 4, 5, 6, 7))
+    assert len(said) == 1
+    assert "_NoGenerator" in said[0]  # what was wrong, and not that the recording could not be ended
+
+
+@needs_gpu
+def test_runs_go_on_after_a_recording_that_failed(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = [{"method": {"name": "amr", "network": SMALL}}, {"method": CRITIC_MIXES}]
+    assert_goes_on_after_a_failure([made(tmp_path / str(i), s) for i, s in enumerate(settings)], said)
+
+
+def test_a_recording_that_failed_leaves_stream_and_generators_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = stand_in(monkeypatch)
+    stream, said = device.stream, list[str]()
+    common = {"device": "cpu", "batch_size": 8, "image_size": 16}
+    settings = [{"method": {"name": "amr", "network": SMALL}}, {"method": CRITIC_MIXES}]
+    assert_goes_on_after_a_failure(
+        [made(tmp_path / str(i), {**common, **s}) for i, s in enumerate(settings)], said
+    )
+    assert device.stream is stream
+    assert not device.stuck

@@ -112,7 +112,7 @@ struct Block {
             on_gain /= float(s.H * s.W), on_bias /= float(s.H * s.W);
         }
         places([&](int64_t p, Vector v, Vector g) {
-            store(on_x + p, (g - on_bias - v * on_gain) * (gain * scale), count());
+            store(on_x + p, s.norm ? (g - on_bias - v * on_gain) * (gain * scale) : g, count());
         });
     }
 };

@@ -51,14 +51,16 @@ class Captured:
         graph = self.graphs.get(kind)
         if graph is None and self.taken.get(kind, 0) >= WARM and kind not in self.refused:
             try:
-                with self._compiled(parts):
+                with _undone_by_errors(parts), self._compiled(parts):
                     graph = self.graphs[kind] = _Graph(parts, self.pool)
                 self.pool = graph.graph.pool()
             except (RuntimeError, TypeError) as error:
-                torch.cuda.synchronize()
+                # Their generators were replaced, and their memory may not be shared with another graph now.
+                self.graphs, self.pool = {}, None
                 self.refused.add(kind)
                 self.say(
-                    f"the training step is not recorded as a CUDA graph, and is slower for it: {_line(error)}"
+                    "the training step is not recorded as a CUDA graph, and is slower for it: "
+                    f"{_line(_first(error))}"
                 )
         if graph is not None:
             return graph.replay(parts)
@@ -89,8 +91,44 @@ class Captured:
         return self.compiled.using([part.method for part in parts if part.compiles])
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).strip().partition("\n\n")[0].split())[:200]
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error that led to this one: a recording that was broken off cannot be ended either."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+@contextmanager
+def _undone_by_errors(parts: Sequence[Part]) -> Iterator[None]:
+    """Leave stream and generators as they were if what is recorded here fails.
+
+    PyTorch does not: if a recording cannot be ended, its stream stays the current one, and generators go on
+    expecting to be recorded, so that they refuse the next draw. They are given new states that draw the same.
+    """
+    device = parts[0].batch.x.device
+    own = [part.batch.generator for part in parts if part.batch.generator is not None]
+    generators = [*own, torch.cuda.default_generators[device.index]]
+    states = [generator.get_state() for generator in generators]
+    stream = torch.cuda.current_stream(device)
+    try:
+        yield
+    except Exception:
+        torch.cuda.set_stream(stream)
+        torch.cuda.synchronize()
+        for generator, state in zip(generators, states):
+            _renew(generator, state)
+        raise
+
+
+def _renew(generator: torch.Generator, state: Tensor) -> None:
+    """Give a generator on a GPU another state, of which no graph knows."""
+    fresh = torch.Generator(generator.device)
+    fresh.set_state(state)
+    generator.graphsafe_set_state(fresh)
 
 
 def can_be_captured(method: Method) -> bool:
@@ -123,11 +161,13 @@ class _Graph:
                 stream.wait_stream(
                     main
                 )  # before anything is recorded on it, so that branches run side by side
-            for part, stream in zip(self.parts, streams):
-                with torch.cuda.stream(stream):
-                    self.losses.append(part.take())
-            for stream in streams[1:]:
-                main.wait_stream(stream)
+            try:
+                for part, stream in zip(self.parts, streams):
+                    with torch.cuda.stream(stream):
+                        self.losses.append(part.take())
+            finally:  # a graph with an open branch cannot be ended
+                for stream in streams[1:]:
+                    main.wait_stream(stream)
 
     def replay(self, parts: Sequence[Part]) -> list[Losses]:
         for recorded, part in zip(self.parts, parts):
