@@ -139,7 +139,9 @@ def test_lidar_stays_below_the_number_of_groups() -> None:
         ({"labels": np.where(np.arange(240) % 3, 1, np.inf)}, "fractions or NaN"),
         ({"labels": np.arange(240) % 3 - 1}, "80 labels are -1, which means that an image has no label"),
         ({"factors": np.full((240, 2), np.inf)}, "factors must be whole numbers"),
-        ({"codes": np.eye(5)[np.arange(240) % 5] * 1e300}, "5 of 5 columns of the codes are too large"),
+        ({"codes": np.eye(5)[np.arange(240) % 5] * 1e300}, r"codes as large as 1e\+300 have squares"),
+        ({"codes": np.eye(5, dtype="f4")[np.arange(240) % 5] * np.float32(1e30)}, r"as large as 1e\+30"),
+        ({"codes": np.eye(5)[np.arange(240) % 5] * 1e-30}, "codes within 1e-30 of each other"),
         ({"codes": np.random.default_rng(0).normal(size=(240, 5)) + 1e9}, "5 of 5 columns of the codes"),
         ({"labels": np.arange(240)}, "every class needs 5"),
         ({"factors": np.zeros(240)}, r"must be \(240, F\)"),
@@ -163,10 +165,12 @@ def test_the_command_prints_and_writes(arrays: dict[str, np.ndarray], tmp_path: 
     ("content", "message"),
     [
         (None, "codes.npz: no such file"),
-        (b"no archive", "codes.npz is not an .npz file"),
+        (b"no archive", "codes.npz is no .npz file"),
         ({"code": np.zeros((30, 2))}, "it holds code; the arrays that count are codes, labels"),
         ({"labels": np.zeros(30)}, "it has no array codes, only labels"),
-        ({"codes": np.array([{}] * 30)}, "cannot be used"),
+        ({"codes": np.array([{}] * 30)}, "codes is an array of Python objects, which may hold code"),
+        ({"codes": np.zeros((30, 2)), "labels": np.array(["a"] * 30, object)}, r"labels\.astype\(str\)"),
+        ({}, "it has no array codes, only nothing at all"),
     ],
 )
 def test_bad_files_are_named(content: Any, message: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 import xml.etree.ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import latentmix as lm
+from latentmix.apps.own_pictures import suit
 from latentmix.runs import RunError, checkpoints
 
 SMALL: dict[str, Any] = {
@@ -101,6 +103,30 @@ def test_mixes_and_figures_are_pillow_images(opened: lm.Trained, tmp_path: Path)
         opened.figure("portrait")
 
 
+def test_drawings_are_adapted_as_the_command_does(typed_digits: list[Path]) -> None:
+    run = lm.load("digits")
+    size, pair = run.shape[1], typed_digits[3:5]
+    known = run.known
+    assert known is not None
+    adapted = [suit(Image.open(path), size, known.drawings)[0] for path in pair]
+    with pytest.warns(UserWarning, match=r"3\.png was inverted, cut out and centred.*as_is=True leaves it"):
+        mixed = run.mix(pair, steps=3)
+    with pytest.warns(UserWarning, match=r"the Pillow image was inverted"):
+        assert run.mix([Image.open(path) for path in pair], steps=3).tobytes() == mixed.tobytes()
+    arrays = [np.asarray(image) for image in adapted]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert run.mix(arrays, steps=3).tobytes() == mixed.tobytes()
+    with pytest.warns(UserWarning, match="image 1 is unlike what the model knows"):
+        assert run.mix(pair, steps=3, as_is=True).tobytes() != mixed.tobytes()
+
+
+def test_a_device_is_named_by_a_string_or_by_torch(opened: lm.Trained) -> None:
+    assert lm.load(opened.folder, device=torch.device("cpu")).weights_sha256 == opened.weights_sha256
+    with pytest.raises(ValueError, match="device=3: choose one of"):
+        lm.load(opened.folder, device=3)  # type: ignore[arg-type]
+
+
 def test_a_notebook_shows_a_run_and_its_scores(opened: lm.Trained) -> None:
     lm.evaluate(opened, "probe")
     for thing in (opened, opened.scores):
@@ -178,14 +204,21 @@ def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
     for codes in ("text", None, np.zeros((1, *opened.method.code_shape), complex)):  # type: ignore[attr-defined]
         with pytest.raises(ValueError, match="they must be real numbers"):
             opened.decode(codes)
-    for nothing in (3, np.zeros(5)):
-        with pytest.raises(ValueError, match=r"they must be \(N, H, W\)"):
+    with pytest.raises(ValueError, match=r"they must be \(N, H, W\)"):
+        lm.Data.from_arrays(np.zeros(5))
+    for nothing in (3, None, "mnist"):
+        with pytest.raises(ValueError, match=f"{type(nothing).__name__} holds no images"):
             lm.Data.from_arrays(nothing)
+    with pytest.raises(ValueError, match="int holds no items; give a dataset"):
+        lm.Data.from_dataset(3)  # type: ignore[arg-type]
+    for item in (None, ()):
+        with pytest.raises(ValueError, match="train item 0 is an image of shape"):
+            lm.Data.from_dataset([item] * 9)
     for labels in (np.array([0, 1, np.nan, 1]), np.array(["a", None, "b", "a"], object)):
         with pytest.raises(ValueError, match=r"labels (must be|are of type)"):
             lm.fit_resample(images, labels)
     for steps in (1, 2.5, float("nan"), None, "3", True):
-        with pytest.raises(ValueError, match=f"steps={steps}: a path has a whole number"):
+        with pytest.raises(ValueError, match=f"steps={steps}: give a whole number of 2 or more"):
             opened.mix(images[:2], steps=steps)  # type: ignore[arg-type]
     for count, steps, mixes in ((2, 2001, "2,001"), (3, 63, "2,016")):
         with pytest.raises(

@@ -102,7 +102,7 @@ def test_dark_drawings_on_paper_are_adapted_with_a_word_and_left_alone_when_aske
         image.save(tmp_path / f"{digit}.png")
     done = typed("mix", tiny_run, "3.png", "8.png", "--refine", 5, cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "3.png was inverted, cut out and centred, softened, to look like the training images" in done.err
+    assert "3.png was inverted, cut out and centred, softened to look like the training images" in done.err
     receipt = json.loads((tmp_path / "mix.png.json").read_text())
     assert receipt["parents"][1]["adapted"] == ["inverted", "cut out and centred", "softened"]
     assert receipt["refined"]["steps"] == 5

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.apps.own_pictures import Drawings, Known, judge, know, suit
+from latentmix.apps.own_pictures import Drawings, Known, adapted, judge, know, suit
 from latentmix.apps.paths import MOST, Walk, walk
 from latentmix.apps.readers import Reader, summary
 from latentmix.apps.refine import refine
@@ -168,8 +168,7 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
     lines = []
     for parent in receipt["parents"]:
         if parent.get("adapted"):
-            done = ", ".join(parent["adapted"])
-            lines.append(f"{parent['file']} was {done}, to look like the training images; --as-is leaves it")
+            lines.append(adapted(parent["file"], parent["adapted"], "--as-is"))
         if parent.get("unlike"):
             lines.append(f"{parent['file']} is unlike what the model knows: {parent['unlike']}")
     cells = receipt["cells"]

@@ -7,6 +7,7 @@ pixels in [-1, 1].
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -193,6 +194,11 @@ def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Imag
     if strong is not None:
         small, done = strong, [*done, "strengthened"]
     return Image.fromarray(np.rint(small).astype(np.uint8)), done
+
+
+def adapted(name: str, done: Sequence[str], otherwise: str) -> str:
+    """Tell a person what `suit` did to a picture, and how to have it left alone."""
+    return f"{name} was {', '.join(done)} to look like the training images; {otherwise} leaves it unchanged"
 
 
 def drawings_of(images: NDArray[np.uint8]) -> Drawings | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,27 @@ from latentmix.data.decoding.grey import plain
 from latentmix.data.decoding.images import BadImage, fit, open_image
 from latentmix.data.given import as_numpy
 
+# Brings a picture, whose name is given too, to so many pixels a side.
+Fitting = Callable[[Image.Image, int, str], Image.Image]
+
 ROUNDING = 1e-5  # how far beyond a range rounding may carry a value
 BRIGHT = 128  # floating-point images with values from here on to 255 are taken for 0..255
 TELL = "say values=(LOW, HIGH), the values of black and white"
 
 
-def as_pixels(images: Any, shape: tuple[int, int, int], values: tuple[float, float] | None = None) -> Tensor:
+def _fit(image: Image.Image, size: int, name: str) -> Image.Image:
+    return fit(image, size)
+
+
+def as_pixels(
+    images: Any,
+    shape: tuple[int, int, int],
+    values: tuple[float, float] | None = None,
+    fitting: Fitting = _fit,
+) -> Tensor:
     """Images as a model of images of `shape` sees them: float32 (B, C, H, W) in [-1, 1], on the CPU.
 
-    Files and Pillow images are scaled and cropped to the model's size. Arrays and tensors must have its size.
+    Files and Pillow images are brought to the model's size. Arrays and tensors must have it.
 
     Arguments:
         images: A file, a Pillow image, an array or tensor (H, W), (H, W, C), (C, H, W), (B, H, W),
@@ -34,6 +46,7 @@ def as_pixels(images: Any, shape: tuple[int, int, int], values: tuple[float, flo
         values: The values of black and white in arrays. By default uint8 is 0 to 255; booleans are 0 and 1;
             floating point with negative values is -1 to 1, up to 1 it is 0 to 1, and with values from 128 to
             255 it is 0 to 255; whole numbers are 0 to 255 if some value is 128 or more.
+        fitting: How files and Pillow images are brought to the size; by default they are scaled and cropped.
 
     Raises:
         ValueError: Another size, another number of channels, values outside the range or of unknown range,
@@ -43,12 +56,12 @@ def as_pixels(images: Any, shape: tuple[int, int, int], values: tuple[float, flo
     if isinstance(images, Split):
         return images.pixels().cpu()
     if isinstance(images, str | Path | Image.Image):
-        return _picture(images, shape)[None]
+        return _picture(images, shape, fitting)[None]
     if isinstance(images, Sequence):
         if not len(images):
             raise ValueError("there are no images")
         if any(_one(image) for image in images):
-            return _several(images, shape, values)
+            return _several(images, shape, values, fitting)
     array = as_numpy(images)
     if not array.ndim:
         raise ValueError(
@@ -64,7 +77,7 @@ def _one(image: Any) -> bool:
     return isinstance(image, str | Path | Image.Image) or getattr(image, "ndim", 0) >= 2
 
 
-def _several(images: Sequence[Any], shape: tuple[int, int, int], values: Any) -> Tensor:
+def _several(images: Sequence[Any], shape: tuple[int, int, int], values: Any, fitting: Fitting) -> Tensor:
     """Images of a list, in its order; the range of its arrays is told from all of them together."""
     drawn = [isinstance(image, str | Path | Image.Image) for image in images]
     arrays = [_arranged(as_numpy(image), shape) for image, d in zip(images, drawn) if not d]
@@ -74,10 +87,12 @@ def _several(images: Sequence[Any], shape: tuple[int, int, int], values: Any) ->
     if arrays:
         whole = torch.from_numpy(_scaled(np.concatenate(arrays), values))
         scaled = iter(whole.split([len(array) for array in arrays]))
-    return torch.cat([_picture(image, shape)[None] if d else next(scaled) for image, d in zip(images, drawn)])
+    return torch.cat(
+        [_picture(image, shape, fitting)[None] if d else next(scaled) for image, d in zip(images, drawn)]
+    )
 
 
-def _picture(image: str | Path | Image.Image, shape: tuple[int, int, int]) -> Tensor:
+def _picture(image: str | Path | Image.Image, shape: tuple[int, int, int], fitting: Fitting) -> Tensor:
     channels, side, _ = shape
     if channels not in (1, 3):
         raise ValueError(
@@ -90,7 +105,7 @@ def _picture(image: str | Path | Image.Image, shape: tuple[int, int, int]) -> Te
         opened = plain(image, "") if isinstance(image, Image.Image) else open_image(Path(image))
     except BadImage as error:
         raise ValueError(f"{name} cannot be used as an image: {error}") from error
-    pixels = np.asarray(fit(opened, side).convert("L" if channels == 1 else "RGB"), np.float32)
+    pixels = np.asarray(fitting(opened, side, name).convert("L" if channels == 1 else "RGB"), np.float32)
     return torch.from_numpy(pixels.reshape(side, side, channels)).permute(2, 0, 1) / 127.5 - 1
 
 

@@ -28,6 +28,7 @@ from latentmix.reports.scores import Scores
 
 ARRAYS = ("codes", "labels", "factors", "pairs")
 LEAST = 20  # codes
+FAR, NEAR = 1e15, 1e-15  # values beyond have squares that 32-bit numbers cannot hold
 ROUGH = 1e-3  # of a column's range: how far float32, in which metrics see codes, may round a number
 WHOLE = ("rank", "disentanglement")  # need no training and test codes, and see all of them
 
@@ -128,7 +129,8 @@ def read(file: str | Path) -> dict[str, NDArray[Any]]:
         raise FileNotFoundError(f"{file}: no such file")
     if not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{file} is not an .npz file; numpy.savez(FILE, codes=codes, labels=labels) writes one"
+            f"{file} is no .npz file, or was cut off; numpy.savez(FILE, codes=codes, labels=labels) "
+            "writes one"
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -138,10 +140,22 @@ def read(file: str | Path) -> dict[str, NDArray[Any]]:
                     f"it holds {', '.join(unknown)}; the arrays that count are {', '.join(ARRAYS)}"
                 )
             if "codes" not in names:
-                raise ValueError(f"it has no array codes, only {', '.join(names) or 'nothing'}")
-            return {name: archive[name] for name in names}
+                raise ValueError(f"it has no array codes, only {', '.join(names) or 'nothing at all'}")
+            return {name: _array(archive, name) for name in names}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"{file} cannot be used: {error}") from error
+
+
+def _array(archive: Any, name: str) -> NDArray[Any]:
+    try:
+        return archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} is an array of Python objects, which may hold code; save {name}.astype(str) for text, "
+            "or an array of numbers"
+        ) from None
 
 
 def _applicable(labels: bool, factors: bool) -> list[str]:
@@ -163,11 +177,17 @@ def _table(codes: ArrayLike) -> Tensor:
     if bad:
         raise ValueError(f"{bad} of {len(flat)} codes hold NaN or infinite values")
     rounded, spread = (flat.float().double() - flat).abs().amax(0), flat.amax(0) - flat.amin(0)
+    most, least = float(flat.abs().max()), float(spread.max())
+    if most > FAR or 0 < least < NEAR:
+        what = f"as large as {most:.0e}" if most > FAR else f"within {least:.0e} of each other"
+        raise ValueError(
+            f"codes {what} have squares that 32-bit numbers cannot hold; divide all codes by their deviation"
+        )
     lost = rounded.isinf() | ((spread > 0) & (rounded > ROUGH * spread))
     if rough := int(lost.sum()):
         raise ValueError(
-            f"{rough} of {flat.shape[1]} columns of the codes are too large for 32-bit numbers to tell their "
-            "values apart; subtract the mean of each column, and divide by its deviation"
+            f"{rough} of {flat.shape[1]} columns of the codes have values that 32-bit numbers cannot tell "
+            "apart; subtract the mean of each column, and divide by its deviation"
         )
     return flat
 

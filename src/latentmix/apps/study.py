@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from latentmix import config, runs, scoring, training
 from latentmix.apps.trained import Trained
 from latentmix.config import catalogue
@@ -29,7 +31,7 @@ Where = str | Path | OpenRun  # a run, by its folder or opened
 def load(
     folder: Where,
     *,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     checkpoint: Literal["best", "last"] | None = None,
     data: str | Path | None = None,
 ) -> Trained:
@@ -44,7 +46,7 @@ def load(
         RunError: The folder is not a run, or has no complete checkpoint.
         TypeError: `folder` is neither a string nor a path nor an opened run.
     """
-    opened = runs.open_run(_folder(folder), str(find_device(device)), checkpoint, _tell)
+    opened = runs.open_run(_folder(folder), str(find_device(str(device))), checkpoint, _tell)
     return Trained.of(opened, None if data is None else str(data))
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.apps.own_pictures import Known, judge, know
+from latentmix.apps.own_pictures import Known, adapted, judge, know, suit
 from latentmix.apps.paths import MOST, walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.apps.readers import summary
@@ -122,17 +122,21 @@ class Trained(OpenRun):
         steps: int = 9,
         path: Literal["lerp", "slerp", "crossover", "learned"] = "lerp",
         values: tuple[float, float] | None = None,
+        as_is: bool = False,
     ) -> Image.Image:
         """Draw the walk from each image to the next, or, of three images, the triangle of their mixes.
 
-        Where the run's data are at hand, a warning names images that are unlike what the model knows, and
-        mixes that may show no class of their parents (`Reader`).
+        Where the run's data are at hand, files and Pillow images that are drawings are adapted to them
+        (`own_pictures.suit`), and a warning says how; it also names images that are unlike what the model
+        knows, and mixes that may show no class of their parents (`Reader`).
 
         Arguments:
             images: Two images or more, as for `encode`.
             steps: Number of mixes from one image to the next, both ends included.
             path: Straight line, great circle, crossover of feature maps, or the method's learned mixing
                 function; of three images only a straight line makes a triangle.
+            values: As for `encode`.
+            as_is: Leave drawings unchanged.
 
         Raises:
             ValueError: Fewer than two images, an unknown path, fewer than two steps, or as for `encode`.
@@ -140,7 +144,7 @@ class Trained(OpenRun):
         method = require(self.method, Autoencodes, "mixing")
         way = walk(method, path)
         steps = _whole(steps)
-        x = as_pixels(images, self.shape, values)
+        x, remarks = self._suited(images, values, as_is)
         if len(x) < 2:
             raise ValueError(f"mixing takes at least 2 images, got {len(x)}")
         triangle = len(x) == 3 and path == "lerp"
@@ -150,23 +154,38 @@ class Trained(OpenRun):
         if triangle:
             mixes = figures.simplex_mixes(method, x, steps)
             used = [row.nonzero()[:, 0].tolist() for row in simplex_grid(3, steps)]
-            self._warn_of(x, mixes, used)
+            self._warn_of(x, mixes, used, remarks)
             return figures.triangle(mixes, x)
         h = self.encode(x, values=(-1, 1))
         with evaluating(self.method):
             walks = way(h[:-1], h[1:], torch.linspace(0, 1, steps))
         mixes = self.decode(walks.flatten(0, 1))
         legs = [[[i], *[[i, i + 1]] * (steps - 2), [i + 1]] for i in range(len(x) - 1)]
-        self._warn_of(x, mixes, [rows for leg in legs for rows in leg])
+        self._warn_of(x, mixes, [rows for leg in legs for rows in leg], remarks)
         mixes = mixes.unflatten(0, (len(x) - 1, steps))
         return figures.interpolations({self.method.label: mixes}, ends=torch.stack([x[:-1], x[1:]], 1))
 
-    def _warn_of(self, x: Tensor, mixes: Tensor, used: list[list[int]]) -> None:
-        """Warn of parents that the model does not know, and of mixes with none of their classes."""
+    def _suited(
+        self, images: Any, values: tuple[float, float] | None, as_is: bool
+    ) -> tuple[Tensor, list[str]]:
+        """Images to mix, (B, C, H, W) in [-1, 1], and what was done to drawings among the pictures."""
+        drawings = None if as_is or self.known is None else self.known.drawings
+        remarks = []
+
+        def fitting(image: Image.Image, size: int, name: str) -> Image.Image:
+            made, done = suit(image, size, drawings)
+            if done:
+                remarks.append(adapted(name, done, "as_is=True"))
+            return made
+
+        return as_pixels(images, self.shape, values, fitting), remarks
+
+    def _warn_of(self, x: Tensor, mixes: Tensor, used: list[list[int]], remarks: list[str]) -> None:
+        """Warn of parents that were adapted or are unknown to the model, and of mixes with no parent's class."""
         if self.known is None:
             return
         likeness = enumerate(judge(self.method, x, self.known), 1)
-        lines = [
+        lines = remarks + [
             f"image {i} is unlike what the model knows: {how.unlike}" for i, how in likeness if how.unlike
         ]
         if self.known.reader is not None:
@@ -236,5 +255,5 @@ def _whole(steps: Any) -> int:
     """
     number = float(steps) if isinstance(steps, numbers.Real) and not isinstance(steps, bool) else math.nan
     if not (number >= 2 and number % 1 == 0):
-        raise ValueError(f"steps={steps}: a path has a whole number of images, its two ends included")
+        raise ValueError(f"steps={steps}: give a whole number of 2 or more; both ends of a path are included")
     return int(number)

@@ -20,6 +20,8 @@ from latentmix.data.found import Found
 from latentmix.data.load import load
 from latentmix.data.split import Columns, Data, Decoded
 
+_NOTHING = object()  # what an iterator without items gives; None may be an item
+
 
 def from_arrays(
     images: Any,
@@ -54,6 +56,8 @@ def from_arrays(
             if pair[1] is not None:
                 arrays[f"{split}_labels"] = as_numpy(pair[1])
     shape = arrays["train_images"].shape
+    if not shape:
+        raise ValueError(f"{type(images).__name__} holds no images; give an array or a tensor of them")
     if len(shape) < 2:
         raise ValueError(f"images of shape {shape}; they must be (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if image_size is None:
@@ -192,8 +196,8 @@ def _read(items: Iterable[Any], size: int, split: str) -> tuple[NDArray[np.uint8
 
 def _side(items: Iterable[Any]) -> tuple[Iterable[Any], int]:
     """Return all items, including the first, and the shorter side of the first image."""
-    first = next(iter(_each(items)), None)
-    if first is None:
+    first = next(iter(_each(items)), _NOTHING)
+    if first is _NOTHING:
         raise ValueError("there are no train items")
     if iter(items) is items:
         items = itertools.chain([first], items)
@@ -207,6 +211,10 @@ def _each(items: Iterable[Any]) -> Iterable[Any]:
     """Yield all items; a map-style dataset of torch need not raise IndexError at its end."""
     if isinstance(items, Sized) and hasattr(items, "__getitem__"):
         return (items[i] for i in range(len(items)))
+    if not hasattr(items, "__iter__"):
+        raise ValueError(
+            f"{type(items).__name__} holds no items; give a dataset of torch, or a list of images"
+        )
     return items
 
 
@@ -217,7 +225,7 @@ def _parts(item: Any, what: str) -> tuple[Any, Any]:
         if not images:
             raise ValueError(f"{what} has no image; its keys are {', '.join(map(str, item))}")
         image, label = images[0], labels[0] if labels else None
-    elif isinstance(item, (tuple, list)):
+    elif isinstance(item, (tuple, list)) and len(item):
         image, label = item[0], item[1] if len(item) > 1 else None
     else:
         image, label = item, None
