@@ -238,3 +238,17 @@ def test_fit_resample_balances_and_keeps_the_layout() -> None:
     assert new_x.shape[1:] == x.shape[1:]
     assert 60 <= len(new_x) == len(new_y) <= 80
     assert set(new_y[60:]) <= {"few"}
+
+
+def test_fit_resample_names_what_it_cannot_balance() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (41, 16, 16), dtype=np.uint8)
+    y = np.arange(41) == 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latentmix.metrics.features.classifier.STEPS", 2)
+        with pytest.warns(UserWarning, match="too few mixes passed: 0 of 39 for class True"):
+            new_x, _ = lm.fit_resample(x, y, model=TINY)
+    assert np.array_equal(new_x, x)
+    with pytest.raises(ValueError, match=r"images of shape \(16, 12\) are not square"):
+        lm.fit_resample(x[:, :, :12], y, model=TINY)
+    with pytest.raises(ValueError, match="labels hold one class"):
+        lm.fit_resample(x, y * 0, model=TINY)

@@ -181,7 +181,7 @@ class Trained(OpenRun):
         return as_pixels(images, self.shape, values, fitting), remarks
 
     def _warn_of(self, x: Tensor, mixes: Tensor, used: list[list[int]], remarks: list[str]) -> None:
-        """Warn of parents that were adapted or are unknown to the model, and of mixes with no parent's class."""
+        """Warn of adapted parents, of those that the model does not know, and of mixes in doubt."""
         if self.known is None:
             return
         likeness = enumerate(judge(self.method, x, self.known), 1)

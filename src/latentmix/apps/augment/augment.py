@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,10 +215,10 @@ def fit_resample(
 
     Returns:
         Images (N + M, ...) in the layout and type of x, and labels (N + M,). Fewer are made where too few
-        mixes pass.
+        mixes pass, and none of a class with a single image; a warning names these classes.
 
     Raises:
-        ValueError: Images or labels that `Data.from_arrays` refuses.
+        ValueError: Images or labels that `Data.from_arrays` refuses, other shapes than squares, or one class.
     """
     import tempfile
 
@@ -224,6 +226,10 @@ def fit_resample(
     names, index = np.unique(y, return_inverse=True)
     data = Data.from_arrays(x, index, class_names=list(map(str, names)), name="resampled")
     assert data.train.labels is not None
+    if math.prod(x.shape[1:]) != math.prod(data.shape):
+        raise ValueError(f"images of shape {x.shape[1:]} are not square")
+    if len(names) < 2:
+        raise ValueError("labels hold one class; there is nothing to balance")
     counts = np.bincount(index)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"method": METHOD, **(model or {}), "seed": seed, "quiet": True}
@@ -231,11 +237,15 @@ def fit_resample(
         features = classifier(data)
         known = limits(data, features)
         with evaluating(run.method):
+            wanted = {c: int(counts.max() - n) for c, n in enumerate(counts) if n < counts.max()}
             pools = [
-                mixes(run.method, data, [c], int(counts.max() - n), features, known, seed=seed + c)
-                for c, n in enumerate(counts.tolist())
-                if n < counts.max()
+                mixes(run.method, data, [c], n, features, known, seed=seed + c) for c, n in wanted.items()
             ]
+    short = [
+        f"{len(p)} of {n} for class {names[c]}" for p, (c, n) in zip(pools, wanted.items()) if len(p) < n
+    ]
+    if short:
+        warnings.warn(f"too few mixes passed: {', '.join(short)}", stacklevel=2)
     made = torch.cat([p.images for p in pools] or [torch.empty(0, *data.shape, dtype=torch.uint8)])
     labels = np.concatenate([names[p.labels.numpy()] for p in pools] or [y[:0]])
     return np.concatenate([x, _like(made, x)]), np.concatenate([y, labels])
