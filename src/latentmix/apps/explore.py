@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import numpy as np
 import torch
@@ -102,11 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "latentmix", ""
 
     def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        token = parse_qs(address.query).get("token", [""])[0]
+        path, _, query = self.path.partition("?")
+        token = parse_qs(query).get("token", [""])[0]
         if self._refused(token):
             return
-        if address.path != "/":
+        if path != "/":
             self._answer(HTTPStatus.NOT_FOUND, b"there is only the page, /")
             return
         self._answer(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")

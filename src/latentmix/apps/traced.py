@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from latentmix.imported.onnx_pair import OnnxHalf
 from latentmix.methods.portions import in_portions
 from latentmix.methods.roles import Autoencodes, require
 from latentmix.networks.instance_norm import EPS, InstanceNormLeakyReLU
@@ -21,10 +22,18 @@ class Half(nn.Module):
     Arguments:
         method: Any method with both roles; it is left as it was.
         role: Which function `forward` calls.
+
+    Raises:
+        ValueError: A method that ONNX Runtime computes, outside PyTorch.
     """
 
     def __init__(self, method: Any, role: Role) -> None:
         super().__init__()
+        if any(isinstance(module, OnnxHalf) for module in method.modules()):
+            raise ValueError(
+                "this run is a pair of ONNX files, which PyTorch can neither export nor put into a page; use "
+                "the files as they are, and latentmix explore for a page"
+            )
         self.method = _plain(copy.deepcopy(method).cpu().float().eval())
         self.method.requires_grad_(False)
         self.role = role

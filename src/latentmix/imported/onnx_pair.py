@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentmix.data.decoding.images import open_image
-from latentmix.imported.found import Found, Level, Range, read_json, settled
+from latentmix.imported.found import Found, Level, Range, called, read_json, settled
 from latentmix.imported.ranged import Ranged
 from latentmix.networks import EncoderDecoder
 from latentmix.outside.onnx_session import open_session
@@ -166,7 +166,7 @@ def read(paths: list[Path], pixels: Range | None, size: int | None, picture: Pat
             raise FileNotFoundError(f"{path}: no such file")
     notes = paths[0].parent / "latentmix.json"
     if pixels is None and notes.is_file():
-        pixels = tuple(read_json(notes).get("image_range", ())) or None
+        pixels = _noted_range(notes)
     low, high = settled(pixels)
     contents = [torch.from_numpy(np.fromfile(path, np.uint8)) for path in paths]
     encoder, decoder = (OnnxHalf(c, encodes=i == 0) for i, c in enumerate(contents))
@@ -187,7 +187,7 @@ def read(paths: list[Path], pixels: Range | None, size: int | None, picture: Pat
     _, others = decoder.wanted()
     given = _pictures(paths[1], others, picture, (low, high))
     with torch.no_grad():
-        h = encoder(torch.full((1, *shape), float(low)))
+        h = called(encoder, torch.full((1, *shape), float(low)), str(paths[0]))
     code_shape = tuple(h.shape[1:])
     if _is_vector(code_shape):
         code_shape = (max(code_shape),)
@@ -197,6 +197,18 @@ def read(paths: list[Path], pixels: Range | None, size: int | None, picture: Pat
     if given is not None:
         weights["autoencoder.decoder.picture"] = given
     return Found(network, shape, weights, "ONNX pair")
+
+
+def _noted_range(notes: Path) -> Range | None:
+    """Return the values of black and white that latentmix.json names, if it names any."""
+    found = read_json(notes).get("image_range")
+    if found is None:
+        return None
+    try:
+        low, high = map(float, found)
+    except (TypeError, ValueError):
+        raise ValueError(f"{notes}: image_range is {found!r}, and should be two numbers") from None
+    return low, high
 
 
 def _is_vector(shape: tuple[int, ...]) -> bool:
