@@ -8,11 +8,15 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Return whether `torch.vmap`, `torch.func.grad` or the like is active; torch has no public test."""
-    return bool(torch._C._are_functorch_transforms_active())
+    """Return whether `torch.vmap`, `torch.func.grad` or forward-mode derivatives are being computed.
+
+    PyTorch has no public test for it.
+    """
+    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 def compiled() -> bool:

@@ -54,8 +54,7 @@ struct Block {
         return z > 0 ? z : z * s.slope;
     }
 
-    // Where a place lies in x. In phases, even and odd rows and columns are maps of their own, at (h + 1) / 2 and
-    // (w + 1) / 2; of the first and the last row and column some are not used.
+    // Where a place lies in x; in phases, even and odd rows and columns are maps of their own, as phases.py says.
     int64_t at(int64_t h, int64_t w) const {
         if (!s.phases) return (h * s.W + w) * s.C;
         return (((h + 1) / 2 * (s.W / 2 + 1) + (w + 1) / 2) * 4 + h % 2 * 2 + w % 2) * s.C;
@@ -70,10 +69,12 @@ struct Block {
                     for (int64_t w = 0; w < s.W; w++) visit((h * s.W + w) & 1, load(x + at(h, w), count()));
             };
             each([&](int64_t i, Vector v) { sums[i] += v; });
-            mean = (sums[0] + sums[1]) / float(s.H * s.W);
-            each([&](int64_t i, Vector v) { squares[i] += (v - mean) * (v - mean); });
+            mean = (sums[0] + sums[1]) / float(s.H * s.W), sums[0] = sums[1] = Vector{};
+            each([&](int64_t i, Vector v) { v -= mean, sums[i] += v, squares[i] += v * v; });
+            const Vector rest = (sums[0] + sums[1]) / float(s.H * s.W);  // what rounding had left of the mean
             Vector variance = (squares[0] + squares[1]) / float(s.H * s.W);
-            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt(variance[i] + 1e-5f);
+            mean += rest, variance -= variance < 1e30f ? rest * rest : Vector{};
+            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt((variance[i] < 0 ? 0 : variance[i]) + 1e-5f);
             gain = load(a, count()), bias = load(b, count());
             store(moments, mean, count()), store(moments + s.B * s.C, scale, count());
         }
@@ -132,8 +133,7 @@ void run(Shape s, int back, const T* x, const float* gain, const float* bias, fl
                                     y + b * in + c, on_weights + i + c);
                 else block.forward(x + b * in + c, gain + c, bias + c, moments + i + c, y + b * out + c);
             };
-            if (c + LANES <= s.C) go(Block<1, T>{s, LANES});
-            else go(Block<0, T>{s, int(s.C - c)});
+            c + LANES <= s.C ? go(Block<1, T>{s, LANES}) : go(Block<0, T>{s, int(s.C - c)});
         }
     }
 }
