@@ -65,6 +65,14 @@ def test_a_photograph_is_said_to_be_unlike_digits(model, known, twenty, tmp_path
     assert receipt["parents"][0]["adapted"][:2] == ["inverted", "cut out and centred"]
 
 
+def test_a_blank_picture_has_no_class(model, known, twenty, tmp_path: Path) -> None:
+    Image.new("L", (50, 50), 255).save(tmp_path / "white.png")
+    pair = [twenty[4], tmp_path / "white.png"]
+    receipt = resynthesise(model, pair, steps=3, out=tmp_path / "x.png", known=known)
+    assert [parent["reads_as"] for parent in receipt["parents"]] == ["4", ""]
+    assert receipt["cells"][2]["doubt"] == ""
+
+
 def test_a_thin_pen_does_not_fade(model, known, twenty) -> None:
     """A line of two pixels in a hundred is grey when it is reduced to sixteen."""
     for path in (twenty[11], twenty[12]):

@@ -197,6 +197,13 @@ def test_the_twenty_digits_through_the_page_of_the_model_at_hand(browser, tmp_pa
     assert sum(number % 10 == digit for number, digit in enumerate(read)) >= 18, read
     assert sum(number % 10 == int(each.reads_as) for number, each in enumerate(found)) >= 18
     assert 0 < doubts < 40
+    Image.new("L", (50, 50), 255).save(tmp_path / "white.png")
+    opened.set_input_files("#file", tmp_path / "white.png")
+    while opened.evaluate("Page.state().slots.A.title") != "white.png":
+        opened.wait_for_timeout(20)
+    told = opened.inner_text("#state-A")
+    assert "it is blank or nearly so" in told
+    assert "Reads as" not in told
     context.close()
 
 

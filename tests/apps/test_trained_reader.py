@@ -18,7 +18,7 @@ import latentmix
 from latentmix.apps import trained_reader
 from latentmix.apps.page.graph import trace
 from latentmix.apps.readers import either
-from latentmix.apps.trained_reader import FILE, Reading, TrainedReader, classifier_of
+from latentmix.apps.trained_reader import FILE, TrainedReader, classifier_of, untrained
 from latentmix.data import Split
 from latentmix.metrics.features import kept
 
@@ -147,7 +147,7 @@ def test_a_damaged_or_foreign_file_is_named_and_neighbours_vote(run, tmp_path: P
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-5])
     with pytest.warns(UserWarning, match="reader.safetensors is damaged, classes are read by the nearest"):
         assert classifier_of(copy) is None
-    kept.write(folder / FILE, Reading(3, 16, 4).state_dict(), "a reader")
+    kept.write(folder / FILE, untrained(3, 16, 4).state_dict(), "a reader")
     with pytest.warns(UserWarning, match="is of another network, classes are read by the nearest"):
         assert classifier_of(copy) is None
 

@@ -90,7 +90,7 @@ class Likeness(NamedTuple):
         error: Distance from the picture to its reconstruction.
         nearest: Distance to the nearest training image.
         unlike: Why the picture is unlike what the model knows; empty where it is not.
-        reads_as: Its class; empty where no class is read.
+        reads_as: Its class; empty where no class is read, and for a blank picture, which shows none.
     """
 
     error: float
@@ -136,10 +136,28 @@ def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     contrasts = contrast(x).tolist()
     reader = known.reader
     read = [""] * len(x) if reader is None else [reader.names[c] for c in reader.votes(x).argmax(1).tolist()]
+    read = ["" if empty else name for name, empty in zip(read, blank(x, known), strict=True)]
     return [
         Likeness(e, d, _unlike(e, d, v, known), c)
         for e, d, v, c in zip(errors, away, contrasts, read, strict=True)
     ]
+
+
+def blank(x: Tensor, known: Known) -> list[bool]:
+    """Whether pictures (N, C, H, W) in [-1, 1] are so faint that they show nothing."""
+    return (contrast(x) < BLANK * known.contrast[1]).tolist()
+
+
+def classes(
+    known: Known, mixes: Tensor, parents: Tensor, used: Sequence[Sequence[int]]
+) -> list[tuple[str, str]]:
+    """The class of each mix, and the doubt that it is one of its parents', as `Reader.read`.
+
+    Blank parents have no class; a mix of blank parents alone is not doubted.
+    """
+    assert known.reader is not None
+    empty = blank(parents, known)
+    return known.reader.read(mixes, parents, [[i for i in rows if not empty[i]] for rows in used])
 
 
 def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Image.Image, list[str]]:

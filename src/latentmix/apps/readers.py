@@ -59,8 +59,10 @@ class Reader(ABC):
 
         Arguments:
             votes: Of the picture, (classes,).
-            parents: The votes of each parent; its class is the one with most votes.
+            parents: The votes of each parent; its class is the one with most votes. None of them, no doubt.
         """
+        if not parents:
+            return ""
         classes = sorted({int(parent.argmax()) for parent in parents})
         theirs = votes[classes].sum().item()
         if theirs >= self.clear:

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.apps.own_pictures import Known, adapted, judge, know, suit
+from latentmix.apps.own_pictures import Known, adapted, classes, judge, know, suit
 from latentmix.apps.paths import MOST, walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.apps.readers import summary
@@ -189,7 +189,7 @@ class Trained(OpenRun):
             f"image {i} is unlike what the model knows: {how.unlike}" for i, how in likeness if how.unlike
         ]
         if self.known.reader is not None:
-            read = self.known.reader.read(mixes, x, used)
+            read = classes(self.known, mixes, x, used)
             lines += summary(
                 [(f"mix {n + 1}", doubt) for n, (_, doubt) in enumerate(read) if doubt], len(mixes)
             )

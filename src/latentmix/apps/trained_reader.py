@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,21 +80,25 @@ class Reading(nn.Module):
     they disagree, no class gets much.
 
     Arguments:
-        channels, side: Of the images.
-        classes: Their number.
+        members: The classifiers, each maps images (N, C, H, W) in [-1, 1] to logits (N, classes).
     """
 
     clear: Tensor
 
-    def __init__(self, channels: int, side: int, classes: int) -> None:
+    def __init__(self, members: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(build(channels, side, classes) for build in (network, wide, perceptron))
+        self.members = nn.ModuleList(members)
         self.register_buffer("clear", torch.tensor(PERCENT))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) in [-1, 1] to logits (N, classes)."""
         first, second, third = (member(x) for member in self.members)
         return (first + second + third) / 3
+
+
+def untrained(channels: int, side: int, classes: int) -> Reading:
+    """Build the three classifiers, whose weights are to be loaded."""
+    return Reading(build(channels, side, classes) for build in (network, wide, perceptron))
 
 
 def network(channels: int, side: int, classes: int) -> nn.Sequential:
@@ -140,10 +144,8 @@ def train(data: Data) -> Reading:
     Raises:
         ValueError: The data have no labels or a single class, or images of fewer than 8 pixels.
     """
-    first = train_one(network, data, 0, blends=True)  # which refuses what cannot be read
-    net = Reading(data.shape[0], data.shape[1], len(data.class_names))
-    net.members = nn.ModuleList([first, train_one(wide, data, 1), train_one(perceptron, data, 2)])
-    return net.eval()
+    first = train_one(network, data, 0, blends=True)
+    return Reading([first, train_one(wide, data, 1), train_one(perceptron, data, 2)]).eval()
 
 
 def train_one(
@@ -220,10 +222,10 @@ def classifier_of(run: OpenRun) -> Reading | None:
     file = run.folder / FILE
     if not file.is_file():
         return None
-    state = kept.read(file, Reading(*run.shape[:2], 1).state_dict(), OTHERWISE)
+    state = kept.read(file, untrained(*run.shape[:2], 1).state_dict(), OTHERWISE)
     if state is None:
         return None
-    net = Reading(*run.shape[:2], len(state["members.0.linear.weight"]))
+    net = untrained(*run.shape[:2], len(state["members.0.linear.weight"]))
     try:
         net.load_state_dict(state)
     except RuntimeError:
@@ -262,7 +264,10 @@ def main(words: Sequence[str]) -> int:
         run = open_run(words[0])
         method, data = run.autoencoder("reading mixes"), data_of(run)
         net = train(data)
-        net.clear.fill_(bound(net, train_one(outsider, data, 3), method, data.valid))
+        clear = bound(net, train_one(outsider, data, 3), method, data.valid)
+        if clear > PERCENT:
+            raise ValueError("every mix of this run would be in doubt, so no classifiers are kept")
+        net.clear.fill_(clear)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # here a folder that cannot be written is a mistake
             kept.write(run.folder / FILE, net.state_dict(), "the reader of classes")

@@ -83,6 +83,7 @@ const Mixing = (() => {
   /* Why a mix with these votes may show none of its parents' classes; empty if it does (readers.py). */
   function doubt(count, parents, reader) {
     const { names, clear } = reader;
+    if (!parents.length) return "";
     const classes = [...new Set(parents.map(winner))].sort((a, b) => a - b), read = winner(count);
     const theirs = classes.reduce((sum, c) => sum + count[c], 0), known = either(classes.map((c) => names[c]));
     if (theirs >= clear) return "";

@@ -32,7 +32,9 @@ const Page = (() => {
     if (mine < turn && slots[slot] && slots[slot].turn > mine) return;
     const clipped = copy.map((v) => Math.min(1, Math.max(-1, v)));
     const error = Mixing.distance(parent.pixels, clipped), found = look(parent.pixels), near = found.distance;
-    slots[slot] = { ...parent, code, copy, error, near, votes: found.votes, turn: mine, unlike: unlike(error, near, Mixing.contrast(parent.pixels, model.shape[0])) };
+    const contrast = Mixing.contrast(parent.pixels, model.shape[0]);
+    const votes = contrast < model.known.blank ? null : found.votes; // a blank picture shows no class
+    slots[slot] = { ...parent, code, copy, error, near, votes, turn: mine, unlike: unlike(error, near, contrast) };
     showParent(slot);
     await refresh();
   }
@@ -123,7 +125,7 @@ const Page = (() => {
     const pixels = await engine.decode(mix.code), copies = SLOTS.map((s) => slots[s].copy);
     const honesty = Mixing.exposures(pixels, copies, mix.shares), near = look(pixels);
     const used = SLOTS.filter((_, k) => mix.shares[k] > 0);
-    const doubt = near.votes ? Mixing.doubt(near.votes, used.map((s) => slots[s].votes), model.reader) : "";
+    const doubt = near.votes ? Mixing.doubt(near.votes, used.map((s) => slots[s].votes).filter(Boolean), model.reader) : "";
     shown = { pixels, mix, honesty, near, doubt };
     paint($("mix"), pixels);
     const blend = new Float32Array(pixels.length);
