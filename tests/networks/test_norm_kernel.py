@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import shutil
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -67,28 +69,72 @@ def test_without_a_compiler_pytorchs_form_goes_on_silently(monkeypatch, recwarn)
     assert not recwarn
 
 
-@pytest.mark.parametrize("script", ["echo 'kernel.cpp:1: error: no such thing' >&2; exit 1", "exit 0"])
-def test_a_compiler_that_fails_costs_one_line(script, tmp_path, monkeypatch) -> None:
-    """It refuses, or it succeeds and writes nothing."""
+GARBAGE = 'for word; do if [ "$last" = -o ]; then echo garbage > "$word"; fi; last=$word; done'
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("echo 'kernel.cpp:1: error: no such thing' >&2; exit 1", "kernel.cpp:1: error: no such thing"),
+        ("printf 'error: \\377\\n' >&2; exit 1", "error: \N{REPLACEMENT CHARACTER}"),
+        ("exit 3", "{compiler} ended with status 3"),
+        ("kill -9 $$", "{compiler} ended with status -9"),
+        ("sleep 60", "{compiler} took longer than 1 s"),
+        ("exit 0", "No such file or directory: *"),
+        (GARBAGE, "{cache}/*file too short"),
+    ],
+)
+def test_a_compiler_that_fails_costs_one_line(script, line, tmp_path, monkeypatch) -> None:
+    """It refuses, is killed, hangs, writes nothing, or something else than a library."""
     compiler = tmp_path / "c++"
     compiler.write_text(f"#!/bin/sh\n{script}\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
+    run = norm_kernel.subprocess.run
+    monkeypatch.setattr(
+        norm_kernel.subprocess,
+        "run",
+        lambda *a, **k: run(*a, **(k | {"timeout": 1 if "sleep" in script else 60})),
+    )
     with pytest.warns(UserWarning, match="compiled norm is left out") as caught:
         found = normed()
     assert len(caught) == 1
-    assert "\n" not in str(caught[0].message)
+    said = str(caught[0].message).partition("goes on: ")[2]
+    assert "\n" not in said
+    assert fnmatch(said, "*" + line.format(compiler=compiler, cache=tmp_path))
     normed()  # asked once
     monkeypatch.setenv("LATENTMIX_KERNEL", "0")
     assert torch.equal(found, normed())
 
 
 @needs_compiler
-def test_a_damaged_library_costs_one_line(fresh: Path) -> None:
-    library = norm_kernel._built(shutil.which("c++") or shutil.which("g++") or "")
-    library.write_bytes(b"not a library")
+@pytest.mark.parametrize("compiler", ["env {}", "{} -O1"])
+def test_a_compiler_may_be_several_words(compiler, fresh: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CXX", compiler.format(shutil.which("c++") or shutil.which("g++")))
+    assert normed().isfinite().all()
+    assert [file.suffix for file in fresh.iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_library_with_nothing_of_ours_costs_one_line(monkeypatch) -> None:
+    monkeypatch.setattr(norm_kernel, "_built", lambda compiler: ctypes.util.find_library("m"))
     with pytest.warns(UserWarning, match="compiled norm is left out"):
         assert normed().isfinite().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_a_damaged_library_is_built_again(kept: float, fresh: Path, recwarn) -> None:
+    """Of a file that is half there, the system would load the pages that are missing, and end the process."""
+    first = normed()
+    [library] = fresh.iterdir()
+    whole = library.read_bytes()
+    norm_kernel._function.cache_clear()
+    library.unlink()  # the library that is in use is not touched
+    library.write_bytes(whole[: int(kept * len(whole))])
+    assert torch.equal(normed(), first)
+    assert len(library.read_bytes()) == len(whole)
+    assert not recwarn
 
 
 def test_it_is_left_alone_where_it_does_not_fit() -> None:

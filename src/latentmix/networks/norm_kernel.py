@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = (
     "-std=c++17 -O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp -fPIC"
 )
+
+SEAL = hashlib.sha256().digest_size
 
 
 def takes(x: Tensor, weight: Tensor | None) -> bool:
@@ -106,10 +109,9 @@ def _function() -> Any:
         return None
     try:
         function = ctypes.CDLL(str(_built(compiler))).latentmix_norm
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        line = next((s for s in reason.splitlines() if "error" in s), reason.strip().split("\n")[0])
-        warnings.warn(f"the compiled norm is left out, PyTorch's form goes on: {line}", stacklevel=4)
+    except (OSError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+        line = f"the compiled norm is left out, PyTorch's form goes on: {_line(error)}"
+        warnings.warn(line, stacklevel=4)
         return None
     long, pointer = ctypes.c_int64, ctypes.c_void_p
     function.argtypes = (
@@ -119,21 +121,40 @@ def _function() -> Any:
     return function
 
 
+def _line(error: Exception) -> str:
+    """Say in one line why there is no library."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"{error.cmd[0]} took longer than {error.timeout:.0f} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+        status = f"{error.cmd[0]} ended with status {error.returncode}"
+        return next((line for line in lines if "error" in line), lines[0] if lines else status)
+    return str(error).partition("\n")[0]
+
+
 def _built(compiler: str) -> Path:
-    """Return the shared library for this source, compiler and processor; compile it if it is not cached."""
+    """Return the shared library for this source, compiler and processor; compile it if it is not cached.
+
+    Behind the library its file has a checksum: to load a part of one would end the process.
+    """
     mark = hashlib.sha256(f"{SOURCE.read_text()}{FLAGS}{compiler}{_processor()}".encode()).hexdigest()[:24]
     library = store.folder() / f"norm_kernel-{mark}.so"
     if library.exists():
-        return library
+        content = library.read_bytes()
+        if content[-SEAL:] == hashlib.sha256(content[:-SEAL]).digest():
+            return library
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         object_file, finished = Path(folder, "kernel.o"), Path(folder, "kernel.so")
         # Linked without -fopenmp: its threads are those of the OpenMP that torch has loaded already.
         for command in (
-            [compiler, *FLAGS.split(), "-c", str(SOURCE), "-o", str(object_file)],
-            [compiler, "-shared", str(object_file), "-o", str(finished)],
+            [*FLAGS.split(), "-c", str(SOURCE), "-o", str(object_file)],
+            ["-shared", str(object_file), "-o", str(finished)],
         ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+            words = [*shlex.split(compiler), *command]  # CXX may be "ccache g++"
+            subprocess.run(words, check=True, capture_output=True, text=True, errors="replace", timeout=60)
+        content = finished.read_bytes()
+        finished.write_bytes(content + hashlib.sha256(content).digest())
         finished.replace(library)
     return library
 
