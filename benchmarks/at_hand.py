@@ -71,8 +71,10 @@ class Twenty:
         h = run.encode(x, values=(-1, 1))
         self.mixes = run.decode(h[self.parents].mean(1)).clamp(-1, 1)
         self.rebuilt, self.names = reconstruct(run.method, x), [file.stem for file in files]
-        unlike = torch.tensor([bool(found.unlike) for found in judge(run.method, x, known)])
-        doubt = torch.tensor([bool(why) for _, why in known.reader.read(self.mixes, x, pairs)])
+        likeness = judge(run.method, x, known)
+        unlike = torch.tensor([bool(found.unlike) for found in likeness])
+        votes = [found.votes for found in likeness]
+        doubt = torch.tensor([bool(why) for _, why in known.reader.read(self.mixes, votes, pairs)])
         self.warned = doubt | unlike[self.parents].any(1)
         print(f"{int(unlike.sum())} of the twenty are unlike what {run.folder.name} knows")
 

@@ -16,9 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import latentmix
-from latentmix.apps.own_pictures import Drawings, Known, adapted, classes, judge, know, suit
+from latentmix.apps.own_pictures import Drawings, Known, adapted, judge, know, suit
 from latentmix.apps.paths import MOST, Walk, walk
-from latentmix.apps.readers import summary
+from latentmix.apps.readers import Reader, summary
 from latentmix.apps.refine import refine
 from latentmix.apps.trained_reader import classifier_of
 from latentmix.atomic import require_new
@@ -128,10 +128,12 @@ def resynthesise(
         "cells": [_account(cell, path) for cell in cells],
     }
     if known is not None:
-        for parent, (_, done), found in zip(receipt["parents"], read, judge(run.method, x, known)):
-            parent |= {"adapted": done, **found._asdict()}
+        likeness = judge(run.method, x, known)
+        for parent, (_, done), found in zip(receipt["parents"], read, likeness):
+            parent |= {"adapted": done, **found.account}
         if known.reader is not None:
-            receipt |= _classes(known, x, mixes, cells, receipt["cells"])
+            votes = [found.votes for found in likeness]
+            receipt |= _classes(known.reader, votes, mixes, cells, receipt["cells"])
     if fitted is not None:
         names = ("encoded", "codes_fitted", "decoder_fitted")
         receipt["refined"] = {"steps": refined, "errors": dict(zip(names, fitted.errors))}
@@ -177,14 +179,16 @@ def remarks(receipt: dict[str, Any]) -> list[str]:
 
 
 def _classes(
-    known: Known, x: Tensor, mixes: Tensor, cells: Sequence[Cell], accounts: list[dict[str, Any]]
+    reader: Reader,
+    parents: Sequence[Tensor | None],
+    mixes: Tensor,
+    cells: Sequence[Cell],
+    accounts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Read the class of every mix into its account; what to say of the reader in the receipt."""
     used = [[i for i, weight in cell.weights.items() if weight > 0] for cell in cells]
-    for account, (read, doubt) in zip(accounts, classes(known, mixes, x, used)):
+    for account, (read, doubt) in zip(accounts, reader.read(mixes, parents, used)):
         account |= {"reads_as": read, "doubt": doubt}
-    reader = known.reader
-    assert reader is not None, "there are classes"
     about = reader.account | {"clear": reader.clear}
     return {"classes_read_by": about | {"right_of_reconstructed_test_images": round(reader.right, 4)}}
 

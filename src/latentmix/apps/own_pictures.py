@@ -91,12 +91,19 @@ class Likeness(NamedTuple):
         nearest: Distance to the nearest training image.
         unlike: Why the picture is unlike what the model knows; empty where it is not.
         reads_as: Its class; empty where no class is read, and for a blank picture, which shows none.
+        votes: For each class, (classes,); None where `reads_as` is empty.
     """
 
     error: float
     nearest: float
     unlike: str
     reads_as: str
+    votes: Tensor | None
+
+    @property
+    def account(self) -> dict[str, float | str]:
+        """What a receipt says of the picture."""
+        return {name: value for name, value in self._asdict().items() if name != "votes"}
 
 
 def know(method: Any, data: Data, remembered: int | None = None, classifier: Reading | None = None) -> Known:
@@ -134,30 +141,8 @@ def judge(method: Any, x: Tensor, known: Known) -> list[Likeness]:
     errors = distance(x, reconstruct(method, x)).tolist()
     away = nearest(x, as_pixels(known.training)).tolist()
     contrasts = contrast(x).tolist()
-    reader = known.reader
-    read = [""] * len(x) if reader is None else [reader.names[c] for c in reader.votes(x).argmax(1).tolist()]
-    read = ["" if empty else name for name, empty in zip(read, blank(x, known), strict=True)]
-    return [
-        Likeness(e, d, _unlike(e, d, v, known), c)
-        for e, d, v, c in zip(errors, away, contrasts, read, strict=True)
-    ]
-
-
-def blank(x: Tensor, known: Known) -> list[bool]:
-    """Whether pictures (N, C, H, W) in [-1, 1] are so faint that they show nothing."""
-    return (contrast(x) < BLANK * known.contrast[1]).tolist()
-
-
-def classes(
-    known: Known, mixes: Tensor, parents: Tensor, used: Sequence[Sequence[int]]
-) -> list[tuple[str, str]]:
-    """The class of each mix, and the doubt that it is one of its parents', as `Reader.read`.
-
-    Blank parents have no class; a mix of blank parents alone is not doubted.
-    """
-    assert known.reader is not None
-    empty = blank(parents, known)
-    return known.reader.read(mixes, parents, [[i for i in rows if not empty[i]] for rows in used])
+    votes = [None] * len(x) if known.reader is None else known.reader.votes(x)
+    return [_likeness(e, d, c, v, known) for e, d, c, v in zip(errors, away, contrasts, votes, strict=True)]
 
 
 def suit(image: Image.Image, size: int, drawings: Drawings | None) -> tuple[Image.Image, list[str]]:
@@ -298,8 +283,19 @@ def _reader(
     return neighbours(training, data.train.labels.cpu()[kept], names, rebuilt, truth)
 
 
+def _likeness(error: float, away: float, deviation: float, votes: Tensor | None, known: Known) -> Likeness:
+    unlike = _unlike(error, away, deviation, known)
+    if votes is None or known.reader is None or _blank(deviation, known):
+        return Likeness(error, away, unlike, "", None)
+    return Likeness(error, away, unlike, known.reader.names[int(votes.argmax())], votes)
+
+
+def _blank(deviation: float, known: Known) -> bool:
+    return deviation < BLANK * known.contrast[1]
+
+
 def _unlike(error: float, away: float, deviation: float, known: Known) -> str:
-    if deviation < BLANK * known.contrast[1]:
+    if _blank(deviation, known):
         return (
             f"it is blank or nearly so: its pixels deviate from their mean by {100 * deviation:.1f} % of the "
             f"range (test images: {100 * known.contrast[0]:.1f} %, 99 in 100 by more than "

@@ -74,18 +74,21 @@ class Reader(ABC):
         found = self.because((votes[read].item(), self.names[read]), (theirs, known))
         return f"reads as {self.names[read]}, not as {known}: {found}"
 
-    def read(self, mixes: Tensor, parents: Tensor, used: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
+    def read(
+        self, mixes: Tensor, parents: Sequence[Tensor | None], used: Sequence[Sequence[int]]
+    ) -> list[tuple[str, str]]:
         """The class of each mix, and the doubt that it is one of its parents'.
 
         Arguments:
-            mixes, parents: Pictures, (N, C, H, W) and (P, C, H, W), in [-1, 1].
-            used: The parents of each mix, as rows of `parents`.
+            mixes: Pictures, (N, C, H, W) in [-1, 1].
+            parents: Votes of each parent, (classes,); None for one that shows no class.
+            used: The parents of each mix, as places in `parents`.
         """
-        votes, theirs = self.votes(mixes), self.votes(parents)
-        return [
-            (self.names[int(found.argmax())], self.doubt(found, [theirs[i] for i in rows]))
-            for found, rows in zip(votes, used, strict=True)
-        ]
+        read = []
+        for votes, places in zip(self.votes(mixes), used, strict=True):
+            theirs = [found for i in places if (found := parents[i]) is not None]
+            read.append((self.names[int(votes.argmax())], self.doubt(votes, theirs)))
+        return read
 
 
 def either(names: Sequence[str]) -> str:

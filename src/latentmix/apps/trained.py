@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentmix import runs
-from latentmix.apps.own_pictures import Known, adapted, classes, judge, know, suit
+from latentmix.apps.own_pictures import Known, adapted, judge, know, suit
 from latentmix.apps.paths import MOST, walk
 from latentmix.apps.pixels import as_pixels
 from latentmix.apps.readers import summary
@@ -184,12 +184,14 @@ class Trained(OpenRun):
         """Warn of adapted parents, of those that the model does not know, and of mixes in doubt."""
         if self.known is None:
             return
-        likeness = enumerate(judge(self.method, x, self.known), 1)
+        likeness = judge(self.method, x, self.known)
         lines = remarks + [
-            f"image {i} is unlike what the model knows: {how.unlike}" for i, how in likeness if how.unlike
+            f"image {i} is unlike what the model knows: {how.unlike}"
+            for i, how in enumerate(likeness, 1)
+            if how.unlike
         ]
         if self.known.reader is not None:
-            read = classes(self.known, mixes, x, used)
+            read = self.known.reader.read(mixes, [how.votes for how in likeness], used)
             lines += summary(
                 [(f"mix {n + 1}", doubt) for n, (_, doubt) in enumerate(read) if doubt], len(mixes)
             )
