@@ -107,9 +107,10 @@ def evaluate(
     asked = config.metrics(named or USUAL, seed=seed)
     run = runs.open_run(folder, device, checkpoint, say)
     if at_hand.ours(run.folder):
+        name = run.folder.name
         raise ValueError(
-            f"{folder} comes with latentmix, and no scores can be kept there; evaluate a copy, which "
-            f"`latentmix export {folder} --to hub --out my-{folder}` writes"
+            f"{name} comes with latentmix, and no scores can be kept there; evaluate a copy, which "
+            f"`latentmix export {name} --to hub --out my-{name}` writes"
         )
     say(f"{run.method.label}: weights of {run.which}")
     keep_freed_memory(run.shape)

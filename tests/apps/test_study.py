@@ -123,8 +123,9 @@ def test_drawings_are_adapted_as_the_command_does(typed_digits: list[Path]) -> N
 
 def test_a_device_is_named_by_a_string_or_by_torch(opened: lm.Trained) -> None:
     assert lm.load(opened.folder, device=torch.device("cpu")).weights_sha256 == opened.weights_sha256
-    with pytest.raises(ValueError, match="device=3: choose one of"):
-        lm.load(opened.folder, device=3)  # type: ignore[arg-type]
+    for take in (lm.load, lm.evaluate, lm.report):
+        with pytest.raises(ValueError, match="device=3: choose one of"):
+            take(opened.folder, device=3)  # type: ignore[operator]
 
 
 def test_a_notebook_shows_a_run_and_its_scores(opened: lm.Trained) -> None:
@@ -192,6 +193,10 @@ def test_what_is_of_a_wrong_kind_is_named(opened: lm.Trained) -> None:
     for call in (lambda: lm.evaluate(opened, "probe", data=images), lambda: lm.train(data=images)):  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"data is of type ndarray; lm\.Data\.from_arrays"):
             call()
+    with pytest.raises(TypeError, match="a metric is of type int; give its name"):
+        lm.evaluate(opened, 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="export digits --to hub --out my-digits` writes"):
+        lm.evaluate(lm.load("digits"), "knn")
     with pytest.raises(TypeError, match="method is of type int"):
         lm.train(method=5)
     for run in (3, None, b"runs/a", ["runs/a"]):

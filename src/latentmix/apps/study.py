@@ -46,7 +46,7 @@ def load(
         RunError: The folder is not a run, or has no complete checkpoint.
         TypeError: `folder` is neither a string nor a path nor an opened run.
     """
-    opened = runs.open_run(_folder(folder), str(find_device(str(device))), checkpoint, _tell)
+    opened = runs.open_run(_folder(folder), str(find_device(device)), checkpoint, _tell)
     return Trained.of(opened, None if data is None else str(data))
 
 
@@ -106,7 +106,7 @@ def evaluate(
     data: Data | None = None,
     seed: int = 0,
     checkpoint: Literal["best", "last"] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Scores:
     """Score a trained run: ``lm.evaluate("runs/a", "probe", "knn.k=5")``.
 
@@ -122,7 +122,7 @@ def evaluate(
     """
     if not isinstance(data, Data | None):
         raise TypeError(f"data is of type {type(data).__name__}; {MADE}")
-    asked = [word for each in metrics for word in ([each] if isinstance(each, str) else each)]
+    asked = [word for each in metrics for word in ([each] if isinstance(each, str) else _several(each))]
     catalogue.trust(asked)
     if checkpoint is None and isinstance(run, OpenRun) and run.checkpoint in ("best", "last"):
         checkpoint = run.checkpoint  # type: ignore[assignment]
@@ -143,14 +143,21 @@ def evaluate(
     return Scores(scores)
 
 
-def report(run: Where, *others: Where, device: str = "cpu", seed: int = 0) -> Path:
+def _several(metrics: Any) -> list[str]:
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"a metric is of type {type(metrics).__name__}; give its name, such as 'probe'")
+    return list(metrics)
+
+
+def report(run: Where, *others: Where, device: str | torch.device = "cpu", seed: int = 0) -> Path:
     """Draw a run's figures and write its report; returns the path of report.html.
 
     Arguments:
         others: Runs on the same data to compare with.
         seed: Seed that chooses the test images.
     """
-    return exhibit(_folder(run), [_folder(other) for other in others], device=device, seed=seed)
+    baselines = [_folder(other) for other in others]
+    return exhibit(_folder(run), baselines, device=str(find_device(device)), seed=seed)
 
 
 def _folder(run: Where) -> Path:

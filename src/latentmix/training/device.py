@@ -59,13 +59,13 @@ class Runtime:
         return torch.Generator(self.device).manual_seed(seed)
 
 
-def find_device(name: str, local: int = 0) -> torch.device:
-    """Return the device with this name; "auto" takes the best device of this machine.
+def find_device(name: str | torch.device, local: int = 0) -> torch.device:
+    """Return the device with this name, or the given one; "auto" takes the best device of this machine.
 
     Raises:
         ValueError: The name is unknown, or this machine does not have such a device.
     """
-    kind, _, index = name.partition(":")
+    kind, _, index = str(name).partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdigit())):
         raise ValueError(f"device={name}: choose one of {', '.join(DEVICES)}, or cuda:N")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
