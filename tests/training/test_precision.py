@@ -30,6 +30,17 @@ def test_auto_asks_the_processor(flags, names, chosen, why) -> None:
     assert why in reason
 
 
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_auto_asks_what_convolutions_may_use(flags, monkeypatch, name: str) -> None:
+    flags("avx2", "avx512f", "avx512_bf16")
+    monkeypatch.setenv(name, "AVX2")
+    reason = f"{name}=AVX2 allows no bfloat16 instructions"
+    assert precision.choose("auto", "cpu") == ("fp32", reason)
+    assert reason in (precision.warning("bf16", "cpu") or "")
+    monkeypatch.setenv(name, "AVX512_CORE_BF16")
+    assert precision.choose("auto", "cpu")[0] == "bf16"
+
+
 def test_what_was_asked_for_is_kept_and_warned_of_where_it_is_slow(flags) -> None:
     flags("avx2")
     assert precision.choose("bf16", "cpu") == ("bf16", "precision=bf16 was asked for")

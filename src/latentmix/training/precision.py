@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,9 @@ def _fast_bf16(device: torch.device) -> tuple[bool, str]:
             return True, "this GPU computes in bfloat16"
         return False, "this GPU does not compute in bfloat16"
     if device.type == "cpu":
+        for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):  # the library that computes convolutions
+            if (limit := os.environ.get(name, "")).upper() in _WITHOUT:
+                return False, f"{name}={limit} allows no bfloat16 instructions"
         flags = _processor_flags()
         if found := next((name for flag, name in _INSTRUCTIONS.items() if flag in flags), None):
             return True, f"this processor has {found}"
@@ -58,6 +62,7 @@ def _fast_bf16(device: torch.device) -> tuple[bool, str]:
 
 
 _INSTRUCTIONS = {"avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
+_WITHOUT = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
 @functools.cache
