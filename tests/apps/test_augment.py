@@ -24,8 +24,10 @@ from latentmix.apps.augment.pools import blends, limits, mixes, sha256
 from latentmix.data import Data, load
 from latentmix.data.sources.digits import Digits
 from latentmix.data.sources.sprites import Sprites
+from latentmix.data.split import UNLABELLED
 from latentmix.methods.autoencoder import Autoencoder
 from latentmix.metrics.features.classifier import classifier
+from latentmix.mixing import Mix
 from latentmix.networks.conv import Conv
 
 PAIRS = [(arm.name, arm.against) for arm in ARMS if arm.against]
@@ -58,7 +60,7 @@ def test_a_held_out_combination_of_one_class_is_judged_beside_the_other_classes(
     of_one = load(Sprites(2000), image_size=8, hold_out={"shape": [2], **large})
     judged, words = what_is_judged(of_one, [0, 1, 2])
     everything, _ = what_is_judged(of_all, [0, 1, 2])
-    assert words.endswith("of the combination that training never had, with the same of the other classes")
+    assert words.endswith("of the combination that no labelled training image has, with the same of the other classes")
     assert torch.equal(judged.images, everything.images)
     assert judged.labels is not None
     assert judged.labels.unique().tolist() == [0, 1, 2]
@@ -104,6 +106,37 @@ def test_the_page_and_the_numbers_agree(study: tuple[Outcome, Path]) -> None:
     assert {len(seeds) for seeds in numbers["recalls"].values()} == {5}
     assert set(numbers["recalls"]) == {arm.name for arm in ARMS}
     assert "http" not in page.replace("http-equiv", "")
+
+
+class Halves:
+    """Half of each parent."""
+
+    def __call__(self, h: Tensor, generator: torch.Generator | None = None) -> Mix:
+        partners = torch.stack([torch.arange(len(h)), torch.randperm(len(h), generator=generator)])
+        return Mix(partners, torch.full((2, len(h), 1), 0.5))
+
+
+def test_images_without_a_label_teach_the_mixing_model_alone(digits: Data, tmp_path: Path) -> None:
+    labels = digits.train.labels
+    assert labels is not None
+    known = labels.clone()
+    known[::2] = UNLABELLED
+    some = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=known))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latentmix.metrics.features.classifier.STEPS", 30)
+        quiet: dict[str, Any] = {"mixer": Halves(), "say": lambda text: None}
+        lm.augment(some, tmp_path, steps=5, per_class=6, model=TINY, **quiet)
+    assert len(lm.load(tmp_path / "models" / "seed0").data.train) == len(labels)
+    receipts = json.loads((tmp_path / "receipts.json").read_text())
+    parents = [parent for receipt in receipts for parent in receipt["parents"]]
+    assert parents
+    for parent in parents:
+        assert parent["weight"] == 0.5
+        assert known[parent["row"]] == 0  # the rare class
+        assert sha256(digits.train.images[parent["row"]]) == parent["sha256"]
+    page = (tmp_path / "verdict.html").read_text()
+    counts = "0 (5), 1 (20), 2 (20), and 45 without a label, from which only the mixing model learns."
+    assert f"Training images: {counts}" in page
 
 
 def test_what_cannot_be_judged_is_refused(digits: Data, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def test_mistakes_in_settings(tmp_path: Path, tiny_settings: list[str], setting:
         ("train --epochs 3", "Unknown option: --epochs"),
         ("evaluate", "evaluate: RUN is missing; see latentmix evaluate --help"),
         ("augment digits", "augment: --out needs a value"),
+        ("augment digits mixer.p=unit --out a", "mixer: name one of bernoulli, folded, midpoint, mixup,"),
+        ("augment digits mixer=bernoulli mixer.k=1 --out a", "mixer.k=1: a mix needs at least 2 parents"),
         ("demo --out", "demo: --out needs a value"),
         ("demo --out=", "--out: a path without a character; . is the folder in which you are"),
         ("demo one two", "demo: too many words: one two; see latentmix demo --help"),

@@ -291,8 +291,9 @@ def augment(
     data
         A path or the name of a data set, as in data=; with labels.
     settings
-        Settings of the data, such as image_size=32 train_size=1000 hold_out.scale=[5], and of the mixing
-        model: method=amr method.network.width=16 epochs=10.
+        Settings of the data, such as image_size=32 train_size=1000 hold_out.scale=[5], of the mixing model:
+        method=amr method.network.width=16 epochs=10, and of the mixes, if the model is not to mix as it was
+        trained to: mixer=bernoulli mixer.p=unit.
     out
         Folder to write; it must be empty or absent.
     seeds
@@ -308,7 +309,9 @@ def augment(
     from latentmix.data import load
 
     catalogue.trust([f"data={data}", *settings])
-    run = config.load([f"data={data}", *settings], {"out": str(out)})
+    given = config.read([f"data={data}", *settings], {"out": str(out)})
+    mixer = config.make("mixer", given.pop("mixer")) if "mixer" in given else None
+    run = config.resolve(given)
     choice = {
         name: getattr(run, name) for name in ("image_size", "classes", "train_size", "hold_out", "seed")
     }
@@ -322,6 +325,7 @@ def augment(
         steps=steps,
         model=model,
         per_class=per_class,
+        mixer=mixer,
         say=note,
     )
     print(f"{outcome.text}\n{out / 'verdict.html'}")

@@ -6,7 +6,9 @@ from latentmix.config.settings import ConfigError as ConfigError
 from latentmix.config.settings import build as build
 from latentmix.config.settings import difference as difference
 from latentmix.config.settings import load as load
+from latentmix.config.settings import make as make
 from latentmix.config.settings import metrics as metrics
+from latentmix.config.settings import read as read
 from latentmix.config.settings import resolve as resolve
 from latentmix.config.stored import UnknownSettings as UnknownSettings
 from latentmix.config.stored import changed as changed

@@ -42,6 +42,11 @@ def load(arguments: Iterable[str], values: Mapping[str, Any] = MappingProxyType(
         ConfigError: The settings are wrong; the message names every mistake.
         FileNotFoundError: A YAML file does not exist.
     """
+    return resolve(read(arguments, values))
+
+
+def read(arguments: Iterable[str], values: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Read settings as `load` does into nested dictionaries, without validating them."""
     settings: dict[str, Any] = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -51,7 +56,7 @@ def load(arguments: Iterable[str], values: Mapping[str, Any] = MappingProxyType(
             _merge(settings, _read_yaml(argument))
     for key, value in values.items():
         _merge(settings, _nested(key, value))
-    return resolve(settings)
+    return settings
 
 
 def resolve(settings: Mapping[str, Any]) -> Run:
@@ -130,6 +135,19 @@ def metrics(arguments: Iterable[str], *, seed: int = 0) -> dict[str, dict[str, A
 def resolve_part(kind: str, spec: Any, errors: list[str]) -> dict[str, Any]:
     """Resolve the spec of a part, with all options; mistakes are added to `errors`."""
     return _part(kind, spec, kind, errors)
+
+
+def make(kind: str, spec: Any) -> Any:
+    """Make a part that is given by its name, or by its name and some of its options.
+
+    Raises:
+        ConfigError: There is no such part, or it has no such options; the message names every mistake.
+    """
+    errors: list[str] = []
+    resolved = resolve_part(kind, spec, errors)
+    if errors:
+        raise ConfigError("\n".join(errors))
+    return build(kind, resolved)
 
 
 def wrong_values(settings: Mapping[str, Any]) -> list[str]:
@@ -214,6 +232,9 @@ def _part(
             part = known[name]
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: ~user has no home folder
         errors.append(f"{path}: {error}")
+        return {"name": name}
+    if name is None:
+        errors.append(f"{path}: name one of {', '.join(known)}")
         return {"name": name}
     if part is None:
         others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")

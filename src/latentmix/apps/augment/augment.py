@@ -28,6 +28,7 @@ from latentmix.data.given import as_numpy
 from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
 from latentmix.metrics.features.classifier import classifier
+from latentmix.mixing import Mixer
 from latentmix.pictures.tiles import picture
 
 SEEDS = 5
@@ -67,12 +68,15 @@ def augment(
     steps: int = 600,
     model: Mapping[str, Any] | None = None,
     per_class: int = 200,
+    mixer: Mixer | None = None,
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Train a mixing model on the training images, mix inside classes, and test whether it helps.
 
     For every seed, a model is trained on the training images, images are mixed, and a small classifier is
     trained in each arm. The share of new images is chosen on validation images; test images are only counted.
+    Training images without a label (-1) teach the mixing model and count as real ones; only images with a
+    label are mixed and shown to classifiers.
     OUT gets images/CLASS/*.png, receipts.json, verdict.json, verdict.html and the models.
 
     Arguments:
@@ -80,6 +84,7 @@ def augment(
         steps: Training steps of each classifier.
         model: Settings of the model's training, as for `lm.train`; AMR for 10 epochs by default.
         per_class: New images of each class.
+        mixer: How codes are mixed; by default as the method does, or by mixup if it has no mixer.
         say: Called with news.
 
     Raises:
@@ -99,25 +104,25 @@ def augment(
         raise ValueError(
             f"{part.name} cannot encode and decode images, so it mixes none; choose another method"
         )
-    data = dataclasses.replace(data, train=data.train.labelled())
+    whole, data = data, dataclasses.replace(data, train=data.train.labelled())
     targets = rare(data)
     judged, words = what_is_judged(data, targets)
     valid = _some(data.valid.labelled())
-    hidden = dataclasses.replace(data, valid=valid, test=valid)  # models and filters never see test images
+    hidden = dataclasses.replace(whole, valid=valid, test=valid)  # models and filters never see test images
     pools: list[dict[str, Pool]] = []
-    features = classifier(hidden)
+    features = classifier(dataclasses.replace(hidden, train=data.train))
     known = limits(hidden, features)
     for seed in range(seeds):
         say(f"seed {seed}: training the mixing model")
         settings = {"method": METHOD, "validate_every": LAST, **(model or {}), "seed": seed, "quiet": True}
         run = study.train(data=hidden, out=out / "models" / f"seed{seed}", **settings)
         with evaluating(run.method):
-            made = mixes(run.method, hidden, targets, per_class, features, known, seed=seed)
+            made = mixes(run.method, hidden, targets, per_class, features, known, mixer=mixer, seed=seed)
         pools.append({"mixes": made, "blends": blends(hidden, targets, per_class, seed=seed)})
         say(f"seed {seed}: {len(made)} mixes kept, dropped: {made.dropped}")
     outcome = judge(data, pools, judged, steps=steps, say=say)
     outcome = dataclasses.replace(outcome, judged=words)
-    _write(out, data, outcome, pools[0]["blends"])
+    _write(out, whole, outcome, pools[0]["blends"])
     return outcome
 
 
@@ -182,7 +187,7 @@ def what_is_judged(data: Data, targets: Sequence[int]) -> tuple[Split, str]:
     test = data.test.labelled()
     assert test.labels is not None
     if data.held_out:
-        held, words = has(data, data.held_out, test), "the combination that training never had"
+        held, words = has(data, data.held_out, test), "the combination that no labelled training image has"
         rest = {n: v for n, v in data.held_out.items() if not torch.equal(column(data, n, test), test.labels)}
         if rest and len(test.labels[held].unique()) == 1:  # to call everything by that name would win
             held = has(data, rest, test)
@@ -292,6 +297,7 @@ def _write(out: Path, data: Data, outcome: Outcome, blended: Pool) -> None:
     }
     write_atomically(out / "verdict.json", json.dumps(numbers, indent=2) + "\n")
     assert data.train.labels is not None
-    counts = data.train.labels.bincount(minlength=len(data.class_names)).tolist()
+    known = data.train.labels[data.train.labels >= 0]
+    counts = known.bincount(minlength=len(data.class_names)).tolist()
     facts = dict(zip(data.class_names, counts))
     write_atomically(out / "verdict.html", page.render(data, numbers, made, blended, facts))

@@ -47,6 +47,8 @@ def render(
     seeds = len(next(iter(numbers["recalls"].values())))
     title = f"Do mixes help on {data.name}?"
     found = ", ".join(f"{escape(name)} ({count:,})" for name, count in counts.items())
+    bare = len(data.train) - sum(counts.values())
+    found += f", and {bare:,} without a label, from which only the mixing model learns" if bare else ""
     dropped = numbers["dropped"]
     reasons = (
         f"{dropped['ghosting']:,} double exposures (ghosting of {100 * GHOSTING:.0f} % or more), "
