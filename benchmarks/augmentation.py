@@ -62,7 +62,7 @@ def sprites(out: Path, seeds: int) -> None:
     told(lm.augment(data, out, seeds=seeds, steps=200, model=model, per_class=500))
 
 
-def unlabelled(out: Path, seeds: int, draw: int = 1) -> None:
+def unlabelled(out: Path, seeds: int, draw: int) -> None:
     """Squares and ellipses; labelled ellipses lie along the left and the upper edge alone.
 
     Images without a label, nearly as many as with one, lie everywhere. The mixing model also learns from
@@ -152,12 +152,13 @@ if __name__ == "__main__":
     parser.add_argument("--method", default="amr")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--draw", type=int, default=1, help="which sprites of the third trial get labels")
     words = parser.parse_args()
     if words.trial == "mnist":
         mnist(words.data, words.out, words.method, words.seeds)
     elif words.trial == "sprites":
         sprites(words.out, words.seeds)
     elif words.trial == "unlabelled":
-        unlabelled(words.out, words.seeds)
+        unlabelled(words.out, words.seeds, words.draw)
     else:
         shuffled(words.trials)

@@ -53,6 +53,13 @@ def _of_data(data: str, *settings: str, **options: Any) -> None:
     config.load([f"data={data}", *settings])
 
 
+def _augmentation(data: str, *settings: str, **options: Any) -> None:
+    given = config.read([f"data={data}", *settings])
+    if "mixer" in given:
+        config.make("mixer", given.pop("mixer"))
+    config.resolve(given)
+
+
 def _metrics(run: Path, *metrics: str, **options: Any) -> None:
     config.metrics(metrics)
 
@@ -70,7 +77,7 @@ def _comparison(*settings: str, methods: Sequence[str] = (), **options: Any) -> 
 MEANS: dict[str, Callable[..., None]] = {
     "train": _training,
     "inspect": _of_data,
-    "augment": _of_data,
+    "augment": _augmentation,
     "evaluate": _metrics,
     "score": _metrics,
     "reproduce": _table,

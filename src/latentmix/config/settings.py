@@ -233,14 +233,10 @@ def _part(
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: ~user has no home folder
         errors.append(f"{path}: {error}")
         return {"name": name}
-    if name is None:
-        errors.append(f"{path}: name one of {', '.join(known)}")
-        return {"name": name}
     if part is None:
         others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
-        errors.append(
-            f"{path}: no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
-        )
+        wrong = f"no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
+        errors.append(f"{path}: {f'name one of {others}' if name is None else wrong}")
         return {"name": name}
     if missing := part.without(*needs):
         able = [n for n, p in known.items() if not p.without(*needs)]
