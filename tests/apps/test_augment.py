@@ -60,7 +60,9 @@ def test_a_held_out_combination_of_one_class_is_judged_beside_the_other_classes(
     of_one = load(Sprites(2000), image_size=8, hold_out={"shape": [2], **large})
     judged, words = what_is_judged(of_one, [0, 1, 2])
     everything, _ = what_is_judged(of_all, [0, 1, 2])
-    assert words.endswith("of the combination that no labelled training image has, with the same of the other classes")
+    assert words.endswith(
+        "of the combination that no labelled training image has, with the same of the other classes"
+    )
     assert torch.equal(judged.images, everything.images)
     assert judged.labels is not None
     assert judged.labels.unique().tolist() == [0, 1, 2]
