@@ -68,13 +68,12 @@ struct Block {
                 for (int64_t h = 0; h < s.H; h++)
                     for (int64_t w = 0; w < s.W; w++) visit((h * s.W + w) & 1, load(x + at(h, w), count()));
             };
-            each([&](int64_t i, Vector v) { sums[i] += v; });
-            mean = (sums[0] + sums[1]) / float(s.H * s.W), sums[0] = sums[1] = Vector{};
-            each([&](int64_t i, Vector v) { v -= mean, sums[i] += v, squares[i] += v * v; });
-            const Vector rest = (sums[0] + sums[1]) / float(s.H * s.W);  // what rounding had left of the mean
+            const Vector first = load(x + at(0, 0), count());  // so that flat maps have their mean to the digit
+            each([&](int64_t i, Vector v) { sums[i] += v - first; });
+            mean = first + (sums[0] + sums[1]) / float(s.H * s.W);
+            each([&](int64_t i, Vector v) { squares[i] += (v - mean) * (v - mean); });
             Vector variance = (squares[0] + squares[1]) / float(s.H * s.W);
-            mean += rest, variance -= variance < 1e30f ? rest * rest : Vector{};
-            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt((variance[i] < 0 ? 0 : variance[i]) + 1e-5f);
+            for (int i = 0; i < LANES; i++) scale[i] = 1 / std::sqrt(variance[i] + 1e-5f);
             gain = load(a, count()), bias = load(b, count());
             store(moments, mean, count()), store(moments + s.B * s.C, scale, count());
         }
