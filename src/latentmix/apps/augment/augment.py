@@ -214,7 +214,7 @@ def fit_resample(
 
     Arguments:
         x: Images, as for `Data.from_arrays`, square.
-        y: Labels, whole numbers or text, shape (N,).
+        y: Labels, whole numbers or text, shape (N,); -1 is a class like any other.
         model: Settings of the mixing model's training, as for `lm.train`.
         out: Folder for the model; a temporary one if None.
 
