@@ -25,6 +25,7 @@ from latentmix.config import catalogue
 from latentmix.data import Data, Split
 from latentmix.data.decoding.labels import as_column
 from latentmix.data.given import as_numpy
+from latentmix.data.split import UNLABELLED
 from latentmix.data.subset import column, draw_evenly, has
 from latentmix.metrics import evaluating
 from latentmix.metrics.features.classifier import classifier
@@ -76,8 +77,8 @@ def augment(
     For every seed, a model is trained on the training images, images are mixed, and a small classifier is
     trained in each arm. The share of new images is chosen on validation images; test images are only counted.
     Training images without a label (-1) teach the mixing model and count as real ones; only images with a
-    label are mixed and shown to classifiers.
-    OUT gets images/CLASS/*.png, receipts.json, verdict.json, verdict.html and the models.
+    label are mixed and shown to classifiers. OUT gets images/CLASS/*.png, receipts.json, verdict.json,
+    verdict.html and the models.
 
     Arguments:
         seeds: Paired repetitions, 5 or more.
@@ -236,13 +237,13 @@ def fit_resample(
     if len(names) < 2:
         raise ValueError("labels hold one class; there is nothing to balance")
     counts = np.bincount(index)
+    wanted = {c: int(counts.max() - n) for c, n in enumerate(counts) if n < counts.max()}
     with tempfile.TemporaryDirectory() as folder:
         settings = {"method": METHOD, **(model or {}), "seed": seed, "quiet": True}
         run = study.train(data=data, out=Path(out or folder) / "model", **settings)
         features = classifier(data)
         known = limits(data, features)
         with evaluating(run.method):
-            wanted = {c: int(counts.max() - n) for c, n in enumerate(counts) if n < counts.max()}
             pools = [
                 mixes(run.method, data, [c], n, features, known, seed=seed + c) for c, n in wanted.items()
             ]
@@ -297,7 +298,7 @@ def _write(out: Path, data: Data, outcome: Outcome, blended: Pool) -> None:
     }
     write_atomically(out / "verdict.json", json.dumps(numbers, indent=2) + "\n")
     assert data.train.labels is not None
-    known = data.train.labels[data.train.labels >= 0]
+    known = data.train.labels[data.train.labels != UNLABELLED]
     counts = known.bincount(minlength=len(data.class_names)).tolist()
     facts = dict(zip(data.class_names, counts))
     write_atomically(out / "verdict.html", page.render(data, numbers, made, blended, facts))
