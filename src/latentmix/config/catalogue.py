@@ -16,6 +16,7 @@ module in the current folder: only installed packages and PYTHONPATH are searche
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -94,11 +95,9 @@ def get(kind: str, name: str) -> Part | None:
     Raises:
         PartError: The module or file is missing or fails, or what it names is not a part of this kind.
     """
-    if name in find(kind):
-        return find(kind)[name]
     match = OUTSIDE.fullmatch(name)
     if match is None:
-        return None
+        return _of_module(kind, name) or find(kind).get(name)
     thing = getattr(module(match["place"], name), match["name"], None)
     if thing is None:
         raise PartError(f"{name}: {match['place']} has nothing called {match['name']}")
@@ -115,7 +114,7 @@ def get(kind: str, name: str) -> Part | None:
 def spelled(cls: type, kind: str) -> str:
     """Return the name of a class in a configuration: short for listed parts, ``module:Name`` for others."""
     short = name_of(cls)
-    listed = find(kind).get(short)
+    listed = get(kind, short)
     return short if listed is not None and listed.make is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -142,6 +141,16 @@ WANTED = {
 }
 
 
+@cache
+def _of_module(kind: str, name: str) -> Part | None:
+    """Find a part of this package in the module of its name, without importing all others of its kind."""
+    place = f"latentmix.{FOLDERS[kind]}.{name}"
+    if not re.fullmatch(r"[a-z]\w*", name) or importlib.util.find_spec(place) is None:
+        return None
+    listed = importlib.import_module(place)
+    return next((_part(kind, n, make, listed) for n, make in _candidates(kind, listed) if n == name), None)
+
+
 def _part(kind: str, name: str, make: Callable[..., Any], module: Any) -> Part:
     own = inspect.getdoc(make) if kind == "metric" or not isinstance(module, ModuleType) else None
     doc = module if kind in ("method", "metric") and not own else make
@@ -153,10 +162,16 @@ def _modules(kind: str) -> Iterator[ModuleType]:
     yield package
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         yield importlib.import_module(f"{package.__name__}.{info.name}")
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        module = announced(point.module)
+    for place in _places():
+        module = announced(place)
         if any(True for _ in _candidates(kind, module)):
             yield module
+
+
+@cache
+def _places() -> list[str]:
+    """List the modules that installed packages announce, in the order of their names."""
+    return [point.module for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)]
 
 
 def _candidates(kind: str, module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:

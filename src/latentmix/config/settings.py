@@ -219,9 +219,8 @@ def _part(
     name = spec.pop("name")
     if isinstance(name, reading.Word):
         name = str(name)
-        if kind == "data" and name in catalogue.find(kind) and reading.exists(name):
+        if kind == "data" and reading.exists(name) and name in catalogue.find(kind):
             warnings.warn(f"data={name} is the built-in set; data=./{name} is what lies here", stacklevel=2)
-    known = catalogue.find(kind)
     try:
         part = catalogue.get(kind, name) if isinstance(name, str) else None
         if part is None and kind == "data" and isinstance(name, str) and _is_path(name):
@@ -229,17 +228,18 @@ def _part(
 
             spec = {**_spec_of(from_path(name), kind), **spec}
             name = spec.pop("name")
-            part = known[name]
+            part = catalogue.get(kind, name)
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: ~user has no home folder
         errors.append(f"{path}: {error}")
         return {"name": name}
     if part is None:
+        known = catalogue.find(kind)
         others = ", ".join(known) + (", or the path of a folder or .npz file" if kind == "data" else "")
         wrong = f"no {kind} is named {reading.shorten(name)}{_nearest(name, known)}; there are {others}"
         errors.append(f"{path}: {f'name one of {others}' if name is None else wrong}")
         return {"name": name}
     if missing := part.without(*needs):
-        able = [n for n, p in known.items() if not p.without(*needs)]
+        able = [n for n, p in catalogue.find(kind).items() if not p.without(*needs)]
         errors.append(f"{path}: {name} builds no {' and no '.join(missing)}; {', '.join(able)} do")
         return {"name": name}
     resolved: dict[str, Any] = {"name": name}
