@@ -136,9 +136,9 @@ class _Fused(torch.autograd.Function):
         wide = _wide(weight)
         places = _places(x).to(wide)
         mean = places.mean(1, keepdim=True)
-        centred = places - mean
+        centred = _centred(places, mean, x)
         scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + EPS)
-        y = torch.addcmul(bias.to(wide), centred.mul_(scale), weight.to(wide))
+        y = torch.addcmul(bias.to(wide), centred, scale * weight.to(wide))
         y = _maps((y if slope == 1 else F.leaky_relu_(y, slope)).to(x.dtype), x.shape)
         # x and not the normed maps: as large, and derivatives of derivatives need it.
         ctx.save_for_backward(x, weight, bias, mean, scale, y)
@@ -154,11 +154,11 @@ class _Fused(torch.autograd.Function):
         g = _places(upstream).to(wide)
         if ctx.slope != 1:
             g = torch.ops.aten.leaky_relu_backward(g, _places(y).to(wide), ctx.slope, True)
-        normed = (_places(x).to(wide) - mean).mul_(scale)
-        g_bias, g_weight = g.sum(1, keepdim=True), (g * normed).sum(1, keepdim=True)
-        # d x = scale weight (g - mean(g) - normed mean(g normed)), means over the places
-        gain, n = scale * weight.to(wide), normed.shape[1]
-        g_x = torch.addcmul(torch.addcmul(-g_bias * gain / n, g, gain), normed, -g_weight * gain / n)
+        centred = _centred(_places(x).to(wide), mean, x)
+        g_bias, g_weight = g.sum(1, keepdim=True), (g * centred).sum(1, keepdim=True) * scale
+        # d x = scale weight (g - mean(g) - normed mean(g normed)), normed = scale centred, means over places
+        gain, n = scale * weight.to(wide), centred.shape[1]
+        g_x = torch.addcmul(torch.addcmul(-g_bias * gain / n, g, gain), centred, -g_weight * gain * scale / n)
         on_weights = (t.sum((0, 1)).to(weight.dtype) for t in (g_weight, g_bias))
         return _maps(g_x.to(x.dtype), upstream.shape), *on_weights, None
 
@@ -166,6 +166,11 @@ class _Fused(torch.autograd.Function):
 def _wide(weight: Tensor) -> torch.dtype:
     """Return the type in which moments are computed."""
     return torch.promote_types(weight.dtype, torch.float32)
+
+
+def _centred(places: Tensor, mean: Tensor, x: Tensor) -> Tensor:
+    """Compute places - mean, in the memory of `places` if it is a copy of x in a wider type."""
+    return places - mean if places.dtype == x.dtype else places.sub_(mean)
 
 
 def _places(x: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def from_one_map(x: Tensor, weight: Tensor) -> Tensor:
 def joined(x: Tensor, channels: int) -> Tensor:
     """Append maps of ones to x (B, C, H, W) up to the given number of channels; channels last."""
     if missing := channels - x.shape[1]:
-        x = torch.cat([x, x.new_ones(()).expand(len(x), missing, *x.shape[2:])], 1)
+        x = F.pad(x.permute(0, 2, 3, 1), (0, missing), value=1.0).permute(0, 3, 1, 2)
     return x if forms.transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
