@@ -61,13 +61,11 @@ class AutoencoderMethod(Method):
         return torch.tanh(x / 2) if self.reconstruction in ("bce", "bce_sum") else x
 
     def decode_each(self, *codes: Tensor) -> Sequence[Tensor]:
-        """Decode several sets of codes, each (B, ...): on a GPU in one pass, where the decoder allows it.
+        """Decode several sets of codes, each (B, ...), in one pass: every call of a layer has its price.
 
-        A small network takes as long for three batches as for one there. A processor takes the sets one after
-        the other, and so does batch norm, which would mix their statistics.
+        With batch norm, which would mix their statistics, they are decoded one after the other.
         """
-        mixes = any(isinstance(part, _BatchNorm) for part in self.autoencoder.decoder.modules())
-        if codes[0].device.type != "cuda" or mixes:
+        if any(isinstance(part, _BatchNorm) for part in self.autoencoder.decoder.modules()):
             return [self.decode(h) for h in codes]
         return self.decode(torch.cat(codes)).split([len(h) for h in codes])
 
