@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from latentmix import runs
 from latentmix.experiments.amr.systems import COLUMNS, TINY, method
@@ -20,10 +19,10 @@ FREE = {"schedule": "cosine", "probe_lr": 5e-2, "batch_size": 64, "precision": "
 
 
 def attempt(
-    group: str, row: str, lamb: float, mean: float, deviation: float, idea: str = "", **free: Any
+    group: str, row: str, lamb: float, mean: float, deviation: float, lr: float, idea: str = ""
 ) -> Cell:
     """One training for a row's published accuracy; `idea` names what it does unlike the row's first one."""
-    settings = {"method": method(row, lamb), "data": group.lower(), **LENGTH[group], **FREE, **free}
+    settings = {"method": method(row, lamb), "data": group.lower(), "lr": lr, **LENGTH[group], **FREE}
     name = f"{group}: {row}, {idea}" if idea else f"{group}: {row}"
     return Cell(name, settings, {"accuracy": Published(mean, deviation, 3)})
 
@@ -83,8 +82,6 @@ TABLE = Table(
         # At 1e-3 the accuracy stands still after half a million images, at 3e-4 it goes on to rise.
         attempt("MNIST", "AE+GAN", 5, 97.52, 0.29, lr=3e-4, idea="lr 3e-4"),
         attempt("MNIST", "AMR mixup 3", 20, 97.61, 0.15, lr=3e-4, idea="lr 3e-4"),
-        # Half the rate with twice the steps, for the same images and a fifth more time.
-        attempt("MNIST", "AE+GAN", 5, 97.52, 0.29, lr=1.5e-4, batch_size=32, idea="batches of 32"),
         attempt("KMNIST", "AE+GAN", 10, 76.18, 1.79, lr=1e-3),
         attempt("KMNIST", "AMR mixup 3", 10, 77.20, 0.43, lr=1e-3),
     ),
