@@ -133,6 +133,17 @@ def test_a_mistake_is_told_in_one_line(words, said, capsys) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_reader_that_doubts_every_mix_is_not_kept(digits_run, tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(digits_run.folder, folder)
+    monkeypatch.setattr(trained_reader, "STEPS", 1)
+    monkeypatch.setattr(trained_reader, "bound", lambda *_: 200.0)
+    assert trained_reader.main([str(folder)]) == 2
+    said = "latentmix: every mix of this run would be in doubt, so no classifiers are kept\n"
+    assert capsys.readouterr().err == said
+    assert not (folder / FILE).exists()
+
+
 def test_the_model_at_hand_has_one() -> None:
     run = latentmix.open_run("digits")
     net = classifier_of(run)
