@@ -192,17 +192,17 @@ def test_a_pair_that_transfers_styles_is_a_foreign_model(tmp_path: Path) -> None
 
 def test_functions_are_imported_if_the_command_names_their_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FUNCTIONS)
-    done = terminal.script(
+    done = terminal.typed(
         "import", "./mine.py:encode,decode", "--as", "run", "--range", "0,1", "--size", "8", cwd=tmp_path
     )
     assert done.code == 0, done.err
     assert "3x8x8, codes 3" in done.out
     for name, value in (("a", 0), ("b", 200)):
         Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(tmp_path / f"{name}.png")
-    without = terminal.script("mix", "run", "a.png", "b.png", cwd=tmp_path)
+    without = terminal.typed("mix", "run", "a.png", "b.png", cwd=tmp_path)
     assert without.code == 2
     assert "--allow ./mine.py" in without.err
-    mixed = terminal.script("mix", "run", "a.png", "b.png", "--allow", "./mine.py", cwd=tmp_path)
+    mixed = terminal.typed("mix", "run", "a.png", "b.png", "--allow", "./mine.py", cwd=tmp_path)
     assert mixed.code == 0, mixed.err
     assert (tmp_path / "mix.png").exists()
 
@@ -211,7 +211,7 @@ def test_an_imported_run_is_not_trained_and_has_data_only_if_they_were_named(
     pythae_folder: Path, tmp_path: Path
 ) -> None:
     import_model(str(pythae_folder), tmp_path / "run")
-    scored = terminal.script("evaluate", "run", "reconstruction", cwd=tmp_path)
+    scored = terminal.typed("evaluate", "run", "reconstruction", cwd=tmp_path)
     assert scored.code != 0
     assert "--data FOLDER" in scored.err + scored.out
     settings = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())

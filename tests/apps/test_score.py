@@ -155,7 +155,7 @@ def test_what_is_wrong_is_named(arrays: dict[str, np.ndarray], change: dict[str,
 
 def test_the_command_prints_and_writes(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "codes.npz", **arrays)
-    done = terminal.script("score", "codes.npz", "knn.k=5", "--out", "scores.csv", cwd=tmp_path)
+    done = terminal.typed("score", "codes.npz", "knn.k=5", "--out", "scores.csv", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "100.0 %  images whose nearest training codes have their class; higher is better" in done.out
     assert "knn.k=5,knn_accuracy,1.0,higher" in (tmp_path / "scores.csv").read_text()
@@ -185,7 +185,7 @@ def test_bad_files_are_named(content: Any, message: str, tmp_path: Path) -> None
 
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "codes.npz", codes=np.full((30, 2), np.nan))
-    done = terminal.script("score", "codes.npz", cwd=tmp_path)
+    done = terminal.typed("score", "codes.npz", cwd=tmp_path)
     assert done.code == 2
     assert done.err == "latentmix: 30 of 30 codes hold NaN or infinite values\n"
 

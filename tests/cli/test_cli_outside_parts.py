@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from terminal import Finished, script
+from terminal import Finished, script, typed
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "examples" / "my_project"
@@ -167,7 +167,7 @@ SMALL = [
 def test_what_is_no_part_or_a_wrong_one_is_refused_in_one_line(
     files: Path, setting: str, message: str
 ) -> None:
-    done = script("train", *SMALL, setting, "out=run", cwd=files)
+    done = typed("train", *SMALL, setting, "out=run", cwd=files)
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
     assert message in done.err
@@ -176,7 +176,7 @@ def test_what_is_no_part_or_a_wrong_one_is_refused_in_one_line(
 def test_a_run_never_makes_a_file_run(files: Path) -> None:
     """Somebody hands over a run whose configuration names a file beside it."""
     (files / "good.py").write_text(GOOD_METHOD)
-    done = script("train", *SMALL, "method=./good.py:Mine", "out=run", cwd=files)
+    done = typed("train", *SMALL, "method=./good.py:Mine", "out=run", cwd=files)
     assert done.code == 0, done.err
     for command in (
         ("evaluate", "run", "knn.k=5"),
@@ -186,19 +186,19 @@ def test_a_run_never_makes_a_file_run(files: Path) -> None:
         ("explore", "run"),
         ("train", "run/config.yaml"),
     ):
-        refused = script(*command, cwd=files)
+        refused = typed(*command, cwd=files)
         assert refused.code == 2
         assert "this file was run" not in refused.out + refused.err
         assert "files are run only if this command names them; add --allow" in refused.err
     for command in (("evaluate", "run", "knn.k=5"), ("export", "run"), ("report", "run")):
-        allowed = script(*command, "--allow", "./good.py", cwd=files)
+        allowed = typed(*command, "--allow", "./good.py", cwd=files)
         assert allowed.code == 0, allowed.err
-    assert script("train", "run/config.yaml", "--allow", "./good.py", cwd=files).code == 0
+    assert typed("train", "run/config.yaml", "--allow", "./good.py", cwd=files).code == 0
 
 
 def test_a_metric_of_a_file_is_a_function(tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     shutil.copy(PROJECT / "src" / "my_project" / "code_distance.py", tmp_path / "distance.py")
-    done = script("evaluate", run, "./distance.py:evaluate.n=9", cwd=tmp_path)
+    done = typed("evaluate", run, "./distance.py:evaluate.n=9", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "./distance.py:evaluate.n=9" in done.out
