@@ -16,7 +16,7 @@ LOGGED = {
     "amr-figure5": "2026-11-21: AMR with classes on faces (figure 5)",
     "amr-figure12": "2026-11-21: consistency on the spiral (figure 12 of AMR)",
     "amr-figure13": "2026-11-21: consistency on faces (figure 13 of AMR)",
-    "amr-record": "2026-11-26: the record at a rate of 3e-4, 2.4 million images",
+    "amr-record": "2026-11-27: the record by AMR at a rate of 3e-4, 2.4 million images",
     "comparison": "2026-11-21: AMR and what it is compared with, by every metric",
     "manifold-curves": "2026-11-26: sixty epochs of a narrow network, CIFAR-10: where does mixing "
     "take the lead?",
