@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from latentmix.config import catalogue
+from latentmix.methods.amr import AMR
 from latentmix.networks import Critic
 
 SIDES = {"residual": 64, "burgess": 64}  # networks for one size
@@ -88,3 +91,21 @@ def test_a_critic_that_declares_it_treats_images_alone_does(name: str) -> None:
     (gradient,) = torch.autograd.grad(critic(x)[0], x)
     assert gradient[0].abs().sum() > 0
     assert gradient[1:].abs().sum() == 0
+
+
+def values_and_gradients(method: AMR, codes: list[Tensor], decoded: Sequence[Tensor]) -> list[Tensor]:
+    weights = [w for w in method.autoencoder.decoder.parameters() if w.requires_grad]
+    loss = sum((x**3).mean() for x in decoded)
+    return [*decoded, *torch.autograd.grad(loss, [*codes, *weights])]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, part in catalogue.find("network").items() if not part.without("autoencoder")]
+)
+def test_one_pass_decodes_what_a_pass_for_each_set_of_codes_does(name: str) -> None:
+    torch.manual_seed(0)
+    method = AMR(tuple(images(name).shape[1:]), 10, network=made(name)).double()
+    codes = [torch.randn(n, *method.code_shape, dtype=torch.float64, requires_grad=True) for n in (3, 5)]
+    together = values_and_gradients(method, codes, method.decode_each(*codes))
+    for each, alone in zip(together, values_and_gradients(method, codes, [method.decode(h) for h in codes])):
+        assert (each - alone).norm() <= 1e-12 * (1 + alone.norm())

@@ -61,9 +61,10 @@ class AutoencoderMethod(Method):
         return torch.tanh(x / 2) if self.reconstruction in ("bce", "bce_sum") else x
 
     def decode_each(self, *codes: Tensor) -> Sequence[Tensor]:
-        """Decode several sets of codes, each (B, ...), in one pass: every call of a layer has its price.
+        """Decode sets of codes, each (B, ...), to images (B, C, H, W) each, in one pass.
 
-        With batch norm, which would mix their statistics, they are decoded one after the other.
+        Every call of a layer has its price. With batch norm, which would mix their statistics, the sets are
+        decoded one after the other.
         """
         if any(isinstance(part, _BatchNorm) for part in self.autoencoder.decoder.modules()):
             return [self.decode(h) for h in codes]

@@ -169,7 +169,7 @@ def _wide(weight: Tensor) -> torch.dtype:
 
 
 def _centred(places: Tensor, mean: Tensor, x: Tensor) -> Tensor:
-    """Compute places - mean, in the memory of `places` if it is a copy of x in a wider type."""
+    """Subtract the mean (B, 1, C) from the places (B, H W, C), in place if these are a copy of x."""
     return places - mean if places.dtype == x.dtype else places.sub_(mean)
 
 
